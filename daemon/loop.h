@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// RAII over libuv: one loop, owned and run by one thread, and the handles that live on it.
+///
+/// Rules that hold for every handle here:
+/// - It is made, used and destroyed on the loop's thread. `Loop::post` and `Loop::post_work` alone may be called from
+///   elsewhere (post_work: from the loop's thread only; its work runs on libuv's pool).
+/// - After its destructor has returned no callback of it runs. libuv's memory is freed in its close callback.
+/// - A callback may destroy the very handle that calls it.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "proto/time.h"
+
+namespace connd::daemon {
+
+class Loop {
+ public:
+  Loop();
+  ~Loop();  ///< runs what is closing to its end; asserts that nothing else is left
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  /// Runs until `stop`. Tasks posted before `run` are run by it.
+  void run();
+  void stop();
+
+  /// Runs `task` on the loop's thread in a later turn. Thread-safe. Tasks of one thread keep their order. Tasks that
+  /// are still queued when the loop is destroyed are destroyed without being run.
+  void post(std::function<void()> task);
+
+  /// Runs `work` on a pool thread, then `done` on the loop's thread. `done` always runs, unless the loop is destroyed.
+  void post_work(std::function<void()> work, std::function<void()> done);
+
+  /// The loop's time, monotonic, cached once per turn.
+  [[nodiscard]] proto::TimePoint now() const { return proto::TimePoint{proto::Duration{uv_now(&loop_)}}; }
+  [[nodiscard]] bool on_thread() const;
+  [[nodiscard]] uv_loop_t* raw() { return &loop_; }
+
+ private:
+  void run_posted();
+
+  uv_loop_t loop_{};
+  uv_async_t* wake_ = nullptr;
+  uv_thread_t thread_{};
+  std::mutex mutex_;  // guards posted_ alone: the one lock of the daemon's own code
+  std::vector<std::function<void()>> posted_;
+};
+
+namespace detail {
+/// Owns a heap-allocated libuv handle whose `data` points at the wrapper; closes it, and lets libuv free it.
+template <class Handle>
+struct HandleCloser {
+  void operator()(Handle* handle) const {
+    handle->data = nullptr;
+    uv_close(reinterpret_cast<uv_handle_t*>(handle), [](uv_handle_t* h) { delete reinterpret_cast<Handle*>(h); });
+  }
+};
+template <class Handle>
+using HandlePtr = std::unique_ptr<Handle, HandleCloser<Handle>>;
+}  // namespace detail
+
+/// Calls back once, at or after a time of the loop's clock.
+class Timer {
+ public:
+  Timer(Loop& loop, std::function<void()> on_fire);
+  /// (Re)arms for `when`; kNever stops it. Arming for the time it is armed for costs nothing.
+  void arm(proto::TimePoint when);
+  void arm_in(proto::Duration delay) { arm(loop_.now() + delay); }
+  void stop() { arm(proto::kNever); }
+  [[nodiscard]] bool armed() const { return when_ != proto::kNever; }
+
+ private:
+  Loop& loop_;
+  std::function<void()> on_fire_;
+  proto::TimePoint when_ = proto::kNever;
+  detail::HandlePtr<uv_timer_t> handle_;
+};
+
+/// Level-triggered readiness of one file descriptor, which stays the caller's: close it after this is destroyed.
+class Poll {
+ public:
+  static constexpr int kReadable = UV_READABLE;
+  static constexpr int kWritable = UV_WRITABLE;
+
+  /// `on_ready` gets the ready bits; an error or hang-up is reported as all the bits asked for.
+  Poll(Loop& loop, int fd, std::function<void(int events)> on_ready);
+  /// Which events are wanted; 0 stops.
+  void want(int events);
+  [[nodiscard]] int wanted() const { return wanted_; }
+
+ private:
+  std::function<void(int)> on_ready_;
+  int wanted_ = 0;
+  detail::HandlePtr<uv_poll_t> handle_;
+};
+
+class SignalWatcher {
+ public:
+  SignalWatcher(Loop& loop, int signum, std::function<void()> on_signal);
+
+ private:
+  std::function<void()> on_signal_;
+  detail::HandlePtr<uv_signal_t> handle_;
+};
+
+/// Runs once in each loop turn, right before the loop waits for I/O: where work gathered in the turn is flushed.
+class BeforeWait {
+ public:
+  BeforeWait(Loop& loop, std::function<void()> on_turn);
+  /// With `true` the loop does not wait in this turn: there is more to do.
+  void keep_awake(bool on);
+
+ private:
+  std::function<void()> on_turn_;
+  detail::HandlePtr<uv_prepare_t> handle_;
+  detail::HandlePtr<uv_idle_t> idle_;
+  bool awake_ = false;
+};
+
+}  // namespace connd::daemon
