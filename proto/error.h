@@ -31,6 +31,11 @@ enum class Errc {
   kDataAfterEof,
   kControlFlood,
   kPeerNotAnswering,
+  // Our own opens.
+  kBadChannelName,
+  kNoFreeChannel,
+  kTooManyPending,
+  kGoingAway,
   // TLS and identity.
   kTlsFailed,
   kTlsClosedEarly,

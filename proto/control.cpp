@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "proto/control.h"
+
+#include <exception>
+#include <optional>
+#include <string_view>
+
+#include <msgpack.hpp>
+
+#include "proto/error.h"
+
+namespace connd::proto::control {
+namespace {
+
+// ---- decoding ----
+
+bool is_uint(const msgpack::object& o) {
+  return o.type == msgpack::type::POSITIVE_INTEGER;
+}
+bool is_text(const msgpack::object& o) {
+  return o.type == msgpack::type::STR;
+}
+std::string_view text_of(const msgpack::object& o) {
+  return {o.via.str.ptr, o.via.str.size};
+}
+
+/// One map object, looked at by key. A missing or mistyped member makes the whole object bad.
+class Members {
+ public:
+  explicit Members(const msgpack::object_map& map) : map_(map) {}
+
+  [[nodiscard]] const msgpack::object* find(std::string_view key) const {
+    for (std::uint32_t i = 0; i < map_.size; ++i) {
+      const msgpack::object_kv& pair = map_.ptr[i];
+      if (is_text(pair.key) && text_of(pair.key) == key) return &pair.val;
+    }
+    return nullptr;
+  }
+  std::uint64_t number(std::string_view key) {
+    const msgpack::object* o = find(key);
+    if (o == nullptr || !is_uint(*o)) {
+      bad_ = true;
+      return 0;
+    }
+    return o->via.u64;
+  }
+  /// Absent is empty; longer than kMaxText is cut.
+  std::string text(std::string_view key) {
+    const msgpack::object* o = find(key);
+    if (o == nullptr) return {};
+    if (!is_text(*o)) {
+      bad_ = true;
+      return {};
+    }
+    return std::string(text_of(*o).substr(0, kMaxText));
+  }
+  [[nodiscard]] bool bad() const { return bad_; }
+
+ private:
+  const msgpack::object_map& map_;
+  bool bad_ = false;
+};
+
+Result<Message> from_array(const msgpack::object_array& array) {
+  if (array.size != 3 || !is_text(array.ptr[0]) || !is_uint(array.ptr[1]) ||
+      array.ptr[2].type != msgpack::type::BOOLEAN) {
+    return Errc::kBadControlObject;
+  }
+  return Message(ChannelRequest{std::string(text_of(array.ptr[0])), array.ptr[1].via.u64, array.ptr[2].via.boolean});
+}
+
+Message known_map(std::string_view type, Members& m) {
+  if (type == "window") return Window{m.number("c"), m.number("n")};
+  if (type == "hello") return Hello{m.number("v"), m.number("max_channels"), m.number("max_name")};
+  if (type == "refuse") return Refuse{m.number("c"), m.number("code"), m.text("text")};
+  if (type == "reset") return Reset{m.number("c"), m.number("code"), m.text("text")};
+  if (type == "ping") return Ping{m.number("n")};
+  if (type == "pong") return Pong{m.number("n")};
+  if (type == "goaway") return GoAway{m.number("code"), m.text("text")};
+  if (type == "unique") return Unique{m.number("c")};
+  return Unknown{};
+}
+
+Result<Message> from_map(const msgpack::object_map& map) {
+  Members members(map);
+  const msgpack::object* type = members.find("t");
+  if (type == nullptr || !is_text(*type)) return Errc::kBadControlObject;
+  Message message = known_map(text_of(*type), members);
+  if (members.bad()) return Errc::kBadControlObject;
+  return message;
+}
+
+Result<Message> from_object(const msgpack::object& object) {
+  if (object.type == msgpack::type::ARRAY) return from_array(object.via.array);
+  if (object.type == msgpack::type::MAP) return from_map(object.via.map);
+  return Errc::kBadControlObject;
+}
+
+/// The next object at `offset`. msgpack-c reports everything by exceptions; they end here.
+std::optional<msgpack::object_handle> unpack_one(Bytes body, std::size_t& offset) {
+  const msgpack::unpack_limit limit(kMaxControlElements, kMaxControlElements, kMaxFrameBody, kMaxFrameBody,
+                                    kMaxFrameBody, kMaxControlNesting);
+  try {
+    return msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(), offset, nullptr, nullptr, limit);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+// ---- encoding ----
+
+struct Sink {
+  ByteVector& out;
+  void write(const char* data, std::size_t size) { out.insert(out.end(), data, data + size); }
+};
+using Packer = msgpack::packer<Sink>;
+
+void put(Packer& p, std::string_view text) {
+  p.pack_str(static_cast<std::uint32_t>(text.size()));
+  p.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
+}
+void put(Packer& p, std::string_view key, std::uint64_t value) {
+  put(p, key);
+  p.pack_uint64(value);
+}
+void put(Packer& p, std::string_view key, std::string_view value) {
+  put(p, key);
+  put(p, value.substr(0, kMaxText));
+}
+void put_type(Packer& p, std::uint32_t members, std::string_view type) {
+  p.pack_map(members + 1);
+  put(p, "t", type);
+}
+
+struct Encoder {
+  Packer& p;
+
+  void operator()(const Hello& m) const {
+    put_type(p, 3, "hello");
+    put(p, "v", m.version);
+    put(p, "max_channels", m.max_channels);
+    put(p, "max_name", m.max_name);
+  }
+  void operator()(const ChannelRequest& m) const {
+    p.pack_array(3);
+    put(p, m.name);
+    p.pack_uint64(m.channel);
+    m.is_answer ? p.pack_true() : p.pack_false();
+  }
+  void operator()(const Window& m) const {
+    put_type(p, 2, "window");
+    put(p, "c", m.channel);
+    put(p, "n", m.bytes);
+  }
+  void operator()(const Refuse& m) const { ended("refuse", m.channel, m.code, m.text); }
+  void operator()(const Reset& m) const { ended("reset", m.channel, m.code, m.text); }
+  void operator()(const Ping& m) const { numbered("ping", "n", m.number); }
+  void operator()(const Pong& m) const { numbered("pong", "n", m.number); }
+  void operator()(const GoAway& m) const {
+    put_type(p, 2, "goaway");
+    put(p, "code", m.code);
+    put(p, "text", m.text);
+  }
+  void operator()(const Unique& m) const { numbered("unique", "c", m.channel); }
+  void operator()(const Unknown&) const {}
+
+ private:
+  void numbered(std::string_view type, std::string_view key, std::uint64_t value) const {
+    put_type(p, 1, type);
+    put(p, key, value);
+  }
+  void ended(std::string_view type, std::uint64_t channel, std::uint64_t code, std::string_view text) const {
+    put_type(p, 3, type);
+    put(p, "c", channel);
+    put(p, "code", code);
+    put(p, "text", text);
+  }
+};
+
+}  // namespace
+
+Result<std::vector<Message>> decode(Bytes body) {
+  std::vector<Message> messages;
+  std::size_t offset = 0;
+  while (offset < body.size()) {
+    const auto handle = unpack_one(body, offset);
+    if (!handle) return Errc::kBadMsgpack;
+    Result<Message> message = from_object(handle->get());
+    if (!message) return message.error();
+    messages.push_back(std::move(*message));
+  }
+  return messages;
+}
+
+void encode(const Message& message, ByteVector& out) {
+  Sink sink{out};
+  Packer packer(sink);
+  std::visit(Encoder{packer}, message);
+}
+
+}  // namespace connd::proto::control

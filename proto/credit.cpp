@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "proto/credit.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "proto/error.h"
+
+namespace connd::proto {
+
+Result<void> SendCredit::add(std::uint64_t bytes) {
+  if (bytes == 0 || bytes > kMaxCredit - available_) return Errc::kCreditTooLarge;
+  available_ += static_cast<std::uint32_t>(bytes);
+  return {};
+}
+
+void SendCredit::use(std::uint32_t bytes) {
+  assert(bytes <= available_);
+  available_ -= bytes;
+}
+
+std::uint32_t WindowPool::share() const {
+  return left_ <= 0 ? 0 : static_cast<std::uint32_t>(std::min<std::int64_t>(left_ / 4, kMaxWindow));
+}
+
+std::uint32_t ReceiveWindow::open(TimePoint now) {
+  assert(promised_ == 0 && window_ == kMinWindow);
+  target_ = std::min(kInitialWindow, kMinWindow + pool_.share());
+  resize(target_);
+  promised_ = target_;
+  granted_ = now;
+  return promised_;
+}
+
+Result<void> ReceiveWindow::received(std::size_t bytes) {
+  if (ended_ || bytes > promised_) return Errc::kCreditOverrun;
+  promised_ -= static_cast<std::uint32_t>(bytes);
+  held_ += static_cast<std::uint32_t>(bytes);
+  return {};
+}
+
+std::uint32_t ReceiveWindow::consumed(std::size_t bytes, TimePoint now) {
+  assert(bytes <= held_);
+  held_ -= static_cast<std::uint32_t>(bytes);
+  if (ended_) {
+    resize(std::max(kMinWindow, held_));
+    return 0;
+  }
+  // Returning credit in halves of the window keeps it flowing at two small objects per window.
+  const std::uint32_t kept = promised_ + held_;
+  if (kept > target_ / 2) {
+    resize(std::max(target_, kept));
+    return 0;
+  }
+  adapt(now);
+  const std::uint32_t grant = target_ - kept;
+  if (grant > 0) granted_ = now;
+  promised_ += grant;
+  resize(target_);
+  return grant;
+}
+
+void ReceiveWindow::adapt(TimePoint now) {
+  const Duration since = now - granted_;
+  if (since >= kWindowIdleTime) {
+    target_ = std::min(target_, kInitialWindow);
+  } else if (since <= kWindowGrowTime) {
+    const std::uint32_t more = std::min({target_, kMaxWindow - target_, pool_.share()});
+    target_ += more;
+  }
+  // Shrinking never takes back what was promised.
+  target_ = std::max(target_, promised_ + held_);
+}
+
+void ReceiveWindow::end() {
+  ended_ = true;
+  promised_ = 0;
+  resize(std::max(kMinWindow, held_));
+}
+
+void ReceiveWindow::resize(std::uint32_t window) {
+  pool_.take(std::int64_t{window} - std::int64_t{window_});
+  window_ = window;
+}
+
+}  // namespace connd::proto

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Opening, ending, sending and time; what comes from the peer is in mux_receive.cpp.
+#include "proto/mux.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "proto/error.h"
+#include "proto/utf8.h"
+
+namespace connd::proto {
+namespace {
+// Two targets: the frame that passes the first, and one more header.
+constexpr std::size_t kOutputBound = 2 * Mux::kOutputTarget + kMaxFrameBody;
+}  // namespace
+
+Mux::Mux(const MuxConfig& config, std::unique_ptr<FrameCodec> codec, HandleSource& handles, TimePoint now)
+    : config_(config),
+      codec_(std::move(codec)),
+      handles_(handles),
+      pool_(config.max_buffer),
+      last_id_(config.side == MuxSide::kClient ? kClientLastId : kServerLastId),
+      out_(kOutputBound),
+      requests_(kRequestBurst, kRequestRate, now),
+      noise_(kNoiseBurst, kNoiseRate, now),
+      windows_(kWindowBurst, 0, now),
+      last_received_(now) {
+  send(control::Hello{kProtocolVersion, config_.max_channels, kMaxName});
+}
+
+Mux::~Mux() = default;
+
+// ---- opening and ending ----
+
+Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint now) {
+  if (going_away()) return Errc::kGoingAway;
+  if (name.size() > kMaxName || name.size() > peer_max_name_ || !is_utf8(name)) return Errc::kBadChannelName;
+  if (unique) {
+    const auto it = unique_names_.find(name);
+    if (it != unique_names_.end()) return Opened{it->second->handle, true};
+  }
+  if (our_pending_names_ + name.size() > kMaxPendingNameBytes) return Errc::kTooManyPending;
+  if (by_id_.size() >= config_.max_channels || by_id_.size() >= peer_max_channels_) return Errc::kNoFreeChannel;
+  const std::optional<WireId> id = free_id();
+  if (!id) return Errc::kNoFreeChannel;
+
+  Channel& channel = add(*id, name, ChannelState::kRequested, true, unique);
+  our_pending_names_ += name.size();
+  ByteVector group;
+  if (unique) control::encode(control::Unique{channel.id}, group);
+  control::encode(control::ChannelRequest{name, channel.id, false}, group);
+  control::encode(control::Window{channel.id, channel.receive.open(now)}, group);
+  send_group(group);
+  return Opened{channel.handle, false};
+}
+
+bool Mux::accept(ChannelHandle handle, TimePoint now) {
+  Channel* channel = find(handle);
+  if (channel == nullptr || channel->state != ChannelState::kOffered) return false;
+  apply(*channel, ChannelEvent::kAccepted);
+  ByteVector group;
+  control::encode(control::ChannelRequest{channel->name, channel->id, true}, group);
+  control::encode(control::Window{channel->id, channel->receive.open(now)}, group);
+  send_group(group);
+  update_order(*channel);
+  return true;
+}
+
+void Mux::refuse(ChannelHandle handle, Reason reason, std::string_view text) {
+  Channel* channel = find(handle);
+  if (channel == nullptr || channel->state != ChannelState::kOffered) return;
+  refuse_id(channel->id, reason, text);
+  apply(*channel, ChannelEvent::kRefused);
+  forget(*channel);
+}
+
+void Mux::refuse_id(std::uint64_t id, Reason reason, std::string_view text) {
+  send(control::Refuse{id, static_cast<std::uint64_t>(reason), std::string(text)});
+}
+
+void Mux::reset(ChannelHandle handle, Reason reason, std::string_view text) {
+  Channel* channel = find(handle);
+  if (channel == nullptr) return;
+  if (channel->state == ChannelState::kOffered) {
+    refuse(handle, reason, text);
+  } else if (channel->state == ChannelState::kGone) {
+    forget(*channel);
+  } else {
+    abort(*channel, reason, text);
+  }
+}
+
+/// Sends a reset; the channel lives on, known to nobody, until the peer has answered.
+void Mux::abort(Channel& channel, Reason reason, std::string_view text) {
+  send(control::Reset{channel.id, static_cast<std::uint64_t>(reason), std::string(text)});
+  apply(channel, ChannelEvent::kResetSent);
+  channel.orphan = true;
+  channel.receive.end();
+}
+
+void Mux::finish(ChannelHandle handle) {
+  Channel* channel = find(handle);
+  if (channel == nullptr || channel->state != ChannelState::kOpen || channel->eof_sent) return;
+  // Data committed so far is in out_, ahead of every chunk; an accept of this channel is in the control frame.
+  seal_control();
+  ByteVector frame(codec_->header_bytes());
+  codec_->write_header(frame.data(), channel->id, 0);
+  queue_chunk(std::move(frame));
+  channel->eof_sent = true;
+  update_order(*channel);
+  ended_one_way(*channel);
+}
+
+void Mux::release(ChannelHandle handle) {
+  Channel* channel = find(handle);
+  if (channel != nullptr && channel->state == ChannelState::kGone) forget(*channel);
+}
+
+void Mux::go_away(Reason reason, std::string_view text, TimePoint now) {
+  if (go_away_sent_) return;
+  send(control::GoAway{static_cast<std::uint64_t>(reason), std::string(text)});
+  go_away_sent_ = true;
+  go_away_deadline_ = std::min(go_away_deadline_, now + kGoAwayTime);
+}
+
+bool Mux::finished(TimePoint now) const {
+  return going_away() && (by_id_.empty() || now >= go_away_deadline_);
+}
+
+// ---- data ----
+
+void Mux::set_ready(ChannelHandle handle, bool ready) {
+  Channel* channel = find(handle);
+  if (channel == nullptr) return;
+  channel->ready = ready;
+  update_order(*channel);
+}
+
+/// The one place that decides whether a channel is in the order of senders.
+void Mux::update_order(Channel& channel) {
+  const bool in_order = channel.queue != nullptr;
+  if (channel.can_send() == in_order) return;
+  in_order ? order_.remove(channel) : order_.add(channel);
+}
+
+std::optional<Mux::Turn> Mux::next_sender() {
+  const auto turn = order_.next();
+  if (!turn) return std::nullopt;
+  return Turn{turn->channel->handle, std::min<std::size_t>(turn->quantum, turn->channel->credit.available())};
+}
+
+MutableBytes Mux::prepare(std::size_t bytes) {
+  const std::size_t header = codec_->header_bytes();
+  return out_.prepare(header + bytes).subspan(header);
+}
+
+void Mux::commit(ChannelHandle handle, std::size_t bytes) {
+  Channel* channel = find(handle);
+  assert(channel != nullptr && bytes > 0 && channel->can_send());
+  codec_->write_header(out_.prepare(codec_->header_bytes() + bytes).data(), channel->id, bytes);
+  out_.commit(codec_->header_bytes() + bytes);
+  channel->credit.use(static_cast<std::uint32_t>(bytes));
+  update_order(*channel);
+  sent_since_window_ += bytes;
+}
+
+void Mux::consumed(ChannelHandle handle, std::size_t bytes, TimePoint now) {
+  Channel* channel = find(handle);
+  if (channel == nullptr || bytes == 0) return;
+  const std::uint32_t grant = channel->receive.consumed(bytes, now);
+  if (grant > 0) send(control::Window{channel->id, grant});
+}
+
+// ---- bytes out ----
+
+void Mux::flush_control() {
+  seal_control();
+  while (!chunks_.empty() && out_.size() < kOutputTarget) {
+    const bool fits = out_.append(chunks_.front());
+    assert(fits);
+    (void)fits;
+    backlog_ -= chunks_.front().size();
+    chunks_.pop_front();
+  }
+}
+
+bool Mux::has_output() const {
+  return !out_.empty() || !control_body_.empty() || !chunks_.empty() || !order_.empty();
+}
+
+void Mux::send(const control::Message& message) {
+  ByteVector object;
+  control::encode(message, object);
+  send_group(object);
+}
+
+/// Objects that must stand in one frame.
+void Mux::send_group(const ByteVector& objects) {
+  if (failed_) return;
+  if (!control_body_.empty() && control_body_.size() + objects.size() > kControlFrameTarget) seal_control();
+  control_body_.insert(control_body_.end(), objects.begin(), objects.end());
+  backlog_ += objects.size();
+  if (backlog_ > kMaxControlBacklog) failed_ = Errc::kControlFlood;
+}
+
+void Mux::seal_control() {
+  if (control_body_.empty()) return;
+  ByteVector frame(codec_->header_bytes());
+  codec_->write_header(frame.data(), kControlChannel, control_body_.size());
+  frame.insert(frame.end(), control_body_.begin(), control_body_.end());
+  backlog_ -= control_body_.size();
+  control_body_.clear();
+  queue_chunk(std::move(frame));
+}
+
+void Mux::queue_chunk(ByteVector chunk) {
+  backlog_ += chunk.size();
+  if (!chunks_.empty() && chunks_.back().size() + chunk.size() <= kControlFrameTarget) {
+    chunks_.back().insert(chunks_.back().end(), chunk.begin(), chunk.end());
+  } else {
+    chunks_.push_back(std::move(chunk));
+  }
+}
+
+// ---- time ----
+
+TimePoint Mux::next_deadline() const {
+  const TimePoint quiet_since = ping_sent_ == kNever ? last_received_ : ping_sent_;
+  return std::min(quiet_since + config_.keepalive_interval, go_away_deadline_);
+}
+
+Result<void> Mux::on_timeout(TimePoint now) {
+  if (failed_) return failed_;
+  if (ping_sent_ != kNever) {
+    if (now - ping_sent_ >= config_.keepalive_interval) {
+      failed_ = Errc::kPeerNotAnswering;
+      return failed_;
+    }
+  } else if (now - last_received_ >= config_.keepalive_interval) {
+    ping_sent_ = ping_time_ = now;
+    send(control::Ping{++ping_number_});
+  }
+  if (now >= go_away_deadline_) go_away_deadline_ = kNever;  // finished() by now; nothing more to wake up for
+  return {};
+}
+
+// ---- channels ----
+
+Channel* Mux::find(ChannelHandle handle) const {
+  const auto it = channels_.find(handle);
+  return it != channels_.end() && !it->second->orphan ? it->second.get() : nullptr;
+}
+
+Channel* Mux::find_id(std::uint64_t id) const {
+  if (id > kReservedChannel) return nullptr;
+  const auto it = by_id_.find(static_cast<WireId>(id));
+  return it != by_id_.end() ? it->second : nullptr;
+}
+
+Channel& Mux::add(WireId id, std::string name, ChannelState state, bool ours, bool unique) {
+  const ChannelHandle handle = handles_.take();
+  auto owned = std::make_unique<Channel>(handle, id, std::move(name), state, pool_);
+  Channel& channel = *owned;
+  channel.ours = ours;
+  channel.unique = unique;
+  if (unique) unique_names_.emplace(channel.name, &channel);
+  by_id_.emplace(id, &channel);
+  channels_.emplace(handle, std::move(owned));
+  return channel;
+}
+
+void Mux::apply(Channel& channel, ChannelEvent event) {
+  const std::optional<ChannelState> next = next_state(channel.state, event);
+  if (!next) return;
+  const ChannelState before = std::exchange(channel.state, *next);
+  if (before == ChannelState::kRequested || before == ChannelState::kOffered) end_pending(channel);
+  update_order(channel);
+  if (*next == ChannelState::kOpen) return;
+  // A unique name is free again as soon as the channel is no longer of use to the app.
+  const auto unique = unique_names_.find(channel.name);
+  if (unique != unique_names_.end() && unique->second == &channel) unique_names_.erase(unique);
+  if (*next == ChannelState::kGone) leave_wire(channel);
+}
+
+void Mux::end_pending(Channel& channel) {
+  std::size_t& pending = channel.ours ? our_pending_names_ : peer_pending_names_;
+  pending -= channel.name.size();
+}
+
+void Mux::leave_wire(Channel& channel) {
+  by_id_.erase(channel.id);
+  channel.receive.end();
+  if (channel.orphan) forget(channel);
+}
+
+void Mux::forget(Channel& channel) {
+  order_.remove(channel);
+  channels_.erase(channel.handle);
+}
+
+void Mux::ended_one_way(Channel& channel) {
+  if (channel.eof_sent && channel.eof_received) apply(channel, ChannelEvent::kBothEnded);
+}
+
+bool Mux::is_ours(std::uint64_t id) const {
+  return config_.side == MuxSide::kClient ? id >= kClientFirstId && id <= kClientLastId
+                                          : id >= kServerFirstId && id <= kServerLastId;
+}
+
+bool Mux::is_peers(std::uint64_t id) const {
+  return id != kControlChannel && id < kReservedChannel && !is_ours(id);
+}
+
+std::optional<WireId> Mux::free_id() {
+  const bool client = config_.side == MuxSide::kClient;
+  const WireId first = client ? kClientFirstId : kServerFirstId;
+  const WireId last = client ? kClientLastId : kServerLastId;
+  WireId id = last_id_;
+  for (int tries = last - first + 1; tries > 0; --tries) {
+    id = id == last ? first : static_cast<WireId>(id + 1);
+    if (by_id_.find(id) == by_id_.end()) {
+      last_id_ = id;
+      return id;
+    }
+  }
+  return std::nullopt;
+}
+
+std::uint64_t Mux::buffered_bytes() const {
+  return config_.max_buffer - static_cast<std::uint64_t>(std::max<std::int64_t>(pool_.left(), 0));
+}
+
+}  // namespace connd::proto

@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "proto/mux.h"
+
+#include <set>
+
+#include <catch2/catch.hpp>
+
+#include "proto/error.h"
+#include "tests/sim/mux_pair.h"
+
+using namespace connd::proto;
+using connd::tests::MuxEnd;
+using connd::tests::MuxPair;
+using Kind = MuxEvent::Kind;
+using namespace std::chrono_literals;
+
+namespace {
+
+ChannelHandle open(MuxEnd& end, const std::string& name, TimePoint now, bool unique = false) {
+  auto opened = end.mux->open(name, unique, now);
+  REQUIRE(opened.ok());
+  return opened->channel;
+}
+
+/// An end to which a test speaks raw bytes; hello has been exchanged.
+struct RawPeer {
+  TimePoint now{Duration{5'000}};
+  MuxEnd end;
+  ByteVector out;
+
+  explicit RawPeer(MuxConfig config = {}, bool hello = true) : end(config, now) {
+    if (hello) send(control::Hello{});
+    end.flush(out);
+    out.clear();
+  }
+  static ByteVector frame(WireId channel, Bytes body) {
+    ByteVector bytes(NativeFrameCodec::kHeaderBytes);
+    NativeFrameCodec().write_header(bytes.data(), channel, body.size());
+    bytes.insert(bytes.end(), body.begin(), body.end());
+    return bytes;
+  }
+  void send(const control::Message& message) {
+    ByteVector body;
+    control::encode(message, body);
+    end.receive(frame(kControlChannel, body));
+  }
+  void send_frame(WireId channel, Bytes body) { end.receive(frame(channel, body)); }
+  /// All control objects that the end has sent since the last call.
+  std::vector<control::Message> replies() {
+    end.flush(out);
+    std::vector<control::Message> all;
+    NativeFrameCodec codec;
+    Bytes in = out;
+    for (;;) {
+      auto piece = codec.next(in);
+      REQUIRE(piece.ok());
+      if (!*piece) break;
+      if ((*piece)->kind != FramePiece::Kind::kControl) continue;
+      auto messages = control::decode((*piece)->body);
+      REQUIRE(messages.ok());
+      all.insert(all.end(), messages->begin(), messages->end());
+    }
+    out.clear();
+    return all;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("open, accept, data both ways, half close, end") {
+  MuxPair pair;
+  const ChannelHandle a = open(pair.client, "file://file1", pair.now);
+  pair.settle();
+  REQUIRE(pair.client.seen(Kind::kOpened).size() == 1);
+  const auto requested = pair.server.seen(Kind::kRequested);
+  REQUIRE(requested.size() == 1);
+  CHECK(requested[0].name == "file://file1");
+  const ChannelHandle b = requested[0].channel;
+
+  pair.client.write(a, std::string(300'000, 'x'));
+  pair.server.write(b, "hello");
+  pair.settle();
+  CHECK(pair.server.received[b] == std::string(300'000, 'x'));
+  CHECK(pair.client.received[a] == "hello");
+
+  pair.client.mux->finish(a);
+  pair.settle();
+  CHECK(pair.server.seen(Kind::kEnd).size() == 1);
+  CHECK(pair.client.seen(Kind::kEnd).empty());
+  pair.server.write(b, " and more");  // the other half still works
+  pair.settle();
+  CHECK(pair.client.received[a] == "hello and more");
+  pair.server.mux->finish(b);
+  pair.settle();
+  CHECK(pair.client.seen(Kind::kEnd).size() == 1);
+  CHECK(pair.client.mux->channel_count() == 0);
+  CHECK(pair.server.mux->channel_count() == 0);
+  pair.client.mux->release(a);
+  pair.server.mux->release(b);
+  CHECK(pair.client.mux->buffered_bytes() == 0);
+  CHECK_FALSE(pair.client.error);
+  CHECK_FALSE(pair.server.error);
+}
+
+TEST_CASE("B1: a further open is one control frame each way, and small") {
+  MuxPair pair;
+  open(pair.client, "one", pair.now);
+  pair.settle();
+  open(pair.client, "file://file2", pair.now);
+  pair.client.flush(pair.to_server);
+  const std::size_t request = pair.to_server.size();
+  CHECK(load_u16(pair.to_server.data()) + 4u == request);  // exactly one frame
+  CHECK(request < 64);
+  pair.deliver_to_server(request);
+  pair.server.flush(pair.to_client);
+  CHECK(load_u16(pair.to_client.data()) + 4u == pair.to_client.size());
+  CHECK(pair.to_client.size() < 64);
+  pair.deliver_to_client(pair.to_client.size());
+  CHECK(pair.client.seen(Kind::kOpened).size() == 2);
+}
+
+TEST_CASE("B2, B3: same name twice is two channels; one refused, one accepted") {
+  MuxPair pair;
+  pair.server.accept_all = false;
+  const ChannelHandle a1 = open(pair.client, "a", pair.now);
+  const ChannelHandle a2 = open(pair.client, "a", pair.now);
+  CHECK(a1 != a2);
+  pair.settle();
+  auto requested = pair.server.seen(Kind::kRequested);
+  REQUIRE(requested.size() == 2);
+  pair.server.mux->refuse(requested[0].channel, Reason::kDeclined, "not now");
+  CHECK(pair.server.mux->accept(requested[1].channel, pair.now));
+  pair.settle();
+  const auto refused = pair.client.seen(Kind::kRefused);
+  REQUIRE(refused.size() == 1);
+  CHECK(refused[0].channel == a1);
+  CHECK(refused[0].reason == Reason::kDeclined);
+  CHECK(refused[0].text == "not now");
+  REQUIRE(pair.client.seen(Kind::kOpened).size() == 1);
+  CHECK(pair.client.seen(Kind::kOpened)[0].channel == a2);
+  CHECK(pair.client.mux->channel_count() == 1);
+}
+
+TEST_CASE("B4: unique opens that cross resolve to the TLS client's channel, on both sides") {
+  MuxPair pair;
+  const ChannelHandle c = open(pair.client, "u", pair.now, true);
+  const ChannelHandle s = open(pair.server, "u", pair.now, true);
+  pair.settle();
+  REQUIRE(pair.client.seen(Kind::kOpened).size() == 1);
+  REQUIRE(pair.server.seen(Kind::kOpened).size() == 1);
+  CHECK(pair.client.seen(Kind::kRequested).empty());
+  CHECK(pair.server.seen(Kind::kRequested).empty());
+  CHECK(pair.client.mux->channel_count() == 1);
+  CHECK(pair.server.mux->channel_count() == 1);
+  pair.client.write(c, "ping");
+  pair.server.write(s, "pong");
+  pair.settle();
+  CHECK(pair.server.received[s] == "ping");
+  CHECK(pair.client.received[c] == "pong");
+
+  // Again while it lives: the same channel. A plain open never joins it.
+  auto again = pair.server.mux->open("u", true, pair.now);
+  REQUIRE(again.ok());
+  CHECK(again->joined);
+  CHECK(again->channel == s);
+  CHECK(open(pair.client, "u", pair.now) != c);
+  CHECK(open(pair.client, "v", pair.now, true) != c);
+  pair.settle();
+  // After it ended: a new one.
+  pair.client.mux->finish(c);
+  pair.server.mux->finish(s);
+  pair.settle();
+  auto fresh = pair.server.mux->open("u", true, pair.now);
+  REQUIRE(fresh.ok());
+  CHECK_FALSE(fresh->joined);
+}
+
+TEST_CASE("B10: names, each with its stated outcome") {
+  MuxPair pair;
+  const std::string with_nul("a\0b", 3);
+  for (const std::string& name :
+       {std::string(), std::string("x"), with_nul, std::string("\x1b[31m"), std::string(kMaxName, 'n')}) {
+    open(pair.client, name, pair.now);
+    pair.settle();
+    CHECK(pair.server.seen(Kind::kRequested).back().name == name);
+  }
+  CHECK(pair.client.seen(Kind::kOpened).size() == 5);
+  CHECK(pair.client.mux->open(std::string(kMaxName + 1, 'n'), false, pair.now).error() == Errc::kBadChannelName);
+  CHECK(pair.client.mux->open("\xff", false, pair.now).error() == Errc::kBadChannelName);
+
+  RawPeer raw({.side = MuxSide::kServer});
+  raw.send(control::ChannelRequest{"\xc3\x28", 1, false});
+  raw.send(control::ChannelRequest{std::string(kMaxName + 1, 'n'), 2, false});
+  const auto replies = raw.replies();
+  REQUIRE(replies.size() == 2);
+  for (const auto& reply : replies) {
+    CHECK(std::get<control::Refuse>(reply).code == static_cast<std::uint64_t>(Reason::kBadName));
+  }
+  CHECK_FALSE(raw.end.error);
+}
+
+TEST_CASE("B11: an id that is open, reserved, or of the other half is refused and harms nothing") {
+  RawPeer raw({.side = MuxSide::kServer});
+  raw.send(control::ChannelRequest{"a", 5, false});
+  raw.replies();
+  for (const std::uint64_t id :
+       {std::uint64_t{5}, std::uint64_t{0}, std::uint64_t{0xffff}, std::uint64_t{0x8000}, std::uint64_t{0x10005}}) {
+    raw.send(control::ChannelRequest{"b", id, false});
+  }
+  CHECK(raw.end.seen(Kind::kViolation).size() == 5);
+  CHECK_FALSE(raw.end.error);
+  const auto replies = raw.replies();
+  CHECK(replies.size() == 4);  // an id of our own half gets no answer: it could be taken for one of ours
+  // The open channel goes on.
+  const ChannelHandle channel = raw.end.seen(Kind::kRequested)[0].channel;
+  raw.send_frame(5, as_bytes("data"));
+  CHECK(raw.end.received[channel] == "data");
+}
+
+TEST_CASE("B12: unknown ids and data after the end") {
+  SECTION("data for an id that is not open ends the connection") {
+    RawPeer raw;
+    raw.send_frame(9, as_bytes("x"));
+    CHECK(raw.end.error == Errc::kUnknownChannel);
+  }
+  SECTION("EOF for one, too") {
+    RawPeer raw;
+    raw.send_frame(9, {});
+    CHECK(raw.end.error == Errc::kUnknownChannel);
+  }
+  SECTION("reset, refusal and credit for one are ignored") {
+    RawPeer raw;
+    raw.send(control::Reset{9, 13, ""});
+    raw.send(control::Refuse{9, 5, ""});
+    raw.send(control::Window{9, 100});
+    CHECK_FALSE(raw.end.error);
+    CHECK(raw.replies().empty());
+  }
+  SECTION("data after EOF resets the channel") {
+    RawPeer raw({.side = MuxSide::kServer});
+    raw.send(control::ChannelRequest{"a", 1, false});
+    raw.send_frame(1, {});
+    raw.send_frame(1, as_bytes("x"));
+    REQUIRE(raw.end.seen(Kind::kReset).size() == 1);
+    CHECK(raw.end.seen(Kind::kReset)[0].reason == Reason::kProtocolError);
+    CHECK_FALSE(raw.end.error);
+  }
+}
+
+TEST_CASE("what ends the connection, each with its own error") {
+  SECTION("a first object that is not hello") {
+    RawPeer raw({}, false);
+    raw.send(control::Ping{1});
+    CHECK(raw.end.error == Errc::kHelloExpected);
+  }
+  SECTION("data before hello") {
+    RawPeer raw({}, false);
+    raw.send_frame(1, as_bytes("x"));
+    CHECK(raw.end.error == Errc::kHelloExpected);
+  }
+  SECTION("a second hello") {
+    RawPeer raw;
+    raw.send(control::Hello{});
+    CHECK(raw.end.error == Errc::kHelloRepeated);
+  }
+  SECTION("version 0") {
+    RawPeer raw({}, false);
+    raw.send(control::Hello{0, 1, 1});
+    CHECK(raw.end.error == Errc::kUnsupportedVersion);
+  }
+  SECTION("the reserved channel") {
+    RawPeer raw;
+    raw.send_frame(kReservedChannel, as_bytes("x"));
+    CHECK(raw.end.error == Errc::kReservedChannel);
+  }
+  SECTION("an empty control frame") {
+    RawPeer raw;
+    raw.send_frame(kControlChannel, {});
+    CHECK(raw.end.error == Errc::kEmptyControlFrame);
+  }
+  SECTION("garbage on the control channel") {
+    RawPeer raw;
+    const ByteVector garbage{0xc1, 0xc1};
+    raw.send_frame(kControlChannel, garbage);
+    CHECK(raw.end.error == Errc::kBadMsgpack);
+  }
+  SECTION("an accept with another name") {
+    RawPeer raw({.side = MuxSide::kClient});
+    open(raw.end, "a", raw.now);
+    raw.send(control::ChannelRequest{"b", 1, true});
+    CHECK(raw.end.error == Errc::kAcceptNameDiffers);
+  }
+}
+
+TEST_CASE("D5: overrun and forged credit reset the channel") {
+  RawPeer raw({.side = MuxSide::kServer});
+  raw.end.take_at_once = false;
+  raw.send(control::ChannelRequest{"a", 1, false});
+  const auto replies = raw.replies();
+  REQUIRE(replies.size() == 2);
+  const auto window = std::get<control::Window>(replies[1]).bytes;
+  const ByteVector chunk(8'192);
+  for (std::uint64_t sent = 0; sent + chunk.size() <= window; sent += chunk.size()) raw.send_frame(1, chunk);
+  CHECK(raw.end.seen(Kind::kReset).empty());
+  raw.send_frame(1, as_bytes("x"));
+  REQUIRE(raw.end.seen(Kind::kReset).size() == 1);
+  CHECK(raw.end.seen(Kind::kReset)[0].reason == Reason::kProtocolError);
+
+  raw.send(control::ChannelRequest{"b", 2, false});
+  raw.send(control::Window{2, kMaxCredit});
+  CHECK(raw.end.seen(Kind::kReset).size() == 1);
+  raw.send(control::Window{2, 1});
+  CHECK(raw.end.seen(Kind::kReset).size() == 2);
+  raw.send(control::ChannelRequest{"c", 3, false});
+  raw.send(control::Window{3, 0});
+  CHECK(raw.end.seen(Kind::kReset).size() == 3);
+  CHECK_FALSE(raw.end.error);
+}
+
+TEST_CASE("B13: a cancelled open's id comes back; nothing old reaches the new channel") {
+  MuxPair pair;
+  pair.server.accept_all = false;
+  const ChannelHandle old_open = open(pair.client, "old", pair.now);
+  pair.settle();
+  const ChannelHandle offered = pair.server.seen(Kind::kRequested)[0].channel;
+  // The accept, its data and its credit are on the way when the open is cancelled.
+  CHECK(pair.server.mux->accept(offered, pair.now));
+  pair.server.write(offered, "late data");
+  pair.server.flush(pair.to_client);
+  pair.client.mux->reset(old_open, Reason::kCancelled, "");
+  pair.settle();
+  CHECK(pair.client.seen(Kind::kOpened).empty());
+  CHECK(pair.client.received.empty());
+  REQUIRE(pair.server.seen(Kind::kReset).size() == 1);
+  CHECK(pair.client.mux->channel_count() == 0);
+  CHECK(pair.server.mux->channel_count() == 0);
+}
+
+TEST_CASE("B9: an open cancelled before it is answered frees that channel only") {
+  MuxPair pair;
+  pair.server.accept_all = false;
+  const ChannelHandle slow = open(pair.client, "slow", pair.now);
+  pair.settle();
+  pair.client.mux->reset(slow, Reason::kTimedOut, "");
+  pair.settle();
+  CHECK(pair.server.seen(Kind::kCancelled).size() == 1);
+  CHECK_FALSE(pair.server.mux->accept(pair.server.seen(Kind::kRequested)[0].channel, pair.now));
+  pair.server.accept_all = true;
+  open(pair.client, "next", pair.now);
+  pair.settle();
+  CHECK(pair.client.seen(Kind::kOpened).size() == 1);
+  CHECK(pair.client.mux->channel_count() == 1);
+}
+
+TEST_CASE("D1: an app that does not read stops its own channel, within the bound") {
+  MuxPair pair;
+  const ChannelHandle stuck = open(pair.client, "stuck", pair.now);
+  const ChannelHandle fine = open(pair.client, "fine", pair.now);
+  pair.settle();
+  pair.server.take_at_once = false;
+  const std::string megabyte(1 << 20, 's');
+  for (int i = 0; i < 8; ++i) pair.client.write(stuck, megabyte);
+  pair.settle();
+  const ChannelHandle far_stuck = pair.server.seen(Kind::kRequested)[0].channel;
+  CHECK(pair.server.received[far_stuck].size() == kInitialWindow);
+  pair.server.take_at_once = true;
+  pair.client.write(fine, megabyte);
+  pair.settle();
+  CHECK(pair.server.received[pair.server.seen(Kind::kRequested)[1].channel].size() == megabyte.size());
+  CHECK(pair.server.received[far_stuck].size() == kInitialWindow);
+  // The app wakes up: everything comes.
+  pair.server.mux->consumed(far_stuck, kInitialWindow, pair.now);
+  pair.settle();
+  CHECK(pair.server.received[far_stuck].size() == 8 * megabyte.size());
+}
+
+TEST_CASE("windows: a fast channel's grows to the maximum, the pool is never passed, idle ones fall back") {
+  WindowPool pool(kMaxConnectionBuffer);
+  TimePoint now{};
+  ReceiveWindow fast(pool);
+  fast.open(now);
+  for (int i = 0; i < 40; ++i) {
+    now += 1ms;
+    const std::uint32_t n = fast.promised();
+    REQUIRE(fast.received(n).ok());
+    fast.consumed(n, now);
+  }
+  CHECK(fast.window() == kMaxWindow);
+  // Forty more that all want much: promised plus held stays within the pool.
+  std::vector<std::unique_ptr<ReceiveWindow>> many;
+  for (int i = 0; i < 40; ++i) {
+    many.push_back(std::make_unique<ReceiveWindow>(pool));
+    many.back()->open(now);
+    for (int k = 0; k < 20; ++k) {
+      now += 1ms;
+      const std::uint32_t n = many.back()->promised();
+      REQUIRE(many.back()->received(n).ok());
+      many.back()->consumed(n, now);
+    }
+    CHECK(pool.left() >= 0);
+  }
+  // Idle for long: as its promise is used, the window shrinks.
+  now += 60s;
+  while (fast.promised() > kInitialWindow) {
+    const std::uint32_t n = std::min<std::uint32_t>(fast.promised(), 60'000);
+    REQUIRE(fast.received(n).ok());
+    fast.consumed(n, now);
+  }
+  CHECK(fast.window() <= 2 * kInitialWindow);
+  many.clear();
+  fast.end();
+  CHECK(pool.left() == static_cast<std::int64_t>(kMaxConnectionBuffer));
+}
+
+TEST_CASE("all ids: the pool still promises 1 KiB to each, and one more open has a clear error") {
+  MuxPair pair;
+  for (int i = 0; i < 32'767; ++i) open(pair.client, "c", pair.now);
+  for (int i = 0; i < 32'767; ++i) open(pair.server, "s", pair.now);
+  CHECK(pair.client.mux->open("one more", false, pair.now).error() == Errc::kNoFreeChannel);
+  pair.settle();
+  CHECK(pair.client.seen(Kind::kOpened).size() == 32'767);
+  CHECK(pair.server.seen(Kind::kOpened).size() == 32'767);
+  CHECK(pair.client.mux->buffered_bytes() <= kMaxConnectionBuffer);
+  CHECK_FALSE(pair.client.error);
+  CHECK_FALSE(pair.server.error);
+  CHECK(pair.server.mux->open("one more", false, pair.now).error() == Errc::kNoFreeChannel);
+}
+
+TEST_CASE("fair order: a small channel waits for few frames behind bulk") {
+  MuxPair pair;
+  std::vector<ChannelHandle> bulk;
+  for (int i = 0; i < 10; ++i) bulk.push_back(open(pair.client, "bulk", pair.now));
+  const ChannelHandle small = open(pair.client, "small", pair.now);
+  pair.settle();
+  for (const ChannelHandle channel : bulk) {
+    pair.client.to_send[channel].assign(1 << 20, 'b');
+    pair.client.mux->set_ready(channel, true);
+  }
+  for (int i = 0; i < 30; ++i) REQUIRE(pair.client.mux->next_sender());  // everybody bulk now
+  for (int round = 0; round < 5; ++round) {
+    pair.client.mux->set_ready(small, true);
+    // One turn in five is for those that wait: at most one frame goes before the small channel's.
+    const auto first = pair.client.mux->next_sender();
+    REQUIRE(first);
+    if (first->channel != small) CHECK(pair.client.mux->next_sender()->channel == small);
+    pair.client.mux->set_ready(small, false);
+  }
+  // Turns are shared evenly among the others.
+  std::map<ChannelHandle, int> turns;
+  for (int i = 0; i < 1'000; ++i) ++turns[pair.client.mux->next_sender()->channel];
+  CHECK(turns.size() == 10);
+  for (const auto& [channel, n] : turns) CHECK((n == 100));
+}
+
+TEST_CASE("many that are always fresh do not starve one that waits") {
+  MuxPair pair;
+  const ChannelHandle bulk = open(pair.client, "bulk", pair.now);
+  const ChannelHandle a = open(pair.client, "a", pair.now);
+  const ChannelHandle b = open(pair.client, "b", pair.now);
+  pair.settle();
+  for (const ChannelHandle channel : {bulk, a, b}) pair.client.mux->set_ready(channel, true);
+  int bulk_turns = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto turn = pair.client.mux->next_sender();
+    REQUIRE(turn);
+    bulk_turns += turn->channel == bulk ? 1 : 0;
+    if (turn->channel != bulk) {
+      pair.client.mux->set_ready(turn->channel, false);
+      pair.client.mux->set_ready(turn->channel, true);
+    }
+  }
+  CHECK(bulk_turns >= 20);
+}
+
+TEST_CASE("E1: keepalive: a silent peer is dead within twice the interval, an answering one is not") {
+  MuxPair pair;
+  pair.settle();
+  const TimePoint start = pair.now;
+  while (pair.now - start < 10 * kKeepaliveInterval) {
+    pair.now = std::max(pair.now, pair.client.mux->next_deadline());
+    REQUIRE(pair.client.mux->on_timeout(pair.now).ok());
+    REQUIRE(pair.server.mux->on_timeout(pair.now).ok());
+    pair.settle();
+    pair.now += 3ms;
+  }
+  CHECK_FALSE(pair.client.error);
+
+  const TimePoint silent_from = pair.now;
+  Result<void> alive;
+  while (alive.ok()) {
+    pair.now = std::max(pair.now, pair.client.mux->next_deadline());
+    alive = pair.client.mux->on_timeout(pair.now);
+    REQUIRE(pair.now - silent_from <= 2 * kKeepaliveInterval);
+  }
+  CHECK(alive.error() == Errc::kPeerNotAnswering);
+}
+
+TEST_CASE("the round trip is measured by keepalives") {
+  MuxPair pair;
+  pair.settle();
+  pair.now = pair.client.mux->next_deadline();
+  REQUIRE(pair.client.mux->on_timeout(pair.now).ok());
+  pair.client.flush(pair.to_server);
+  pair.now += 7ms;
+  pair.settle();
+  CHECK(pair.client.mux->round_trip() == 7ms);
+}
+
+TEST_CASE("goaway: no new requests, open channels finish, the rest is cut after the stated time") {
+  MuxPair pair;
+  const ChannelHandle a = open(pair.client, "a", pair.now);
+  pair.settle();
+  pair.server.mux->go_away(Reason::kIdle, "idle", pair.now);
+  // A request that crosses it is refused, not lost.
+  open(pair.client, "crossing", pair.now);
+  pair.settle();
+  REQUIRE(pair.client.seen(Kind::kGoAway).size() == 1);
+  REQUIRE(pair.client.seen(Kind::kRefused).size() == 1);
+  CHECK(pair.client.seen(Kind::kRefused)[0].reason == Reason::kShuttingDown);
+  CHECK(pair.client.mux->open("b", false, pair.now).error() == Errc::kGoingAway);
+  CHECK_FALSE(pair.server.mux->finished(pair.now));
+  pair.client.write(a, "still works");
+  pair.settle();
+  CHECK(pair.server.received.begin()->second == "still works");
+  CHECK(pair.server.mux->finished(pair.now + kGoAwayTime));
+  pair.client.mux->finish(a);
+  pair.server.mux->finish(pair.server.seen(Kind::kRequested)[0].channel);
+  pair.settle();
+  CHECK(pair.server.mux->finished(pair.now));
+  CHECK(pair.client.mux->finished(pair.now));
+}
+
+TEST_CASE("B14: floods end the connection, with bounded memory") {
+  SECTION("pings whose answers nobody reads") {
+    RawPeer raw;
+    for (int i = 0; i < 200'000 && !raw.end.error; ++i) raw.send(control::Ping{1});
+    CHECK(raw.end.error == Errc::kControlFlood);
+  }
+  SECTION("requests, refused or not") {
+    RawPeer raw({.side = MuxSide::kServer, .max_channels = 10});
+    for (std::uint64_t i = 0; i < 200'000 && !raw.end.error; ++i) {
+      raw.send(control::ChannelRequest{"n", 1 + i % 0x7fff, false});
+    }
+    CHECK(raw.end.error == Errc::kControlFlood);
+    CHECK(raw.end.mux->channel_count() == 10);
+  }
+  SECTION("windows") {
+    RawPeer raw({.side = MuxSide::kServer});
+    raw.send(control::ChannelRequest{"n", 1, false});
+    for (int i = 0; i < 200'000 && !raw.end.error; ++i) raw.send(control::Window{1, 1});
+    CHECK(raw.end.error == Errc::kControlFlood);
+  }
+  SECTION("names of pending requests are bounded: busy") {
+    RawPeer raw({.side = MuxSide::kServer});
+    raw.end.accept_all = false;
+    const std::string name(60'000, 'n');
+    for (std::uint64_t i = 1; i <= 100; ++i) raw.send(control::ChannelRequest{name, i, false});
+    CHECK(raw.end.seen(Kind::kRequested).size() == kMaxPendingNameBytes / name.size());
+    const auto replies = raw.replies();
+    REQUIRE_FALSE(replies.empty());
+    CHECK(std::get<control::Refuse>(replies[0]).code == static_cast<std::uint64_t>(Reason::kBusy));
+    CHECK_FALSE(raw.end.error);
+  }
+  SECTION("a rate that is served for ever is no flood") {
+    RawPeer raw;
+    for (int i = 0; i < 300'000; ++i) {
+      if (i % 500 == 0) raw.now += 1s;
+      raw.send(control::Ping{1});
+      if (i % 500 == 0) raw.replies();
+    }
+    CHECK_FALSE(raw.end.error);
+  }
+}
