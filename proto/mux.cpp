@@ -156,7 +156,7 @@ MutableBytes Mux::prepare(std::size_t bytes) {
 
 void Mux::commit(ChannelHandle handle, std::size_t bytes) {
   Channel* channel = find(handle);
-  assert(channel != nullptr && bytes > 0 && channel->can_send());
+  assert(channel != nullptr && channel->state == ChannelState::kOpen && !channel->eof_sent && bytes > 0);
   codec_->write_header(out_.prepare(codec_->header_bytes() + bytes).data(), channel->id, bytes);
   out_.commit(codec_->header_bytes() + bytes);
   channel->credit.use(static_cast<std::uint32_t>(bytes));
@@ -196,7 +196,7 @@ void Mux::send(const control::Message& message) {
 
 /// Objects that must stand in one frame.
 void Mux::send_group(const ByteVector& objects) {
-  if (failed_) return;
+  if (backlog_ > kMaxControlBacklog) return;  // the connection is at its end, and what is said no longer matters
   if (!control_body_.empty() && control_body_.size() + objects.size() > kControlFrameTarget) seal_control();
   control_body_.insert(control_body_.end(), objects.begin(), objects.end());
   backlog_ += objects.size();

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/channel_socket.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <sys/socket.h>
+
+namespace connd::daemon {
+namespace {
+constexpr std::string_view kAppGone = "the application closed its end";
+constexpr std::string_view kNotFinished = "the application ended without finishing the channel";
+}  // namespace
+
+ChannelSocket::ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options)
+    : host_(host), handle_(handle), options_(options), fd_(std::move(fd)), held_(proto::kMaxWindow) {}
+
+proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
+  auto watch = poller.watch(fd_.get(), *this);
+  if (!watch) return watch.error();
+  watch_ = std::move(*watch);
+  return {};
+}
+
+void ChannelSocket::on_edge(std::uint32_t events) {
+  if (over_) return;
+  // EPOLLHUP with our own direction still open can only mean that the app's end is closed. After our SHUT_WR the app's
+  // SHUT_WR shows the same; then nothing but the end is left to tell either.
+  if ((events & EPOLLHUP) != 0) app_closed_ = true;
+  if ((events & EPOLLOUT) != 0) write_held();
+  if (over_) return;
+  if (eof_read_) {
+    if (app_closed_) app_gone();
+  } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+    host_.mux().set_ready(handle_, true);
+    host_.channel_has_work();
+  }
+}
+
+// ---- from the app to the peer ----
+
+std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
+  ssize_t n;
+  do {
+    n = ::recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    bytes_out_ += static_cast<std::uint64_t>(n);
+    // A short read has emptied the socket: whatever comes later makes a new edge.
+    if (static_cast<std::size_t>(n) == room.size() || send_ == SendHalf::kFinishing) return static_cast<std::size_t>(n);
+    host_.mux().set_ready(handle_, false);
+    return static_cast<std::size_t>(n);
+  }
+  host_.mux().set_ready(handle_, false);
+  if (n == 0) {
+    eof_read_ = true;
+    app_ended_writing();
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    if (send_ == SendHalf::kFinishing) send_eof();
+  } else {
+    // ECONNRESET: the app closed while bytes for it lay unread. It is gone, and it did not take everything.
+    eof_read_ = app_closed_ = true;
+    abort(proto::Reason::kReset, kAppGone);
+  }
+  return 0;
+}
+
+void ChannelSocket::app_ended_writing() {
+  const bool clean = !options_.strict_end || send_ == SendHalf::kFinishing;
+  if (clean) {
+    send_eof();
+  } else if (app_closed_) {
+    abort(proto::Reason::kReset, kNotFinished);
+  }
+  // Else the app has only shut down its end: finish() may still come.
+}
+
+void ChannelSocket::finish() {
+  if (over_ || send_ != SendHalf::kOpen) return;
+  if (eof_read_) {
+    send_eof();
+    return;
+  }
+  // What the app wrote before is in the socket: the pump reads until it is empty, and then ends.
+  send_ = SendHalf::kFinishing;
+  host_.mux().set_ready(handle_, true);
+  host_.channel_has_work();
+}
+
+void ChannelSocket::send_eof() {
+  if (send_ == SendHalf::kEnded) return;
+  send_ = SendHalf::kEnded;
+  host_.mux().finish(handle_);
+  host_.channel_has_work();
+  finish_if_both_ended();
+  if (!over_ && app_closed_ && eof_read_) app_gone();
+}
+
+/// The app's end is closed. Whether that is an abort depends on what it leaves behind.
+void ChannelSocket::app_gone() {
+  if (over_) return;
+  if (send_ != SendHalf::kEnded) {
+    abort(proto::Reason::kReset, kNotFinished);
+  } else if (options_.strict_end || !held_.empty()) {
+    // It ended its own direction well, and will not take the peer's.
+    abort(proto::Reason::kReset, kAppGone);
+  }
+  // Else the peer may end in its own time; data that still comes has nowhere to go, and then the peer hears of it.
+}
+
+// ---- from the peer to the app ----
+
+void ChannelSocket::deliver(proto::Bytes bytes) {
+  if (over_) return;
+  const std::size_t taken = held_.empty() ? write_app(bytes) : 0;
+  if (over_) return;
+  if (!held_.append(bytes.subspan(taken))) {
+    // The mux lets nobody pass its window, which is at most held_'s bound.
+    abort(proto::Reason::kInternal, "more data than the channel's window");
+  }
+}
+
+void ChannelSocket::write_held() {
+  while (!held_.empty() && !over_) {
+    const std::size_t taken = write_app(held_.data());
+    if (taken == 0) return;
+    held_.consume(taken);
+  }
+  if (over_) return;
+  held_.release();
+  if (receive_ == ReceiveHalf::kEnding) end_receive();
+}
+
+/// Returns how much the kernel took; that much credit goes back to the peer.
+std::size_t ChannelSocket::write_app(proto::Bytes bytes) {
+  std::size_t taken = 0;
+  while (taken < bytes.size()) {
+    const ssize_t n = ::send(fd_.get(), bytes.data() + taken, bytes.size() - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0) {
+      taken += static_cast<std::size_t>(n);
+    } else if (errno != EINTR) {
+      break;
+    }
+  }
+  const int error = taken < bytes.size() ? errno : 0;
+  if (taken > 0) {
+    bytes_in_ += taken;
+    host_.mux().consumed(handle_, taken, host_.now());
+    host_.channel_has_work();
+  }
+  if (error != 0 && error != EAGAIN && error != EWOULDBLOCK && error != ENOBUFS) {
+    app_closed_ = true;
+    abort(proto::Reason::kReset, kAppGone);
+  }
+  return taken;
+}
+
+void ChannelSocket::peer_ended() {
+  if (over_ || receive_ != ReceiveHalf::kOpen) return;
+  receive_ = ReceiveHalf::kEnding;
+  if (held_.empty()) end_receive();
+}
+
+void ChannelSocket::end_receive() {
+  if (receive_ == ReceiveHalf::kEnded) return;
+  receive_ = ReceiveHalf::kEnded;
+  ::shutdown(fd_.get(), SHUT_WR);
+  finish_if_both_ended();
+}
+
+void ChannelSocket::finish_if_both_ended() {
+  if (over_ || send_ != SendHalf::kEnded || receive_ != ReceiveHalf::kEnded) return;
+  over_ = true;
+  host_.channel_over(*this, proto::Reason::kClosed, {});
+}
+
+void ChannelSocket::abort(proto::Reason reason, std::string_view text) {
+  if (over_) return;
+  over_ = true;
+  host_.channel_over(*this, reason, text);
+}
+
+}  // namespace connd::daemon

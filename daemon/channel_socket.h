@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// ChannelSocket: where one app meets one peer. It owns the daemon's end of the app's socketpair and what the app has
+/// not taken yet, and moves bytes between that fd and the mux.
+///
+/// The two directions end on their own. Ours (app to peer) ends with EOF on the fd or, with `strict_end`, only by
+/// finish(): every other end is an abort. The peer's ends when all of it was written to the fd, which then reads EOF.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "daemon/edge_poller.h"
+#include "ipc/fd.h"
+#include "proto/bytes.h"
+#include "proto/mux.h"
+#include "proto/reason.h"
+
+namespace connd::daemon {
+
+struct ChannelOptions {
+  bool strict_end = false;
+};
+
+/// How a channel ended: what its owner is told, once.
+struct ChannelEnd {
+  proto::ChannelHandle channel = 0;
+  proto::Reason reason = proto::Reason::kClosed;
+  std::string text;
+  std::uint64_t bytes_in = 0;   ///< from the peer, taken by the app's fd
+  std::uint64_t bytes_out = 0;  ///< of the app, given to the connection
+};
+
+class ChannelSocket;
+
+/// What a ChannelSocket needs of its MultiplexedSocket.
+class ChannelHost {
+ public:
+  virtual proto::Mux& mux() = 0;
+  [[nodiscard]] virtual proto::TimePoint now() const = 0;
+  /// There is output, or a sender became ready.
+  virtual void channel_has_work() = 0;
+  /// The channel is over. kClosed: both directions ended cleanly. Else the peer is told `reason` by a reset. The
+  /// ChannelSocket is destroyed later, not from inside this call.
+  virtual void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) = 0;
+
+ protected:
+  ~ChannelHost() = default;
+};
+
+class ChannelSocket final : public EdgeHandler {
+ public:
+  /// `fd` is the daemon's end, non-blocking.
+  ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options);
+
+  /// Begins to watch the fd. An error is the kernel's, for want of memory or watches.
+  proto::Result<void> start(EdgePoller& poller);
+
+  // ---- from the connection ----
+
+  /// Bytes from the peer: written to the app at once, the rest held.
+  void deliver(proto::Bytes bytes);
+  /// The peer will send no more.
+  void peer_ended();
+
+  // ---- from the pump ----
+
+  /// The channel's turn to send: reads the app's bytes into `room` and returns how many.
+  std::size_t read_app(proto::MutableBytes room);
+
+  // ---- from the local API ----
+
+  /// Our direction ends cleanly, after what the app has written so far.
+  void finish();
+
+  void on_edge(std::uint32_t events) override;
+
+  [[nodiscard]] proto::ChannelHandle handle() const { return handle_; }
+  [[nodiscard]] ChannelEnd end(proto::Reason reason, std::string text) const {
+    return {handle_, reason, std::move(text), bytes_in_, bytes_out_};
+  }
+  [[nodiscard]] bool over() const { return over_; }
+  [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
+  [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
+
+ private:
+  /// Our direction, from the app to the peer.
+  enum class SendHalf : std::uint8_t { kOpen, kFinishing, kEnded };
+  /// The peer's direction.
+  enum class ReceiveHalf : std::uint8_t { kOpen, kEnding, kEnded };
+
+  void write_held();
+  std::size_t write_app(proto::Bytes bytes);
+  void app_ended_writing();
+  void send_eof();
+  void end_receive();
+  void app_gone();
+  void finish_if_both_ended();
+  void abort(proto::Reason reason, std::string_view text);
+
+  ChannelHost& host_;
+  const proto::ChannelHandle handle_;
+  const ChannelOptions options_;
+  ipc::Fd fd_;
+  EdgePoller::Watch watch_;  // after fd_: it goes before the fd is closed
+  proto::Buffer held_;       ///< what the peer sent and the app has not taken: at most the channel's window
+  SendHalf send_ = SendHalf::kOpen;
+  ReceiveHalf receive_ = ReceiveHalf::kOpen;
+  bool app_closed_ = false;  ///< the app's end is closed, not just shut down
+  bool eof_read_ = false;    ///< the app writes no more
+  bool over_ = false;
+  std::uint64_t bytes_in_ = 0;
+  std::uint64_t bytes_out_ = 0;
+};
+
+}  // namespace connd::daemon

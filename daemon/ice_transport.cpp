@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/ice_transport.h"
+
+#include <cerrno>
+#include <variant>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "proto/stun.h"
+
+namespace connd::daemon {
+namespace {
+
+std::error_code last_error() {
+  return {errno, std::system_category()};
+}
+
+}  // namespace
+
+IceTransport::IceTransport(EdgePoller& poller, IcePath path, EdgeHandler& handler) : path_(std::move(path)) {
+  auto watch = poller.watch(path_.socket.get(), handler);
+  if (watch) {
+    watch_ = std::move(*watch);
+  } else {
+    watch_error_ = watch.error();
+  }
+}
+
+proto::Result<IceTransport::Status> IceTransport::receive(proto::MutableBytes scratch) {
+  if (watch_error_) return watch_error_;
+  ssize_t n;
+  do {
+    n = ::recv(path_.socket.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n == 0) return Status::kEnded;
+  if (n < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return Status::kBlocked;
+    return last_error();
+  }
+  frames_.feed(scratch.first(static_cast<std::size_t>(n)));
+  // A short read has emptied the socket: whatever comes later makes a new edge.
+  return static_cast<std::size_t>(n) < scratch.size() ? Status::kBlocked : Status::kMore;
+}
+
+proto::Result<std::optional<proto::Bytes>> IceTransport::next(proto::Buffer& output) {
+  for (;;) {
+    auto piece = frames_.next();
+    if (!piece) return piece.error();
+    if (!*piece) return std::optional<proto::Bytes>{};
+    if (const auto* data = std::get_if<proto::StreamData>(&**piece)) return std::optional(data->bytes);
+    if (const auto* stun = std::get_if<proto::StunMessage>(&**piece)) answer_stun(stun->bytes, output);
+    // A second hand-over frame says nothing new.
+  }
+}
+
+/// RFC 8445, section 7: a peer whose check was not answered before the take-over repeats it.
+void IceTransport::answer_stun(proto::Bytes message, proto::Buffer& output) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (::getpeername(path_.socket.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return;
+  const auto answer = proto::stun_binding_response(message, address, path_.local_pwd);
+  if (!answer) return;
+  std::uint8_t header[2];
+  proto::store_u16(header, static_cast<std::uint16_t>(answer->size()));
+  // Unsent output that leaves no room for 100 bytes is a peer that does not read: it can do without an answer.
+  if (output.room() < answer->size() + sizeof header) return;
+  (void)output.append(header);
+  (void)output.append(*answer);
+}
+
+proto::Result<IceTransport::Status> IceTransport::send(proto::Buffer& output) {
+  while (!output.empty()) {
+    const proto::Bytes data = output.data();
+    const ssize_t n = ::send(path_.socket.get(), data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0) {
+      output.consume(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return Status::kBlocked;
+    } else if (errno != EINTR) {
+      return last_error();
+    }
+  }
+  return Status::kMore;
+}
+
+}  // namespace connd::daemon

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// IceTransport: the stream to a peer once ICE has found it and its socket was taken over. It owns the socket, takes
+/// RFC 4571 framing and STUN off what comes, and sends what TLS has made ready. No policy.
+#pragma once
+
+#include <optional>
+
+#include "daemon/edge_poller.h"
+#include "daemon/ice_agent.h"
+#include "proto/bytes.h"
+#include "proto/result.h"
+#include "proto/rfc4571.h"
+
+namespace connd::daemon {
+
+class IceTransport {
+ public:
+  enum class Status {
+    kMore,     ///< there may be more
+    kBlocked,  ///< nothing more now; on_edge tells when
+    kEnded,    ///< receive: the peer closed the TCP connection
+  };
+
+  /// `handler` is told of edges. Throws nothing; an error of registration is reported by the first receive.
+  IceTransport(EdgePoller& poller, IcePath path, EdgeHandler& handler);
+
+  /// Reads once into `scratch`; then call next() until it gives nothing, before `scratch` changes.
+  proto::Result<Status> receive(proto::MutableBytes scratch);
+  /// The next stream bytes of what was received. A STUN request is answered on the way: the answer is appended to
+  /// `output`, which must end at a frame boundary. nullopt: none left.
+  proto::Result<std::optional<proto::Bytes>> next(proto::Buffer& output);
+  /// Sends from the front of `output` until it is empty or the socket takes no more.
+  proto::Result<Status> send(proto::Buffer& output);
+
+  /// Asks for on_edge(EPOLLIN) in the next turn.
+  void again() { watch_.again(EPOLLIN); }
+
+  [[nodiscard]] const IcePath& path() const { return path_; }
+
+ private:
+  void answer_stun(proto::Bytes message, proto::Buffer& output);
+
+  IcePath path_;
+  proto::Rfc4571Reader frames_;
+  std::error_code watch_error_;
+  EdgePoller::Watch watch_;  // after path_: it goes before the socket is closed
+};
+
+}  // namespace connd::daemon

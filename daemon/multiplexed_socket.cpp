@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/multiplexed_socket.h"
+
+#include <cassert>
+#include <cerrno>
+
+#include <sys/socket.h>
+
+#include "proto/error.h"
+
+namespace connd::daemon {
+namespace {
+
+/// Reads of one connection in one turn; then others have theirs.
+constexpr int kReadsPerTurn = 4;
+/// Ciphertext that may wait for the socket before apps are no longer read.
+constexpr std::size_t kSendHighWater = 128 * 1024;
+/// Rounds of making and sending output in one turn of one connection.
+constexpr int kSendsPerTurn = 8;
+
+proto::MuxConfig with_side(proto::MuxConfig config, bool tls_client) {
+  config.side = tls_client ? proto::MuxSide::kClient : proto::MuxSide::kServer;
+  return config;
+}
+
+}  // namespace
+
+MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
+                                     const proto::TlsContext& tls, const proto::TlsPeer& peer, IcePath path,
+                                     proto::MuxConfig config)
+    : TurnClient(context.turns),
+      context_(context),
+      owner_(owner),
+      number_(number),
+      peer_(peer.expected),
+      mux_config_(with_side(config, path.controlling)),
+      tls_(tls, path.controlling ? proto::TlsRole::kClient : proto::TlsRole::kServer, peer, proto::Framing::kRfc4571),
+      timer_(context.loop, [this] { on_deadline(); }),
+      transport_(context.poller, std::move(path), *this) {}
+
+MultiplexedSocket::~MultiplexedSocket() = default;
+
+void MultiplexedSocket::start() {
+  if (const auto started = tls_.start(); !started) return fail(started.error());
+  if (!path().early.empty()) {
+    std::size_t filled = 0;
+    auto taken = decrypt(path().early, filled);
+    if (taken) taken = take_plain(proto::Bytes(context_.scratch.plain).first(filled));
+    if (!taken) return fail(taken.error());
+  }
+  request_turn();
+}
+
+// ---- bytes in ----
+
+void MultiplexedSocket::on_edge(std::uint32_t events) {
+  if ((events & EPOLLOUT) != 0) request_turn();
+  if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) receive();
+}
+
+void MultiplexedSocket::receive() {
+  for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+    if (state_ >= State::kClosing) return;
+    const auto status = transport_.receive(context_.scratch.cipher);
+    if (!status) return fail(status.error());
+    if (const auto taken = take_received(); !taken) return fail(taken.error());
+    if (tls_.peer_closed()) return end(end_reason_, "the peer closed the connection", {});
+    if (*status == IceTransport::Status::kEnded) return fail(make_error_code(proto::Errc::kTlsTruncated));
+    if (*status == IceTransport::Status::kBlocked) return;
+  }
+  transport_.again();
+}
+
+proto::Result<void> MultiplexedSocket::take_received() {
+  request_turn();  // TLS may have something to say, and credit goes back
+  std::size_t filled = 0;
+  for (;;) {
+    const auto piece = transport_.next(tls_.output());
+    if (!piece) return piece.error();
+    if (!*piece) break;
+    bytes_in_ += (*piece)->size();
+    const auto decrypted = decrypt(**piece, filled);
+    if (decrypted) continue;
+    // What came before the error is good.
+    (void)take_plain(proto::Bytes(context_.scratch.plain).first(filled));
+    return decrypted;
+  }
+  return take_plain(proto::Bytes(context_.scratch.plain).first(filled));
+}
+
+/// Decrypts `cipher` behind the `filled` bytes of plaintext that wait in the scratch buffer.
+proto::Result<void> MultiplexedSocket::decrypt(proto::Bytes cipher, std::size_t& filled) {
+  if (const auto fed = tls_.feed(cipher); !fed) return fed;
+  if (state_ == State::kHandshaking && tls_.handshake_done()) {
+    if (const auto ready = after_handshake(); !ready) return ready;
+  }
+  const proto::MutableBytes plain = context_.scratch.plain;
+  for (;;) {
+    if (filled == plain.size()) {
+      if (const auto taken = take_plain(plain); !taken) return taken;
+      filled = 0;
+    }
+    const auto n = tls_.read(plain.subspan(filled));
+    if (!n) return n.error();
+    if (*n == 0) return {};
+    filled += *n;
+  }
+}
+
+proto::Result<void> MultiplexedSocket::after_handshake() {
+  if (!tls_.native()) return proto::Errc::kTlsNoNativeProtocol;
+  state_ = State::kGreeting;
+  mux_ = std::make_unique<proto::Mux>(mux_config_, std::make_unique<proto::NativeFrameCodec>(), context_.handles,
+                                      context_.loop.now());
+  arm_timer();
+  return {};
+}
+
+proto::Result<void> MultiplexedSocket::take_plain(proto::Bytes plain) {
+  if (plain.empty() || state_ >= State::kClosing) return {};
+  mux_->feed(plain, now());
+  while (state_ < State::kClosing) {
+    const auto event = mux_->next_event(now());
+    if (!event) return event.error();
+    if (!*event) return {};
+    on_event(**event);
+  }
+  return {};
+}
+
+void MultiplexedSocket::on_event(const proto::MuxEvent& event) {
+  using Kind = proto::MuxEvent::Kind;
+  switch (event.kind) {
+    case Kind::kHello:
+      state_ = State::kUp;
+      return owner_.on_up(*this);
+    case Kind::kRequested:
+      return owner_.on_channel_requested(*this, event.channel, event.name, event.unique);
+    case Kind::kOpened:
+      return owner_.on_open_answered(*this, event.channel, proto::Reason::kClosed, {});
+    case Kind::kRefused:
+      return owner_.on_open_answered(*this, event.channel, event.reason, event.text);
+    case Kind::kCancelled:
+      return owner_.on_request_cancelled(*this, event.channel, event.reason);
+    case Kind::kGoAway:
+      end_reason_ = event.reason;
+      arm_timer();
+      return owner_.on_going_away(*this);
+    case Kind::kViolation:
+      return;  // refused, and of no harm
+    case Kind::kData:
+    case Kind::kEnd:
+    case Kind::kReset:
+      return on_channel_event(event);
+  }
+}
+
+void MultiplexedSocket::on_channel_event(const proto::MuxEvent& event) {
+  if (event.kind == proto::MuxEvent::Kind::kReset) return close_from_peer(event);
+  ChannelSocket* channel = find(event.channel);
+  if (channel == nullptr) {
+    // Its owner did not attach it.
+    mux_->reset(event.channel, proto::Reason::kInternal, "nobody takes it");
+  } else if (event.kind == proto::MuxEvent::Kind::kData) {
+    channel->deliver(event.data);
+  } else {
+    channel->peer_ended();
+  }
+}
+
+/// The mux has forgotten the channel already.
+void MultiplexedSocket::close_from_peer(const proto::MuxEvent& event) {
+  const auto it = channels_.find(event.channel);
+  if (it == channels_.end()) return;
+  std::unique_ptr<ChannelSocket> channel = std::move(it->second);
+  channels_.erase(it);
+  const ChannelEnd end = channel->end(event.reason, event.text);
+  over_.push_back(std::move(channel));
+  owner_.on_channel_closed(*this, end);
+}
+
+// ---- bytes out ----
+
+bool MultiplexedSocket::on_turn() {
+  sweep();
+  if (state_ == State::kDown) return false;
+  if (state_ == State::kClosing) {
+    report_down();
+    return false;
+  }
+  const bool more = send_some();
+  if (mux_ && mux_->finished(now())) end(end_reason_, "the connection was closed after its last channel", {});
+  return more;
+}
+
+/// Makes and sends output, as much as is fair. True when there is more to do.
+bool MultiplexedSocket::send_some() {
+  for (int round = 0; round < kSendsPerTurn; ++round) {
+    while (tls_.output().size() < kSendHighWater && make_output()) {
+    }
+    if (state_ >= State::kClosing) return true;
+    const std::size_t before = tls_.output().size();
+    const auto status = transport_.send(tls_.output());
+    bytes_out_ += before - tls_.output().size();
+    if (!status) {
+      fail(status.error());
+      return true;
+    }
+    if (*status == IceTransport::Status::kBlocked) return false;  // EPOLLOUT wakes us
+    if (!mux_ || !mux_->has_output()) return false;
+  }
+  return true;
+}
+
+/// Takes one batch from the mux through TLS. False when there is nothing to send.
+bool MultiplexedSocket::make_output() {
+  if (!mux_ || state_ >= State::kClosing) return false;
+  mux_->flush_control();
+  while (mux_->output().size() < proto::Mux::kOutputTarget) {
+    const auto turn = mux_->next_sender();
+    if (!turn) break;
+    serve(*turn);
+  }
+  if (mux_->output().empty()) return false;
+  const auto written = tls_.write(mux_->output());
+  mux_->output_taken();
+  if (!written) fail(written.error());
+  return written.ok();
+}
+
+void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
+  ChannelSocket* channel = find(turn.channel);
+  if (channel == nullptr) return mux_->set_ready(turn.channel, false);
+  const std::size_t n = channel->read_app(mux_->prepare(turn.bytes));
+  if (n > 0) mux_->commit(turn.channel, n);
+}
+
+// ---- channels ----
+
+proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri, bool unique) {
+  if (!usable()) return make_error_code(proto::Errc::kGoingAway);
+  request_turn();
+  return mux_->open(uri, unique, now());
+}
+
+proto::Result<ipc::Fd> MultiplexedSocket::accept(proto::ChannelHandle channel, const ChannelOptions& options) {
+  if (!mux_ || state_ >= State::kClosing) return make_error_code(proto::Errc::kGoingAway);
+  if (!mux_->accept(channel, now())) return make_error_code(std::errc::operation_canceled);
+  request_turn();
+  return attach(channel, options);
+}
+
+proto::Result<ipc::Fd> MultiplexedSocket::attach(proto::ChannelHandle handle, const ChannelOptions& options) {
+  request_turn();
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+    const std::error_code error{errno, std::system_category()};
+    mux_->reset(handle, proto::Reason::kResourceLimit, "no file descriptor is free");
+    return error;
+  }
+  ipc::Fd ours(fds[0]);
+  ipc::Fd apps(fds[1]);
+  auto channel = std::make_unique<ChannelSocket>(*this, handle, std::move(ours), options);
+  if (const auto started = channel->start(context_.poller); !started) {
+    mux_->reset(handle, proto::Reason::kResourceLimit, "the channel cannot be watched");
+    return started.error();
+  }
+  channels_.emplace(handle, std::move(channel));
+  return apps;
+}
+
+void MultiplexedSocket::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
+  if (!mux_) return;
+  mux_->refuse(channel, reason, text);
+  request_turn();
+}
+
+void MultiplexedSocket::cancel(proto::ChannelHandle channel, proto::Reason reason) {
+  if (!mux_) return;
+  mux_->reset(channel, reason, {});
+  request_turn();
+}
+
+bool MultiplexedSocket::finish(proto::ChannelHandle channel) {
+  ChannelSocket* found = find(channel);
+  if (found == nullptr) return false;
+  found->finish();
+  return true;
+}
+
+bool MultiplexedSocket::close_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
+  ChannelSocket* found = find(channel);
+  if (found == nullptr) return false;
+  channel_over(*found, reason, text);
+  return true;
+}
+
+void MultiplexedSocket::channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) {
+  const auto it = channels_.find(channel.handle());
+  if (it == channels_.end()) return;
+  if (reason == proto::Reason::kClosed) {
+    mux_->release(channel.handle());
+  } else {
+    mux_->reset(channel.handle(), reason, text);
+  }
+  const ChannelEnd end = channel.end(reason, std::string(text));
+  over_.push_back(std::move(it->second));
+  channels_.erase(it);
+  request_turn();
+  owner_.on_channel_closed(*this, end);
+}
+
+ChannelSocket* MultiplexedSocket::find(proto::ChannelHandle handle) {
+  const auto it = channels_.find(handle);
+  return it == channels_.end() ? nullptr : it->second.get();
+}
+
+const ChannelSocket* MultiplexedSocket::channel(proto::ChannelHandle handle) const {
+  const auto it = channels_.find(handle);
+  return it == channels_.end() ? nullptr : it->second.get();
+}
+
+/// Ended channels are destroyed here, when no function of theirs is on the stack.
+void MultiplexedSocket::sweep() {
+  over_.clear();
+}
+
+// ---- the end ----
+
+const proto::CertificateChain* MultiplexedSocket::peer_chain() const {
+  return tls_.peer_chain() ? &*tls_.peer_chain() : nullptr;
+}
+
+void MultiplexedSocket::close_gracefully(proto::Reason reason, std::string_view text) {
+  if (!up()) return close_now(reason, text);
+  end_reason_ = reason;
+  mux_->go_away(reason, text, now());
+  arm_timer();
+  request_turn();
+}
+
+void MultiplexedSocket::close_now(proto::Reason reason, std::string_view text) {
+  end(reason, std::string(text), {});
+}
+
+void MultiplexedSocket::fail(std::error_code error) {
+  const bool ours = error.category() == proto::error_category();
+  std::string text = error.message();
+  if (!tls_.error_detail().empty()) text += " (" + tls_.error_detail() + ")";
+  end(ours ? proto::reason_of(error) : proto::Reason::kConnectionLost, std::move(text), error);
+}
+
+void MultiplexedSocket::end(proto::Reason reason, std::string text, std::error_code error) {
+  if (state_ >= State::kClosing) return;
+  state_ = State::kClosing;
+  end_reason_ = reason;
+  end_text_ = std::move(text);
+  end_error_ = error;
+  request_turn();  // to report it when nothing of this object is on the stack
+}
+
+/// Says good-bye as far as the socket takes it, and tells the owner.
+void MultiplexedSocket::report_down() {
+  if (mux_) {
+    mux_->go_away(end_reason_, end_text_, now());
+    mux_->flush_control();
+    if (tls_.write(mux_->output())) (void)tls_.close();
+  }
+  (void)transport_.send(tls_.output());
+  state_ = State::kDown;
+  timer_.stop();
+
+  const bool broken = proto::reason_info(end_reason_).exit_code != 0;
+  const proto::Reason reason = broken ? end_reason_ : proto::Reason::kConnectionLost;
+  auto channels = std::move(channels_);
+  channels_.clear();
+  for (auto& [handle, channel] : channels) owner_.on_channel_closed(*this, channel->end(reason, end_text_));
+  channels.clear();
+  owner_.on_down(*this, end_reason_, end_text_, end_error_);
+}
+
+// ---- time ----
+
+void MultiplexedSocket::arm_timer() {
+  timer_.arm(mux_->next_deadline());
+}
+
+void MultiplexedSocket::on_deadline() {
+  if (!mux_ || state_ >= State::kClosing) return;
+  // After a suspend the peer's bytes may be here already: look before judging it by the clock.
+  receive();
+  if (state_ >= State::kClosing) return;
+  if (const auto alive = mux_->on_timeout(now()); !alive) return fail(alive.error());
+  arm_timer();
+  request_turn();
+}
+
+}  // namespace connd::daemon

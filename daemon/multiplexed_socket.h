@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// MultiplexedSocket: the connection with one peer device. It owns the transport, TLS, the mux and the ChannelSockets,
+/// and pumps bytes between them.
+///
+/// The way of a byte: an app's fd is read straight into the mux's output, behind room for a frame header; TLS encrypts
+/// that into its own output, RFC 4571 headers included; the socket sends from there. Back: the socket is read into a
+/// scratch buffer that all connections share, TLS decrypts into a second one, and frames' bodies are written to apps
+/// from it. Nothing is queued while windows are open. Output is made and flushed once per loop turn.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/channel_socket.h"
+#include "daemon/ice_transport.h"
+#include "daemon/turn_queue.h"
+#include "proto/connect.h"
+#include "proto/mux.h"
+#include "proto/tls_session.h"
+
+namespace connd::daemon {
+
+/// Read buffers that all connections share: one thread, and nothing stays in them beyond one call.
+struct PumpScratch {
+  /// NOTES, "Throughput": reads of 64 KiB cost a fifth of the speed.
+  static constexpr std::size_t kBytes = 256 * 1024;
+  proto::ByteVector cipher = proto::ByteVector(kBytes);
+  /// Plaintext of everything that one read can complete, the record that was waiting included.
+  proto::ByteVector plain = proto::ByteVector(kBytes + proto::TlsSession::kMaxRecordPlaintext);
+};
+
+/// What all connections of the daemon share. All outlive every connection.
+struct ConnectionContext {
+  Loop& loop;
+  EdgePoller& poller;
+  TurnQueue& turns;
+  PumpScratch& scratch;
+  proto::HandleSource& handles;
+};
+
+using ConnectionNumber = std::uint64_t;
+
+class MultiplexedSocket final : private EdgeHandler, private TurnClient, private ChannelHost {
+ public:
+  /// Who is told. Calls come out of the pump between two mux events; any member function may be called from them, but
+  /// the MultiplexedSocket is not destroyed there.
+  class Owner {
+   public:
+    /// TLS is done, the peer is who it should be, and its hello is here.
+    virtual void on_up(MultiplexedSocket& socket) = 0;
+    virtual void on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri,
+                                      bool unique) = 0;
+    /// Our open was accepted (kClosed): call attach() now. Or it was refused, and the handle is dead.
+    virtual void on_open_answered(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
+                                  const std::string& text) = 0;
+    /// The peer took back a request that was not answered yet.
+    virtual void on_request_cancelled(MultiplexedSocket& socket, proto::ChannelHandle channel,
+                                      proto::Reason reason) = 0;
+    virtual void on_channel_closed(MultiplexedSocket& socket, const ChannelEnd& end) = 0;
+    /// No new channels here, from either side: what comes next goes to another connection.
+    virtual void on_going_away(MultiplexedSocket& socket) = 0;
+    /// The connection is over. The last call; each channel has been closed before it, opens and requests that were not
+    /// answered are dead with it. `error` is what proto/ found, if it did.
+    virtual void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
+                         std::error_code error) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+
+  /// The TLS role follows the ICE role in `path`: controlling is the client.
+  MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
+                    const proto::TlsContext& tls, const proto::TlsPeer& peer, IcePath path, proto::MuxConfig config);
+  ~MultiplexedSocket();
+
+  /// Begins the handshake. Once.
+  void start();
+
+  // ---- channels ----
+
+  /// As Mux::open; the answer comes by on_open_answered.
+  proto::Result<proto::Mux::Opened> open(const std::string& uri, bool unique);
+  /// Accepts a request. The app's end of the channel, or why there is none; the peer is told then.
+  proto::Result<ipc::Fd> accept(proto::ChannelHandle channel, const ChannelOptions& options);
+  /// After on_open_answered said kClosed: as accept.
+  proto::Result<ipc::Fd> attach(proto::ChannelHandle channel, const ChannelOptions& options);
+  void refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
+  /// Takes an open back that is not answered.
+  void cancel(proto::ChannelHandle channel, proto::Reason reason);
+  /// channel.finish. False when there is no such channel.
+  bool finish(proto::ChannelHandle channel);
+  /// Aborts a channel; its on_channel_closed says `reason`. False when there is no such channel.
+  bool close_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
+
+  // ---- the connection ----
+
+  /// No new channels; ends when the open ones have ended, or after kGoAwayTime.
+  void close_gracefully(proto::Reason reason, std::string_view text);
+  /// Ends now: goaway, close_notify, and on_down(reason) in a later turn. Channels end with kConnectionLost.
+  void close_now(proto::Reason reason, std::string_view text);
+
+  [[nodiscard]] ConnectionNumber number() const { return number_; }
+  [[nodiscard]] bool up() const { return state_ == State::kUp; }
+  /// Up, and new channels may be opened.
+  [[nodiscard]] bool usable() const { return up() && !mux_->going_away(); }
+  [[nodiscard]] const proto::DeviceId& peer() const { return peer_; }
+  /// Set when up.
+  [[nodiscard]] const proto::CertificateChain* peer_chain() const;
+  [[nodiscard]] const IcePath& path() const { return transport_.path(); }
+  [[nodiscard]] const proto::TlsSession& tls() const { return tls_; }
+  [[nodiscard]] const proto::Mux* mux_state() const { return mux_.get(); }
+  [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
+  [[nodiscard]] const ChannelSocket* channel(proto::ChannelHandle handle) const;
+  [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
+  [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
+
+ private:
+  enum class State : std::uint8_t { kHandshaking, kGreeting, kUp, kClosing, kDown };
+
+  // EdgeHandler, TurnClient, ChannelHost
+  void on_edge(std::uint32_t events) override;
+  bool on_turn() override;
+  proto::Mux& mux() override { return *mux_; }
+  [[nodiscard]] proto::TimePoint now() const override { return context_.loop.now(); }
+  void channel_has_work() override { request_turn(); }
+  void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) override;
+
+  void receive();
+  proto::Result<void> take_received();
+  proto::Result<void> decrypt(proto::Bytes cipher, std::size_t& filled);
+  proto::Result<void> take_plain(proto::Bytes plain);
+  proto::Result<void> after_handshake();
+  void on_event(const proto::MuxEvent& event);
+  void on_channel_event(const proto::MuxEvent& event);
+  void close_from_peer(const proto::MuxEvent& event);
+
+  bool send_some();
+  bool make_output();
+  void serve(const proto::Mux::Turn& turn);
+  void on_deadline();
+  void arm_timer();
+  void sweep();
+  void fail(std::error_code error);
+  void end(proto::Reason reason, std::string text, std::error_code error);
+  void report_down();
+  ChannelSocket* find(proto::ChannelHandle handle);
+
+  const ConnectionContext context_;
+  Owner& owner_;
+  const ConnectionNumber number_;
+  const proto::DeviceId peer_;
+  const proto::MuxConfig mux_config_;
+  proto::TlsSession tls_;
+  std::unique_ptr<proto::Mux> mux_;  ///< once TLS is done
+  std::unordered_map<proto::ChannelHandle, std::unique_ptr<ChannelSocket>> channels_;
+  std::vector<std::unique_ptr<ChannelSocket>> over_;  ///< ended; destroyed at the end of the turn
+  State state_ = State::kHandshaking;
+  proto::Reason end_reason_ = proto::Reason::kClosed;
+  std::string end_text_;
+  std::error_code end_error_;
+  std::uint64_t bytes_in_ = 0;
+  std::uint64_t bytes_out_ = 0;
+  Timer timer_;
+  IceTransport transport_;  // last: its watch must not call into what is half destroyed
+};
+
+}  // namespace connd::daemon
