@@ -22,6 +22,12 @@ proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
   return {};
 }
 
+void ChannelSocket::shut() {
+  over_ = true;
+  watch_.reset();
+  fd_.reset();
+}
+
 void ChannelSocket::on_edge(std::uint32_t events) {
   if (over_) return;
   // EPOLLHUP with our own direction still open can only mean that the app's end is closed. After our SHUT_WR the app's

@@ -73,6 +73,9 @@ class ChannelSocket final : public EdgeHandler {
   /// Our direction ends cleanly, after what the app has written so far.
   void finish();
 
+  /// Lets go of the fd: the app sees the end. Nothing happens here any more. May be called from inside its own calls.
+  void shut();
+
   void on_edge(std::uint32_t events) override;
 
   [[nodiscard]] proto::ChannelHandle handle() const { return handle_; }

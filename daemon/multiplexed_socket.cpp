@@ -175,6 +175,7 @@ void MultiplexedSocket::close_from_peer(const proto::MuxEvent& event) {
   std::unique_ptr<ChannelSocket> channel = std::move(it->second);
   channels_.erase(it);
   const ChannelEnd end = channel->end(event.reason, event.text);
+  channel->shut();
   over_.push_back(std::move(channel));
   owner_.on_channel_closed(*this, end);
 }
@@ -304,6 +305,7 @@ void MultiplexedSocket::channel_over(ChannelSocket& channel, proto::Reason reaso
     mux_->reset(channel.handle(), reason, text);
   }
   const ChannelEnd end = channel.end(reason, std::string(text));
+  channel.shut();
   over_.push_back(std::move(it->second));
   channels_.erase(it);
   request_turn();
