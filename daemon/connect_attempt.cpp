@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/connect_attempt.h"
+
+#include <ctime>
+
+namespace connd::daemon {
+
+using proto::ConnectAction;
+using proto::ConnectEvent;
+using proto::ConnectRole;
+
+ConnectAttempt::ConnectAttempt(const Context& context, Owner& owner, const AttemptId& id,
+                               const proto::ConnectTimes& times)
+    : context_(context),
+      owner_(owner),
+      id_(id),
+      started_(context.connections.loop.now()),
+      machine_(ConnectRole::kCaller, times, started_),
+      timer_(context.connections.loop, [this] { feed(ConnectEvent::kTimer); }) {}
+
+ConnectAttempt::ConnectAttempt(const Context& context, Owner& owner, const AttemptId& id,
+                               const proto::ConnectTimes& times, proto::IceDescription remote)
+    : context_(context),
+      owner_(owner),
+      id_(id),
+      started_(context.connections.loop.now()),
+      machine_(ConnectRole::kCallee, times, started_),
+      remote_(std::move(remote)),
+      timer_(context.connections.loop, [this] { feed(ConnectEvent::kTimer); }) {}
+
+void ConnectAttempt::start() {
+  feed(ConnectEvent::kStart);
+}
+
+void ConnectAttempt::on_certificate(bool found) {
+  feed(found ? ConnectEvent::kCertificate : ConnectEvent::kNoCertificate);
+}
+
+void ConnectAttempt::on_answer(const proto::IceDescription& remote) {
+  if (state() != proto::ConnectState::kOffered) return;
+  remote_ = remote;
+  feed(ConnectEvent::kAnswered);
+}
+
+void ConnectAttempt::reject(proto::Reason reason, std::string text) {
+  failure_reason_ = reason;
+  failure_text_ = std::move(text);
+  feed(ConnectEvent::kRejected);
+}
+
+void ConnectAttempt::repeat_answer() {
+  const bool answered = role() == ConnectRole::kCallee && state() == proto::ConnectState::kChecking;
+  if (answered) owner_.attempt_signals(*this, local_text_, true);
+}
+
+void ConnectAttempt::socket_up() {
+  feed(ConnectEvent::kUp);
+}
+
+void ConnectAttempt::socket_down(proto::Reason reason, const std::string& text) {
+  failure_reason_ = reason;
+  failure_text_ = text;
+  const bool final = reason == proto::Reason::kBadCertificate || reason == proto::Reason::kBanned;
+  feed(final ? ConnectEvent::kRejected : ConnectEvent::kBroken);
+}
+
+/// Every path leads through here; nothing of this object is touched after the action, which may destroy it.
+void ConnectAttempt::feed(ConnectEvent event) {
+  const proto::ConnectState before = machine_.state();
+  const ConnectAction action = machine_.on(event, context_.connections.loop.now());
+  timer_.arm(machine_.next_deadline());
+  if (machine_.state() != before) owner_.attempt_moved(*this, machine_.state());
+  perform(action);
+}
+
+void ConnectAttempt::perform(ConnectAction action) {
+  switch (action) {
+    case ConnectAction::kNone:
+      return;
+    case ConnectAction::kResolve:
+      return owner_.attempt_resolves(*this);
+    case ConnectAction::kGather:
+      return gather();
+    case ConnectAction::kSendRequest:
+      return owner_.attempt_signals(*this, local_text_, false);
+    case ConnectAction::kSendAnswer:
+      start_checks();
+      return owner_.attempt_signals(*this, local_text_, true);
+    case ConnectAction::kStartChecks:
+      return start_checks();
+    case ConnectAction::kStartTls:
+      return start_tls();
+    case ConnectAction::kDeliver:
+      return owner_.attempt_done(*this);
+    case ConnectAction::kFail:
+      return fail();
+  }
+}
+
+void ConnectAttempt::gather() {
+  IceConfig config = context_.ice;
+  config.controlling = role() == ConnectRole::kCallee;
+  IceCallbacks callbacks;
+  callbacks.on_gathered = [this](const proto::IceDescription& local) {
+    local_text_ = proto::to_text(local);
+    feed(ConnectEvent::kGathered);
+  };
+  callbacks.on_path = [this](IcePath path) {
+    path_ = std::move(path);
+    feed(ConnectEvent::kPath);
+  };
+  callbacks.on_failed = [this](std::string why) {
+    failure_text_ = std::move(why);
+    feed(ConnectEvent::kBroken);
+  };
+  agent_ =
+      std::make_unique<IceAgent>(context_.connections.loop, context_.bridge, std::move(config), std::move(callbacks));
+  agent_->gather();
+}
+
+void ConnectAttempt::start_checks() {
+  agent_->set_remote(*remote_, true);
+}
+
+void ConnectAttempt::start_tls() {
+  proto::TlsPeer peer;
+  peer.expected = id_.peer;
+  peer.native_demanded = true;
+  peer.now_unix = static_cast<std::int64_t>(std::time(nullptr));
+  socket_ = std::make_unique<MultiplexedSocket>(context_.connections, context_.socket_owner, id_.number, context_.tls,
+                                                peer, std::move(*path_), context_.mux);
+  path_.reset();
+  agent_.reset();
+  socket_->start();
+}
+
+void ConnectAttempt::fail() {
+  AttemptFailure failure{failure_reason_.value_or(machine_.failure()), failure_text_, machine_.worth_retrying()};
+  if (failure.text.empty()) failure.text = std::string(proto::reason_info(failure.reason).text);
+  owner_.attempt_failed(*this, failure);
+}
+
+}  // namespace connd::daemon

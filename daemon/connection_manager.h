@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// ConnectionManager: all connections of the device, by peer. It brings them up, keeps one per peer, opens channels on
+/// them, and closes them when nobody uses them.
+///
+/// Reported once: each open gets its callback once, each accepted channel its on_channel_closed once.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "daemon/connect_attempt.h"
+#include "daemon/event_hub.h"
+#include "daemon/request_gate.h"
+#include "daemon/signalling.h"
+#include "daemon/stores.h"
+
+namespace connd::daemon {
+
+struct ManagerLimits {
+  std::size_t max_connections = 4'096;
+  std::size_t max_pending_opens = 65'536;
+  /// Set-ups under way that peers asked for; of them, those by peers that are not allowed.
+  std::size_t max_setups = 32;
+  std::size_t max_unknown_setups = 4;
+  /// A connection without channels is closed after this long.
+  proto::Duration idle_time = std::chrono::seconds(300);
+  /// A second connection with the same peer, after this long without channels.
+  proto::Duration spare_idle_time = std::chrono::seconds(10);
+};
+
+struct OpenRequest {
+  proto::DeviceId peer;
+  std::string uri;
+  bool unique = false;
+  ChannelOptions options;
+  proto::Duration timeout = std::chrono::seconds(30);
+};
+struct OpenedChannel {
+  proto::ChannelHandle channel = 0;
+  proto::DeviceId device;
+  proto::AccountId account;
+  ipc::Fd fd;           ///< the app's end; none when `joined`
+  bool joined = false;  ///< a unique channel that an earlier open got, or will get
+};
+struct OpenError {
+  proto::Reason reason;
+  std::string text;
+};
+using OpenResult = std::variant<OpenedChannel, OpenError>;
+using OpenNumber = std::uint64_t;
+
+/// A peer's request for a channel, as the local side hears of it.
+struct IncomingChannel {
+  proto::ChannelHandle channel;
+  proto::DeviceId device;
+  proto::AccountId account;
+  Trust trust;
+  std::string uri;
+};
+
+/// The local side: who listens, and who owns channels.
+class ChannelApps {
+ public:
+  /// Answer by accept_channel or refuse_channel, at once or later.
+  virtual void on_channel_requested(const IncomingChannel& request) = 0;
+  virtual void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) = 0;
+  virtual void on_channel_closed(const ChannelEnd& end) = 0;
+
+ protected:
+  ~ChannelApps() = default;
+};
+
+struct ConnectionView {
+  const MultiplexedSocket* socket = nullptr;  ///< one of these two
+  const ConnectAttempt* attempt = nullptr;
+  bool outgoing = false;
+  bool closing = false;
+  Trust trust = Trust::kUnknown;
+  proto::AccountId account;
+  proto::TimePoint since;
+};
+struct ChannelView {
+  proto::ChannelHandle channel;
+  proto::DeviceId device;
+  proto::AccountId account;
+  const std::string& uri;
+  bool outgoing;
+  std::uint64_t bytes_in;
+  std::uint64_t bytes_out;
+  proto::TimePoint since;
+};
+
+class ConnectionManager final : private MultiplexedSocket::Owner, private ConnectAttempt::Owner {
+ public:
+  struct Context {
+    ConnectionContext connections;
+    GlibBridge& bridge;
+    Signalling& signalling;
+    Stores& stores;
+    EventHub& events;
+    ChannelApps& apps;
+    ConnectionAsker& asker;
+  };
+  struct Settings {
+    ManagerLimits limits;
+    proto::MuxConfig mux;
+    proto::ConnectTimes times;
+    IceConfig ice;
+    GateSettings gate;
+  };
+
+  /// `identity`'s device id is ours; `tls` presents it.
+  ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own, proto::TlsContext tls);
+  ~ConnectionManager();
+
+  // ---- channels ----
+
+  /// Opens a channel, and a connection if there is none. Either an error now, or a number, and `done` later, once.
+  std::variant<OpenNumber, OpenError> open(OpenRequest request, std::function<void(OpenResult)> done);
+  /// Takes an open back: its `done` is called with kCancelled, from here. False when it is not pending.
+  bool cancel_open(OpenNumber open, proto::Reason reason);
+  /// The app's end, or why not (the peer took it back; no fd).
+  std::variant<ipc::Fd, OpenError> accept_channel(proto::ChannelHandle channel, const ChannelOptions& options);
+  void refuse_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
+  bool finish_channel(proto::ChannelHandle channel);
+  bool close_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
+
+  // ---- connections ----
+
+  /// Closes all connections with a device; returns how many.
+  std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
+  /// Trust changed: who is banned now, or allowed no more, loses its connection.
+  void trust_changed();
+  /// From the Signalling.
+  void on_signal(const SignalMessage& message);
+  /// The local client's answer to a connection question.
+  bool answer_connection(std::uint64_t question, bool accept) { return gate_.answer(question, accept); }
+  /// Ends everything: opens get kShuttingDown, connections are closed now. `done` in a later turn.
+  void shut_down(std::function<void()> done);
+
+  // ---- for status ----
+
+  void each_connection(const std::function<void(const ConnectionView&)>& visit) const;
+  void each_channel(const std::function<void(const ChannelView&)>& visit) const;
+  [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
+  [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
+  [[nodiscard]] std::size_t pending_opens() const { return opens_.size(); }
+
+ private:
+  struct Connection {
+    std::unique_ptr<MultiplexedSocket> socket;
+    proto::ConnectRole role;
+    Trust trust = Trust::kUnknown;
+    proto::AccountId account;
+    proto::TimePoint since;
+    proto::TimePoint idle_since;
+  };
+  struct PendingOpen {
+    OpenRequest request;
+    std::function<void(OpenResult)> done;
+    proto::TimePoint deadline;
+    ConnectionNumber connection = 0;  ///< 0: waits for one
+    proto::ChannelHandle channel = 0;
+    bool redialled = false;
+  };
+  struct Peer {
+    std::vector<ConnectionNumber> connections;
+    ConnectionNumber dialling = 0;  ///< the attempt that we make as caller
+    std::set<OpenNumber> waiting;   ///< opens without a connection
+    unsigned failures = 0;          ///< attempts failed in a row
+    proto::TimePoint retry_at = proto::kNever;
+    AttemptFailure last_failure{proto::Reason::kTimedOut, {}, false};  ///< while a retry is due
+    bool met = false;  ///< connection.connected with its certificate was reported
+  };
+  /// Where an attempt's requests or answers go.
+  struct Target {
+    proto::ByteVector public_key;
+    bool to_short_key;
+  };
+  /// A channel that exists, or a request that waits for the local side.
+  struct ChannelRecord {
+    ConnectionNumber connection;
+    std::string uri;
+    bool outgoing;
+    bool accepted;
+    proto::TimePoint since;
+  };
+
+  // MultiplexedSocket::Owner
+  void on_up(MultiplexedSocket& socket) override;
+  void on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri,
+                            bool unique) override;
+  void on_open_answered(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
+                        const std::string& text) override;
+  void on_request_cancelled(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason) override;
+  void on_channel_closed(MultiplexedSocket& socket, const ChannelEnd& end) override;
+  void on_going_away(MultiplexedSocket& socket) override;
+  void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
+               std::error_code error) override;
+
+  // ConnectAttempt::Owner
+  void attempt_resolves(ConnectAttempt& attempt) override;
+  void attempt_signals(ConnectAttempt& attempt, const std::string& ice_text, bool is_answer) override;
+  void attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) override;
+  void attempt_done(ConnectAttempt& attempt) override;
+  void attempt_failed(ConnectAttempt& attempt, const AttemptFailure& failure) override;
+
+  // opens (connection_manager_opens.cpp)
+  void place(OpenNumber number);
+  void place_waiting(const proto::DeviceId& device);
+  void wait_for_connection(OpenNumber number);
+  void accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel, MultiplexedSocket& socket);
+  void fail_later(OpenNumber number, OpenResult result);
+  void give_up_dialling(const proto::DeviceId& device);
+  void publish_opened(proto::ChannelHandle channel, const ChannelRecord& record, const proto::DeviceId& device);
+  void complete(OpenNumber number, OpenResult result);
+  void fail_waiting(const proto::DeviceId& device, const AttemptFailure& failure);
+  void redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text);
+  void expire_opens();
+  [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
+  std::vector<OpenNumber> opens_on(ConnectionNumber connection) const;
+
+  // connections and attempts
+  void dial(const proto::DeviceId& device);
+  void resolved(ConnectionNumber number, std::optional<proto::CertificateChain> chain);
+  void drop_requests(ConnectionNumber connection, proto::Reason reason);
+  void on_request(const SignalMessage& message, proto::ConnectionRequest request);
+  void on_answer(const SignalMessage& message, const proto::ConnectionRequest& request);
+  void answer_request(const SignalMessage& message, const proto::ConnectionRequest& request, Trust trust);
+  void launch(std::unique_ptr<ConnectAttempt> attempt);
+  void drop_attempt(ConnectionNumber number);
+  [[nodiscard]] bool room_for_setup(Trust trust) const;
+  [[nodiscard]] ConnectAttempt* callee_attempt(const proto::DeviceId& peer, std::uint64_t request_id) const;
+  MultiplexedSocket* usable(const proto::DeviceId& device) const;
+  [[nodiscard]] bool is_primary(const Connection& connection) const;
+  void close_idle();
+  void on_tick();
+  void soon();
+  void run_later();
+  void later_save_requests();
+  void save_requests();
+  [[nodiscard]] bool shutting_down() const { return shutting_down_; }
+  void refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
+  void forget_peer_if_unused(const proto::DeviceId& device);
+
+  Context context_;
+  const Settings settings_;
+  const proto::DeviceId own_;
+  const proto::TlsContext tls_;
+  const ConnectAttempt::Context attempts_context_;
+  RequestGate gate_;
+  std::mt19937_64 random_;
+
+  std::unordered_map<proto::DeviceId, Peer> peers_;
+  std::unordered_map<ConnectionNumber, Connection> connections_;
+  std::unordered_map<ConnectionNumber, std::unique_ptr<ConnectAttempt>> attempts_;
+  /// Public keys to encrypt requests and answers to, by attempt.
+  std::unordered_map<ConnectionNumber, Target> targets_;
+  std::set<ConnectionNumber> unknown_setups_;  ///< attempts that peers which are not allowed asked for
+  std::unordered_map<OpenNumber, PendingOpen> opens_;
+  std::set<std::pair<proto::TimePoint, OpenNumber>> deadlines_;
+  std::unordered_map<proto::ChannelHandle, std::vector<OpenNumber>> opening_;  ///< opens that a channel resolves
+  std::unordered_map<proto::ChannelHandle, ChannelRecord> channels_;
+
+  // What a callback must not destroy under its own feet goes here until a later turn.
+  std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;
+  std::vector<std::unique_ptr<ConnectAttempt>> dead_attempts_;
+  ConnectionNumber next_connection_ = 1;
+  OpenNumber next_open_ = 1;
+  std::vector<std::pair<OpenNumber, OpenResult>> failed_opens_;
+  std::function<void()> shut_down_done_;
+  bool shutting_down_ = false;
+  bool saving_requests_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
+  Timer tick_;                                            ///< once a second while there is anything to look after
+  Timer deadline_;                                        ///< the next open's
+  Timer soon_;                                            ///< empties the graveyard
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The way of an open: it waits for a connection, then for the peer's answer; a connection that dies under it is dialled
+// once more.
+#include <algorithm>
+
+#include "daemon/connection_manager.h"
+#include "proto/error.h"
+#include "proto/utf8.h"
+
+namespace connd::daemon {
+
+std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request, std::function<void(OpenResult)> done) {
+  using proto::Reason;
+  if (shutting_down()) return OpenError{Reason::kShuttingDown, "the daemon is shutting down"};
+  if (request.peer == own_) return OpenError{Reason::kInvalidArgument, "the peer is this device itself"};
+  if (request.uri.size() > proto::kMaxName || !proto::is_utf8(request.uri)) {
+    return OpenError{Reason::kBadName, std::string(proto::reason_info(Reason::kBadName).text)};
+  }
+  if (gate_.trust_of(request.peer) == Trust::kBanned) return OpenError{Reason::kBanned, "the peer is banned"};
+  if (opens_.size() >= settings_.limits.max_pending_opens) {
+    return OpenError{Reason::kResourceLimit, "too many opens are pending"};
+  }
+  if (channels_.size() + opens_.size() >= settings_.mux.max_channels) {
+    return OpenError{Reason::kResourceLimit, "the daemon has as many channels as it can"};
+  }
+  const OpenNumber number = next_open_++;
+  PendingOpen open;
+  open.deadline = context_.connections.loop.now() + request.timeout;
+  open.request = std::move(request);
+  open.done = std::move(done);
+  deadlines_.emplace(open.deadline, number);
+  opens_.emplace(number, std::move(open));
+  deadline_.arm(deadlines_.begin()->first);
+  place(number);
+  return number;
+}
+
+/// Asks for the channel on a connection that is there, or waits for one.
+void ConnectionManager::place(OpenNumber number) {
+  PendingOpen& open = opens_.at(number);
+  MultiplexedSocket* socket = usable(open.request.peer);
+  if (socket == nullptr) return wait_for_connection(number);
+  const auto opened = socket->open(open.request.uri, open.request.unique);
+  if (!opened) {
+    if (opened.error() == proto::Errc::kGoingAway) return wait_for_connection(number);
+    return fail_later(number, OpenError{proto::reason_of(opened.error()), opened.error().message()});
+  }
+  open.connection = socket->number();
+  open.channel = opened->channel;
+  const auto same = opening_.find(opened->channel);
+  if (opened->joined && same == opening_.end()) {
+    // The channel is open already, and somebody has its fd.
+    return fail_later(number, OpenedChannel{opened->channel, socket->peer(), connections_.at(socket->number()).account,
+                                            ipc::Fd(), true});
+  }
+  opening_[opened->channel].push_back(number);
+}
+
+void ConnectionManager::wait_for_connection(OpenNumber number) {
+  PendingOpen& open = opens_.at(number);
+  open.connection = 0;
+  open.channel = 0;
+  const proto::DeviceId device = open.request.peer;
+  Peer& peer = peers_[device];
+  peer.waiting.insert(number);
+  const bool under_way = peer.dialling != 0 || peer.retry_at != proto::kNever;
+  if (under_way) return;
+  if (connections_.size() + attempts_.size() >= settings_.limits.max_connections) {
+    return fail_later(number, OpenError{proto::Reason::kResourceLimit, "the daemon has as many connections as it can"});
+  }
+  dial(device);
+}
+
+void ConnectionManager::place_waiting(const proto::DeviceId& device) {
+  const auto waiting = std::exchange(peers_[device].waiting, {});
+  for (const OpenNumber number : waiting) place(number);
+}
+
+void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
+                                         const std::string& text) {
+  const auto it = opening_.find(channel);
+  if (it == opening_.end()) return;
+  const std::vector<OpenNumber> numbers = std::move(it->second);
+  opening_.erase(it);
+  if (reason == proto::Reason::kClosed) return accepted(numbers, channel, socket);
+  for (const OpenNumber number : numbers) {
+    // A connection that is about to go refuses what crossed its goaway: that open deserves another connection.
+    if (reason == proto::Reason::kShuttingDown) {
+      redial_or_fail(number, reason, text);
+    } else {
+      complete(number, OpenError{reason, text});
+    }
+  }
+}
+
+void ConnectionManager::accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel,
+                                 MultiplexedSocket& socket) {
+  const PendingOpen& first = opens_.at(numbers.front());
+  auto fd = socket.attach(channel, first.request.options);
+  if (!fd) {
+    const OpenError error{proto::Reason::kResourceLimit, "no file descriptor is free: " + fd.error().message()};
+    for (const OpenNumber number : numbers) complete(number, error);
+    return;
+  }
+  const proto::AccountId account = connections_.at(socket.number()).account;
+  const auto record = channels_.emplace(
+      channel, ChannelRecord{socket.number(), first.request.uri, true, true, context_.connections.loop.now()});
+  publish_opened(channel, record.first->second, socket.peer());
+  for (const OpenNumber number : numbers) {
+    const bool gets_fd = number == numbers.front();
+    complete(number, OpenedChannel{channel, socket.peer(), account, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd});
+  }
+}
+
+void ConnectionManager::complete(OpenNumber number, OpenResult result) {
+  const auto it = opens_.find(number);
+  if (it == opens_.end()) return;
+  PendingOpen open = std::move(it->second);
+  opens_.erase(it);
+  deadlines_.erase({open.deadline, number});
+  deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
+  if (const auto peer = peers_.find(open.request.peer); peer != peers_.end()) peer->second.waiting.erase(number);
+  open.done(std::move(result));
+}
+
+/// Completes an open in a later turn: open() has not returned its number yet.
+void ConnectionManager::fail_later(OpenNumber number, OpenResult result) {
+  failed_opens_.emplace_back(number, std::move(result));
+  soon();
+}
+
+bool ConnectionManager::cancel_open(OpenNumber number, proto::Reason reason) {
+  const auto it = opens_.find(number);
+  if (it == opens_.end()) return false;
+  const PendingOpen& open = it->second;
+  const auto opening = opening_.find(open.channel);
+  if (opening != opening_.end()) {
+    auto& numbers = opening->second;
+    numbers.erase(std::remove(numbers.begin(), numbers.end(), number), numbers.end());
+    if (numbers.empty()) {
+      opening_.erase(opening);
+      const auto connection = connections_.find(open.connection);
+      if (connection != connections_.end()) connection->second.socket->cancel(open.channel, reason);
+    }
+  }
+  const proto::DeviceId device = open.request.peer;
+  complete(number, OpenError{reason, std::string(proto::reason_info(reason).text)});
+  give_up_dialling(device);
+  return true;
+}
+
+/// Nobody waits for this peer any more: the attempt that was made for them ends.
+void ConnectionManager::give_up_dialling(const proto::DeviceId& device) {
+  const auto it = peers_.find(device);
+  if (it == peers_.end() || !it->second.waiting.empty()) return;
+  it->second.retry_at = proto::kNever;
+  if (const ConnectionNumber dialling = std::exchange(it->second.dialling, 0)) drop_attempt(dialling);
+  forget_peer_if_unused(device);
+}
+
+void ConnectionManager::fail_waiting(const proto::DeviceId& device, const AttemptFailure& failure) {
+  Peer& peer = peers_[device];
+  peer.retry_at = proto::kNever;
+  peer.failures = 0;
+  const auto waiting = std::exchange(peer.waiting, {});
+  for (const OpenNumber number : waiting) complete(number, OpenError{failure.reason, failure.text});
+  forget_peer_if_unused(device);
+}
+
+void ConnectionManager::redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text) {
+  const auto it = opens_.find(number);
+  if (it == opens_.end()) return;
+  PendingOpen& open = it->second;
+  opening_.erase(open.channel);
+  const bool again = !open.redialled && reason != proto::Reason::kBanned && !shutting_down();
+  if (!again) {
+    const bool clean = proto::reason_info(reason).exit_code == 0;
+    return complete(number, OpenError{clean ? proto::Reason::kConnectionLost : reason, text});
+  }
+  open.redialled = true;
+  place(number);
+}
+
+void ConnectionManager::expire_opens() {
+  const proto::TimePoint now = context_.connections.loop.now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const OpenNumber number = deadlines_.begin()->second;
+    (void)cancel_open(number, timeout_reason(opens_.at(number)));
+  }
+  deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
+}
+
+/// A deadline says more when it tells what was being waited for.
+proto::Reason ConnectionManager::timeout_reason(const PendingOpen& open) const {
+  if (open.connection != 0) return proto::Reason::kTimedOut;
+  const auto peer = peers_.find(open.request.peer);
+  if (peer == peers_.end()) return proto::Reason::kTimedOut;
+  const auto attempt = attempts_.find(peer->second.dialling);
+  if (attempt == attempts_.end()) {
+    return peer->second.retry_at != proto::kNever ? peer->second.last_failure.reason : proto::Reason::kTimedOut;
+  }
+  switch (attempt->second->state()) {
+    case proto::ConnectState::kResolving:
+      return proto::Reason::kNotFound;
+    case proto::ConnectState::kOffered:
+      return proto::Reason::kNoAnswerOrRefused;
+    default:
+      return proto::Reason::kTimedOut;
+  }
+}
+
+std::vector<OpenNumber> ConnectionManager::opens_on(ConnectionNumber connection) const {
+  std::vector<OpenNumber> numbers;
+  for (const auto& [number, open] : opens_) {
+    if (open.connection == connection) numbers.push_back(number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+}  // namespace connd::daemon

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// RequestGate: who may make us run ICE (SPEC section 4.3). The order of checks is by cost: the signer's own entry
+/// first, without I/O; then account and CA, for which a chain may have to be looked up, within limits that strangers
+/// cannot pass; then the ICE-request policy.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/loop.h"
+#include "daemon/signalling.h"
+#include "daemon/stores.h"
+#include "proto/reason.h"
+#include "proto/token_bucket.h"
+
+namespace connd::daemon {
+
+enum class IceRequestPolicy : std::uint8_t { kTrusted, kAnyone, kAsk };
+
+struct GateSettings {
+  IceRequestPolicy policy = IceRequestPolicy::kTrusted;
+  std::size_t max_lookups = 2;
+  unsigned lookups_per_minute = 30;
+  proto::Duration lookup_time = std::chrono::seconds(10);
+  /// Without an answer from the local client by then: declined.
+  proto::Duration ask_time = std::chrono::seconds(10);
+  std::size_t max_questions = 64;
+  /// Signers whose chain was not found are not looked up again for this long.
+  proto::Duration negative_time = std::chrono::minutes(10);
+  std::size_t max_negative = 4'096;
+};
+
+/// The local client that decides, if one has registered.
+class ConnectionAsker {
+ public:
+  struct Question {
+    std::uint64_t number;
+    proto::DeviceId device;
+    std::optional<proto::AccountId> account;  ///< if the chain is known
+  };
+  /// False: nobody has registered.
+  virtual bool ask_connection(const Question& question) = 0;
+  /// It need not be answered any more.
+  virtual void connection_question_over(std::uint64_t number) = 0;
+
+ protected:
+  ~ConnectionAsker() = default;
+};
+
+class RequestGate {
+ public:
+  struct Verdict {
+    bool accept;
+    Trust trust;
+    proto::Reason reason;  ///< of a refusal
+    std::string text;
+  };
+  using Done = std::function<void(const Verdict&)>;
+
+  RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker, const GateSettings& settings);
+
+  /// Judges the signer of a request. `done` is called once, at once or later; never after this object's end.
+  void judge(const proto::DeviceId& signer, Done done);
+  /// The local client's answer. False when the question is over.
+  bool answer(std::uint64_t question, bool accept);
+  /// The client that decided is gone: open questions are declined.
+  void decline_all();
+
+  /// What the stores say of a device, its cached chain included.
+  [[nodiscard]] Trust trust_of(const proto::DeviceId& device);
+
+ private:
+  struct Asked {
+    proto::TimePoint deadline;
+    Done done;
+  };
+
+  void look_up(const proto::DeviceId& signer, Done done);
+  void with_chain(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
+  void by_policy(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
+  void remember_missing(const proto::DeviceId& signer);
+  [[nodiscard]] bool known_missing(const proto::DeviceId& signer);
+  void expire();
+  void arm();
+
+  Loop& loop_;
+  Signalling& signalling_;
+  Stores& stores_;
+  ConnectionAsker& asker_;
+  const GateSettings settings_;
+  std::size_t lookups_ = 0;
+  proto::TokenBucket lookup_rate_;
+  std::list<std::pair<proto::TimePoint, proto::DeviceId>> missing_;  ///< oldest first
+  std::unordered_map<proto::DeviceId, std::list<std::pair<proto::TimePoint, proto::DeviceId>>::iterator> missing_index_;
+  std::unordered_map<std::uint64_t, Asked> asked_;
+  std::uint64_t next_question_ = 1;
+  Timer timer_;
+};
+
+}  // namespace connd::daemon

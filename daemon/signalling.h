@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// Signalling: how two daemons that are not connected reach each other. The real one is the DHT (daemon/dht_client.h);
+/// the interface keeps the ConnectionManager free of it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "proto/bytes.h"
+#include "proto/certificate_chain.h"
+#include "proto/device_id.h"
+#include "proto/time.h"
+
+namespace connd::daemon {
+
+/// A connection request or answer as it came: signed by `signer`, decrypted, not looked into.
+struct SignalMessage {
+  proto::DeviceId signer;
+  proto::ByteVector signer_public_key;  ///< SubjectPublicKeyInfo, DER: an answer is encrypted to it
+  proto::ByteVector body;
+  bool at_short_key = false;
+};
+
+class Signalling {
+ public:
+  /// Finds the chain of a device; not verified beyond the id. `done` is called once, in a later turn; never after this
+  /// object's end.
+  virtual void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+                                std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
+  /// Sends a body to a device, encrypted to its key. Best effort: a loss shows as a missing answer.
+  virtual void send(const proto::ByteVector& public_key, proto::Bytes body, bool to_short_key) = 0;
+
+ protected:
+  ~Signalling() = default;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// Stores: what the daemon keeps on disk beside its identity.
+#pragma once
+
+#include "daemon/alias_store.h"
+#include "daemon/certificate_store.h"
+#include "daemon/request_log.h"
+#include "daemon/trust_store.h"
+
+namespace connd::daemon {
+
+struct Stores {
+  TrustStore trust;
+  AliasStore aliases;
+  RequestLog requests;
+  CertificateStore certificates;
+};
+
+}  // namespace connd::daemon
