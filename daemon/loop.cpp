@@ -163,4 +163,22 @@ void BeforeWait::keep_awake(bool on) {
   }
 }
 
+EachTurn::EachTurn(Loop& loop, std::function<void()> on_turn) : on_turn_(std::move(on_turn)), handle_(new uv_idle_t) {
+  check(uv_idle_init(loop.raw(), handle_.get()), "uv_idle_init");
+  handle_->data = this;
+}
+
+void EachTurn::want(bool on) {
+  if (on == on_) return;
+  on_ = on;
+  if (on) {
+    uv_idle_start(handle_.get(), [](uv_idle_t* h) {
+      const auto call = static_cast<EachTurn*>(h->data)->on_turn_;  // a copy: the callback may destroy the handle
+      call();
+    });
+  } else {
+    uv_idle_stop(handle_.get());
+  }
+}
+
 }  // namespace connd::daemon

@@ -123,4 +123,17 @@ class BeforeWait {
   bool awake_ = false;
 };
 
+/// Runs once in each loop turn while it is on, before every BeforeWait, and keeps the loop from waiting meanwhile.
+class EachTurn {
+ public:
+  EachTurn(Loop& loop, std::function<void()> on_turn);
+  /// Starts off. Switching to what it is costs nothing.
+  void want(bool on);
+
+ private:
+  std::function<void()> on_turn_;
+  detail::HandlePtr<uv_idle_t> handle_;
+  bool on_ = false;
+};
+
 }  // namespace connd::daemon
