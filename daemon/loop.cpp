@@ -150,7 +150,15 @@ BeforeWait::BeforeWait(Loop& loop, std::function<void()> on_turn)
   check(uv_prepare_init(loop.raw(), handle_.get()), "uv_prepare_init");
   check(uv_idle_init(loop.raw(), idle_.get()), "uv_idle_init");
   handle_->data = this;
-  uv_prepare_start(handle_.get(), [](uv_prepare_t* h) { static_cast<BeforeWait*>(h->data)->on_turn_(); });
+  want(true);
+}
+
+void BeforeWait::want(bool on) {
+  if (on) {  // libuv ignores the start of a started handle and the stop of a stopped one
+    uv_prepare_start(handle_.get(), [](uv_prepare_t* h) { static_cast<BeforeWait*>(h->data)->on_turn_(); });
+  } else {
+    uv_prepare_stop(handle_.get());
+  }
 }
 
 void BeforeWait::keep_awake(bool on) {

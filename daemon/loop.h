@@ -115,6 +115,8 @@ class BeforeWait {
   BeforeWait(Loop& loop, std::function<void()> on_turn);
   /// With `true` the loop does not wait in this turn: there is more to do.
   void keep_awake(bool on);
+  /// Off, it costs nothing per turn. Starts on; may be switched from inside its callback.
+  void want(bool on);
 
  private:
   std::function<void()> on_turn_;
