@@ -150,7 +150,15 @@ BeforeWait::BeforeWait(Loop& loop, std::function<void()> on_turn)
   check(uv_prepare_init(loop.raw(), handle_.get()), "uv_prepare_init");
   check(uv_idle_init(loop.raw(), idle_.get()), "uv_idle_init");
   handle_->data = this;
-  uv_prepare_start(handle_.get(), [](uv_prepare_t* h) { static_cast<BeforeWait*>(h->data)->on_turn_(); });
+  want(true);
+}
+
+void BeforeWait::want(bool on) {
+  if (on) {  // libuv ignores the start of a started handle and the stop of a stopped one
+    uv_prepare_start(handle_.get(), [](uv_prepare_t* h) { static_cast<BeforeWait*>(h->data)->on_turn_(); });
+  } else {
+    uv_prepare_stop(handle_.get());
+  }
 }
 
 void BeforeWait::keep_awake(bool on) {
@@ -160,6 +168,24 @@ void BeforeWait::keep_awake(bool on) {
     uv_idle_start(idle_.get(), [](uv_idle_t*) {});
   } else {
     uv_idle_stop(idle_.get());
+  }
+}
+
+EachTurn::EachTurn(Loop& loop, std::function<void()> on_turn) : on_turn_(std::move(on_turn)), handle_(new uv_idle_t) {
+  check(uv_idle_init(loop.raw(), handle_.get()), "uv_idle_init");
+  handle_->data = this;
+}
+
+void EachTurn::want(bool on) {
+  if (on == on_) return;
+  on_ = on;
+  if (on) {
+    uv_idle_start(handle_.get(), [](uv_idle_t* h) {
+      const auto call = static_cast<EachTurn*>(h->data)->on_turn_;  // a copy: the callback may destroy the handle
+      call();
+    });
+  } else {
+    uv_idle_stop(handle_.get());
   }
 }
 

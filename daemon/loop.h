@@ -115,12 +115,27 @@ class BeforeWait {
   BeforeWait(Loop& loop, std::function<void()> on_turn);
   /// With `true` the loop does not wait in this turn: there is more to do.
   void keep_awake(bool on);
+  /// Off, it costs nothing per turn. Starts on; may be switched from inside its callback.
+  void want(bool on);
 
  private:
   std::function<void()> on_turn_;
   detail::HandlePtr<uv_prepare_t> handle_;
   detail::HandlePtr<uv_idle_t> idle_;
   bool awake_ = false;
+};
+
+/// Runs once in each loop turn while it is on, before every BeforeWait, and keeps the loop from waiting meanwhile.
+class EachTurn {
+ public:
+  EachTurn(Loop& loop, std::function<void()> on_turn);
+  /// Starts off. Switching to what it is costs nothing.
+  void want(bool on);
+
+ private:
+  std::function<void()> on_turn_;
+  detail::HandlePtr<uv_idle_t> handle_;
+  bool on_ = false;
 };
 
 }  // namespace connd::daemon

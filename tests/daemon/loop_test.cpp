@@ -95,3 +95,20 @@ TEST_CASE("BeforeWait keeps the loop awake when asked") {
   loop.run();
   CHECK(turns == 3);
 }
+
+TEST_CASE("EachTurn runs while it is on and may switch itself off") {
+  Loop loop;
+  int turns = 0;
+  EachTurn* handle = nullptr;
+  Timer later(loop, [&] { loop.stop(); });
+  EachTurn each(loop, [&] {
+    if (++turns == 5) {
+      handle->want(false);
+      later.arm_in(milliseconds(5));
+    }
+  });
+  handle = &each;
+  each.want(true);
+  loop.run();
+  CHECK(turns == 5);
+}
