@@ -21,6 +21,9 @@ inline constexpr std::size_t kMaxNesting = 32;
 /// Unsent output of one end: a snapshot of all channels of a full daemon fits; a client that does not read is dropped.
 inline constexpr std::size_t kMaxQueuedBytes = std::size_t{8} << 20;
 
+/// Requests of one client without an answer: thousands of opens at once are a use, more are a mistake.
+inline constexpr std::size_t kMaxRequestsInFlight = 4096;
+
 /// fds that one message may carry.
 inline constexpr std::uint64_t kMaxFdsPerMessage = 1;
 /// fds that were sent to a client which has not read them yet: the kernel bounds these per user, over all sockets.

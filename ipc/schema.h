@@ -7,7 +7,7 @@
 
 namespace connd::ipc {
 
-/// `{api, methods: {NAME: {params, result, fd}}, notifications: {NAME: {params, fd}}, error}`; params and result are
+/// `{api, methods: {NAME: {params, result, fd}}, notifications: {NAME: {params, fd}}}`; params and result are
 /// JSON Schema (2020-12), `fd` tells whether a file descriptor comes with the message.
 [[nodiscard]] Json api_schema();
 

@@ -62,12 +62,12 @@ TEST_CASE("PROTOCOL.md names every method, notification, member and reason") {
   };
   const Json schema = api_schema();
   for (const auto& [name, method] : schema["methods"].items()) {
-    named("### " + name);
+    named("\n### " + name + "\n");
     for (const auto& [member, type] : method["params"]["properties"].items()) named("`" + member + "`");
     for (const auto& [member, type] : method["result"]["properties"].items()) named("`" + member + "`");
   }
   for (const auto& [name, note] : schema["notifications"].items()) {
-    named("### " + name);
+    named("\n### " + name + "\n");
     for (const auto& [member, type] : note["params"]["properties"].items()) named("`" + member + "`");
   }
   for (const proto::ReasonInfo& info : proto::kReasons) {

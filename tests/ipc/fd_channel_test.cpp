@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "ipc/fd_pass.h"
 #include "tests/ipc/socket_pair.h"
@@ -55,7 +57,51 @@ bool needs_more(FdChannel& channel) {
   return std::holds_alternative<FdChannel::NeedMore>(channel.next());
 }
 
+/// In a process of its own, as a user that is not root: sends fds that nobody reads until the kernel refuses (too many
+/// are in flight for this user), then reads them all. 0, or the number of the step that went wrong.
+int meet_kernel_limit(Fd sender, Fd receiver) {
+  constexpr int kFds = 300;
+  constexpr rlim_t kLimit = 100;
+  if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 1;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = kLimit;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return 2;
+  FdChannel server(std::move(sender), {.role = Role::kServer, .max_uncollected_fds = kFds});
+  FdChannel client(std::move(receiver), {.role = Role::kClient});
+  int sent = 0;
+  while (sent < kFds && !server.stalled_for_fds()) {
+    if (!server.send(with_fd(sent), Fd(::dup(0)))) return 3;
+    server.on_writable();
+    ++sent;
+  }
+  if (!server.stalled_for_fds()) return 4;
+  if (server.wants_write()) return 5;
+  if (server.queued_fds() != 1) return 6;  // the one that was refused is kept
+  int got = 0;
+  while (got < sent) {
+    if (!client.on_readable()) server.retry_fds();
+    for (auto outcome = client.next(); !std::holds_alternative<FdChannel::NeedMore>(outcome); outcome = client.next()) {
+      auto* in = std::get_if<FdChannel::Incoming>(&outcome);
+      if (in == nullptr || !in->fd || std::get<Reply>(in->message).id != got) return 7;
+      ++got;
+    }
+  }
+  return server.queued_bytes() == 0 ? 0 : 8;
+}
+
 }  // namespace
+
+TEST_CASE("the kernel's limit of fds in flight: the fd is kept, and goes when there is room") {
+  auto sockets = socket_pair();
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::_exit(meet_kernel_limit(std::move(sockets.first), std::move(sockets.second)));
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
 
 TEST_CASE("a plain line and the fd line after it, read in one go: the fd goes to its own line") {
   Ends ends;
