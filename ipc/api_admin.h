@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-3.0-or-later OR MIT
+/// The local API's methods and notifications about the daemon, connections, trust, policy and events as structs; as
+/// ipc/api.h for channels.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ipc/api.h"
+
+namespace connd::ipc {
+
+// ---- daemon.status
+
+enum class DaemonState { kStarting, kReady, kStopping };
+template <>
+struct EnumNames<DaemonState> {
+  static constexpr std::array<std::pair<std::string_view, DaemonState>, 3> kValues = {{
+      {"starting", DaemonState::kStarting},
+      {"ready", DaemonState::kReady},
+      {"stopping", DaemonState::kStopping},
+  }};
+};
+enum class DhtState { kDisconnected, kConnecting, kConnected };
+template <>
+struct EnumNames<DhtState> {
+  static constexpr std::array<std::pair<std::string_view, DhtState>, 3> kValues = {{
+      {"disconnected", DhtState::kDisconnected},
+      {"connecting", DhtState::kConnecting},
+      {"connected", DhtState::kConnected},
+  }};
+};
+enum class IceRequestPolicy { kTrusted, kAnyone, kAsk };
+template <>
+struct EnumNames<IceRequestPolicy> {
+  static constexpr std::array<std::pair<std::string_view, IceRequestPolicy>, 3> kValues = {{
+      {"trusted", IceRequestPolicy::kTrusted},
+      {"anyone", IceRequestPolicy::kAnyone},
+      {"ask", IceRequestPolicy::kAsk},
+  }};
+};
+struct DhtStatus {
+  DhtState state = DhtState::kDisconnected;
+  std::uint64_t port = 0;   ///< UDP; 0 until bound
+  std::uint64_t nodes = 0;  ///< good nodes in the routing tables
+  std::vector<std::string> bootstrap;
+  bool lan_discovery = true;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("state", self.state);
+    io.required("port", self.port, Bounds{0, 65535});
+    io.required("nodes", self.nodes);
+    io.required("bootstrap", self.bootstrap);
+    io.required("lan_discovery", self.lan_discovery);
+  }
+};
+struct DaemonCounts {
+  std::uint64_t connections = 0;
+  std::uint64_t channels = 0;
+  std::uint64_t clients = 0;
+  std::uint64_t listeners = 0;
+  std::uint64_t pending_opens = 0;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("connections", self.connections);
+    io.required("channels", self.channels);
+    io.required("clients", self.clients);
+    io.required("listeners", self.listeners);
+    io.required("pending_opens", self.pending_opens);
+  }
+};
+struct DaemonStatus {
+  std::string version;
+  std::uint64_t pid = 0;
+  double uptime_s = 0;
+  DaemonState state = DaemonState::kStarting;
+  std::optional<std::string> device;
+  std::optional<std::string> account;
+  std::optional<std::string> ca;
+  DhtStatus dht;
+  DaemonCounts counts;
+  IceRequestPolicy ice_request = IceRequestPolicy::kTrusted;
+  Json limits = Json::object();       ///< name -> number
+  Json metrics = Json::object();      ///< name -> number
+  std::vector<std::string> problems;  ///< what is degraded, one clause each
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("version", self.version);
+    io.required("pid", self.pid);
+    io.required("uptime_s", self.uptime_s);
+    io.required("state", self.state);
+    io.optional("device", self.device);
+    io.optional("account", self.account);
+    io.optional("ca", self.ca);
+    io.required("dht", self.dht);
+    io.required("counts", self.counts);
+    io.required("ice_request", self.ice_request);
+    io.required("limits", self.limits);
+    io.required("metrics", self.metrics);
+    io.required("problems", self.problems);
+  }
+};
+
+// ---- connections
+
+enum class Trust { kAllowed, kBanned, kUnknown };
+template <>
+struct EnumNames<Trust> {
+  static constexpr std::array<std::pair<std::string_view, Trust>, 3> kValues = {{
+      {"allowed", Trust::kAllowed},
+      {"banned", Trust::kBanned},
+      {"unknown", Trust::kUnknown},
+  }};
+};
+enum class ConnectionState { kConnecting, kConnected, kClosing };
+template <>
+struct EnumNames<ConnectionState> {
+  static constexpr std::array<std::pair<std::string_view, ConnectionState>, 3> kValues = {{
+      {"connecting", ConnectionState::kConnecting},
+      {"connected", ConnectionState::kConnected},
+      {"closing", ConnectionState::kClosing},
+  }};
+};
+enum class Dialect { kNative, kJami };
+template <>
+struct EnumNames<Dialect> {
+  static constexpr std::array<std::pair<std::string_view, Dialect>, 2> kValues = {{
+      {"native", Dialect::kNative},
+      {"jami", Dialect::kJami},
+  }};
+};
+struct ConnectionInfo {
+  std::uint64_t connection = 0;
+  std::string peer;
+  std::string account;  ///< empty until the peer's certificate is known
+  ConnectionState state = ConnectionState::kConnecting;
+  Direction direction = Direction::kOutgoing;
+  Trust trust = Trust::kUnknown;
+  std::uint64_t channels = 0;
+  double age_s = 0;
+  std::optional<Dialect> dialect;            ///< once connected
+  std::optional<std::string> local_address;  ///< "ADDRESS:PORT" of the selected path
+  std::optional<std::string> remote_address;
+  std::optional<double> rtt_ms;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("connection", self.connection, kHandleBounds);
+    io.required("peer", self.peer);
+    io.required("account", self.account);
+    io.required("state", self.state);
+    io.required("direction", self.direction);
+    io.required("trust", self.trust);
+    io.required("channels", self.channels);
+    io.required("age_s", self.age_s);
+    io.optional("dialect", self.dialect);
+    io.optional("local_address", self.local_address);
+    io.optional("remote_address", self.remote_address);
+    io.optional("rtt_ms", self.rtt_ms);
+    io.required("bytes_in", self.bytes_in);
+    io.required("bytes_out", self.bytes_out);
+  }
+};
+struct ConnectionListResult {
+  std::vector<ConnectionInfo> connections;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("connections", self.connections);
+  }
+};
+struct PeerParams {
+  std::string peer;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("peer", self.peer, kPeerBounds);
+  }
+};
+struct ConnectionCloseResult {
+  std::uint64_t closed = 0;  ///< connections that were closed
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("closed", self.closed);
+  }
+};
+/// Notification connection.request, to the owner of the policy.
+struct ConnectionRequested {
+  std::uint64_t request = 0;
+  std::string peer;
+  std::string account;
+  Trust trust = Trust::kUnknown;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("request", self.request, kHandleBounds);
+    io.required("peer", self.peer);
+    io.required("account", self.account);
+    io.required("trust", self.trust);
+  }
+};
+/// Of connection.accept and connection.decline.
+struct RequestParams {
+  std::uint64_t request = 0;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("request", self.request, kHandleBounds);
+  }
+};
+
+// ---- trust, aliases, identity
+
+enum class TrustKind { kDevice, kAccount, kCa };
+template <>
+struct EnumNames<TrustKind> {
+  static constexpr std::array<std::pair<std::string_view, TrustKind>, 3> kValues = {{
+      {"device", TrustKind::kDevice},
+      {"account", TrustKind::kAccount},
+      {"ca", TrustKind::kCa},
+  }};
+};
+struct TrustParams {
+  std::string id;                 ///< hex digits: 64 of a device, 40 of an account or CA; or an alias
+  std::optional<TrustKind> kind;  ///< needed only to tell a CA from an account
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("id", self.id, kPeerBounds);
+    io.optional("kind", self.kind);
+  }
+};
+struct TrustEntry {
+  std::string id;
+  TrustKind kind = TrustKind::kDevice;
+  Trust trust = Trust::kUnknown;
+  std::optional<std::string> alias;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("id", self.id);
+    io.required("kind", self.kind);
+    io.required("trust", self.trust);
+    io.optional("alias", self.alias);
+  }
+};
+struct TrustListResult {
+  std::vector<TrustEntry> entries;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("entries", self.entries);
+  }
+};
+/// Params of alias.set; an item of alias.list.
+struct Alias {
+  std::string name;
+  std::string device;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("name", self.name, kNameBounds);
+    io.required("device", self.device, Bounds{64, 64});
+  }
+};
+struct AliasRemoveParams {
+  std::string name;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("name", self.name, kNameBounds);
+  }
+};
+struct AliasListResult {
+  std::vector<Alias> aliases;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("aliases", self.aliases);
+  }
+};
+/// A name that can never be taken for an id: starts with a letter or '_', then letters, digits and "._-@"; at most
+/// kMaxNameBytes; not 40 or 64 hex digits. The error is -32602.
+[[nodiscard]] Outcome<void> check_alias(std::string_view name);
+
+struct IdentityResult {
+  std::string device;
+  std::string short_device;
+  std::string account;
+  std::string ca;
+  bool account_key = false;        ///< whether this device holds the account's private key
+  std::vector<std::string> chain;  ///< PEM, the device's certificate first
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("device", self.device);
+    io.required("short_device", self.short_device);
+    io.required("account", self.account);
+    io.required("ca", self.ca);
+    io.required("account_key", self.account_key);
+    io.required("chain", self.chain);
+  }
+};
+
+// ---- events
+
+/// Result of events.subscribe: all there is, as of sequence number `seq`.
+struct Snapshot {
+  std::uint64_t seq = 0;
+  bool ready = false;
+  DhtState network = DhtState::kDisconnected;
+  std::vector<ConnectionInfo> connections;
+  std::vector<ChannelInfo> channels;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("seq", self.seq);
+    io.required("ready", self.ready);
+    io.required("network", self.network);
+    io.required("connections", self.connections);
+    io.required("channels", self.channels);
+  }
+};
+/// What every notification `event` has; the members of its type stand beside these.
+struct Event {
+  std::uint64_t seq = 0;
+  std::string type;
+  double time = 0;  ///< seconds since 1970, UTC
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("seq", self.seq);
+    io.required("type", self.type, kNameBounds);
+    io.required("time", self.time);
+  }
+};
+/// Notification events.lost.
+struct EventsLost {
+  std::uint64_t seq = 0;   ///< of the last event that was lost
+  std::uint64_t lost = 0;  ///< how many
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("seq", self.seq);
+    io.required("lost", self.lost);
+  }
+};
+
+}  // namespace connd::ipc

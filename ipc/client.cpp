@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-3.0-or-later OR MIT
+#include "ipc/client.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cassert>
+#include <optional>
+#include <utility>
+
+#include <sys/socket.h>
+
+#include "ipc/control_socket.h"
+
+namespace connd::ipc {
+namespace {
+
+// Reads of one process(): a daemon that talks without pause must not hold the app's loop. A read gives one fd at most,
+// so this is also how many channels can arrive in one.
+constexpr int kReadsPerProcess = 64;
+
+void run_handler(const std::function<void(Outcome<Json>, Fd)>& handler, const Error& error) {
+  handler(error, Fd{});
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<Client>> Client::connect(const ConnectOptions& options) {
+  Outcome<Fd> socket = connect_control_socket(control_socket_paths(options.socket_path));
+  if (!socket) return socket.error();
+  auto client = std::make_unique<Client>(std::move(*socket));
+  HelloParams hello{options.name, options.version.empty() ? CONND_VERSION : options.version};
+  Outcome<Json> reply = client->call("hello", write_members(hello), options.timeout);
+  if (!reply) return reply.error();
+  Outcome<HelloResult> server = read_result<HelloResult>(*reply);
+  if (!server) return make_error(Reason::kProtocolError, "the socket answers, but not as jami-connd does");
+  if (server->api != kApiVersion) {
+    return make_error(Reason::kProtocolError, "this program speaks version " + std::to_string(kApiVersion) +
+                                                  " of the local API, the daemon version " +
+                                                  std::to_string(server->api) + "; update the older of them");
+  }
+  client->server_ = std::move(*server);
+  return client;
+}
+
+Client::Client(Fd socket)
+    : channel_(std::move(socket), {.role = Role::kClient}), link_(std::make_shared<detail::ClientLink>()) {
+  link_->client = this;
+}
+
+Client::~Client() {
+  assert(depth_ == 0 && "a callback must not destroy its Client");
+  link_->client = nullptr;
+  for (auto& [handle, state] : channels_) {
+    state->end = ChannelEnd{.reason = Reason::kConnectionLost, .detail = "the client was closed"};
+  }
+  for (auto& [number, state] : requests_) state->cancelled = true;
+}
+
+void Client::process() {
+  ++depth_;
+  flush();
+  for (int reads = 0; !lost_ && reads < kReadsPerProcess; ++reads) {
+    process_lines();
+    if (lost_ || !channel_.on_readable()) break;
+  }
+  if (!lost_) process_lines();
+  run_deferred();
+  flush();
+  --depth_;
+}
+
+void Client::process_lines() {
+  while (!lost_) {
+    FdChannel::Outcome outcome = channel_.next();
+    if (std::holds_alternative<FdChannel::NeedMore>(outcome)) return;
+    if (auto* incoming = std::get_if<FdChannel::Incoming>(&outcome)) {
+      dispatch(std::move(*incoming));
+      continue;
+    }
+    const auto& ended = std::get<FdChannel::Ended>(outcome);
+    if (ended.error) return lose(*ended.error);
+    return lose(make_error(Reason::kConnectionLost, "jami-connd has closed the control connection", farewell_));
+  }
+}
+
+bool Client::run_until(const std::function<bool()>& done, Milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + timeout;
+  while (!done()) {
+    if (lost_ && deferred_.empty()) return false;
+    const auto left = std::chrono::ceil<Milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) return false;
+    pollfd poll_fd{fd(), static_cast<short>(POLLIN | (wants_write() ? POLLOUT : 0)), 0};
+    const auto wait = std::min<std::int64_t>(left.count(), 60'000);
+    static_cast<void>(::poll(&poll_fd, 1, static_cast<int>(wait)));
+    process();
+  }
+  return true;
+}
+
+void Client::flush() {
+  channel_.on_writable();
+}
+
+void Client::run_deferred() {
+  // As many as there are now: a callback that defers another leaves it to the next turn.
+  for (std::size_t n = deferred_.size(); n > 0 && !deferred_.empty(); --n) {
+    const std::function<void()> task = std::move(deferred_.front());
+    deferred_.pop_front();
+    task();
+  }
+}
+
+/// Nothing is called here: what there is to tell is deferred, in the order calls, channels, connection.
+void Client::lose(Error error) {
+  if (std::exchange(lost_, true)) return;
+  // The fd stays, readable at its end, so that a loop that polls it comes back to run what is deferred.
+  ::shutdown(fd(), SHUT_RDWR);
+  // Half a line, as a daemon leaves that is killed: to the app that is a lost connection like any other.
+  if (error.reason == Reason::kInvalidArgument) error = make_error(Reason::kConnectionLost, {}, error.message);
+  auto pending = std::exchange(pending_, {});
+  for (auto& [id, handler] : pending) {
+    deferred_.emplace_back([handler = std::move(handler), error] { run_handler(handler, error); });
+  }
+  auto channels = std::exchange(channels_, {});
+  for (auto& [handle, state] : channels) {
+    state->end = ChannelEnd{.reason = Reason::kConnectionLost, .detail = error.message};
+    tell_end_later(state);
+  }
+  for (auto& [number, state] : requests_) state->cancelled = true;
+  requests_.clear();
+  listeners_.clear();
+  deferred_.emplace_back([this, error] {
+    if (auto handler = std::exchange(on_lost_, nullptr)) handler(error);
+  });
+}
+
+std::uint64_t Client::start(std::string_view method, Json params, RawHandler handler) {
+  const std::uint64_t id = next_id_++;
+  std::optional<Error> error;
+  if (lost_) {
+    error = make_error(Reason::kConnectionLost, "jami-connd has closed the control connection", farewell_);
+  } else {
+    std::string line = request_line(id, method, std::move(params));
+    if (line.size() > kMaxLineBytes) {
+      error = make_error(Reason::kInvalidArgument, "the request is longer than 1 MiB");
+    } else if (!channel_.send(std::move(line))) {
+      error = make_error(Reason::kResourceLimit, "too many requests wait to be sent");
+    }
+  }
+  if (error) {
+    deferred_.emplace_back([handler = std::move(handler), e = *error] { run_handler(handler, e); });
+  } else {
+    pending_.emplace(id, std::move(handler));
+    flush();
+  }
+  return id;
+}
+
+void Client::call(std::string_view method, Json params, ReplyHandler handler) {
+  start(method, std::move(params), [handler = std::move(handler)](Outcome<Json> result, const Fd&) {
+    if (handler) handler(std::move(result));
+  });
+}
+
+Outcome<Json> Client::call(std::string_view method, Json params, Milliseconds timeout) {
+  // Shared with the handler, which may still wait among the deferred ones when we give up.
+  const auto slot = std::make_shared<std::optional<Outcome<Json>>>();
+  const auto id =
+      start(method, std::move(params), [slot](Outcome<Json> result, const Fd&) { *slot = std::move(result); });
+  run_until([&slot] { return slot->has_value(); }, timeout);
+  if (*slot) return std::move(**slot);
+  pending_.erase(id);
+  return make_error(Reason::kTimedOut, "jami-connd did not answer in time");
+}
+
+void Client::dispatch(FdChannel::Incoming incoming) {
+  if (auto* reply = std::get_if<Reply>(&incoming.message)) {
+    return answer(reply->id, std::move(reply->result), std::move(incoming.fd));
+  }
+  if (auto* error = std::get_if<ErrorReply>(&incoming.message)) {
+    // About a line that the daemon could not read: no call of ours is known to be meant.
+    if (error->id.is_null()) farewell_ = error->error.message;
+    return answer(error->id, std::move(error->error), {});
+  }
+  if (const auto* note = std::get_if<Notification>(&incoming.message)) return notify(*note, std::move(incoming.fd));
+  const auto& bad = std::get<Malformed>(incoming.message);
+  lose(make_error(Reason::kProtocolError, "jami-connd sent a malformed message: " + bad.error.message));
+}
+
+void Client::answer(const Json& id, Outcome<Json> result, Fd fd) {
+  if (!id.is_number_unsigned()) return;
+  const auto it = pending_.find(id.get<std::uint64_t>());
+  // Unknown: a call that was given up. A fd that came too late is closed here, which resets its channel.
+  if (it == pending_.end()) return;
+  const RawHandler handler = std::move(it->second);
+  pending_.erase(it);
+  handler(std::move(result), std::move(fd));
+}
+
+void Client::on_notification(std::string method, NotificationHandler handler) {
+  notification_handlers_[std::move(method)] = std::move(handler);
+}
+
+void Client::notify(const Notification& note, Fd fd) {
+  if (note.method == "channel.opened") return take_opened(note.params, std::move(fd));
+  if (note.method == "channel.request") return take_request(note.params);
+  if (note.method == "channel.request_cancelled") return take_cancelled(note.params);
+  if (note.method == "channel.closed") return take_closed(note.params);
+  if (note.method == "event") return take_event(note.params);
+  if (note.method == "events.lost") return take_lost_events(note.params);
+  const auto it = notification_handlers_.find(note.method);
+  if (it == notification_handlers_.end()) return;
+  const NotificationHandler handler = it->second;  // a copy: it may replace itself
+  handler(note.params);
+}
+
+void Client::bad_notification(const Error& error) {
+  lose(make_error(Reason::kProtocolError, "jami-connd sent a malformed notification: " + error.message));
+}
+
+void Client::on_event(EventHandler handler, std::function<void(Outcome<Snapshot>)> done) {
+  on_event_ = std::move(handler);
+  call("events.subscribe", Json::object(), [done = std::move(done)](Outcome<Json> reply) {
+    if (!done) return;
+    done(reply ? read_result<Snapshot>(*reply) : Outcome<Snapshot>(reply.error()));
+  });
+}
+
+Outcome<Snapshot> Client::on_event(EventHandler handler) {
+  on_event_ = std::move(handler);
+  return fetch<Snapshot>("events.subscribe");
+}
+
+void Client::take_event(const Json& params) {
+  const auto event = read_result<Event>(params);
+  if (!event) return bad_notification(event.error());
+  const EventHandler handler = on_event_;
+  if (handler) handler(*event, params);
+}
+
+void Client::take_lost_events(const Json& params) {
+  const auto lost = read_result<EventsLost>(params);
+  if (!lost) return bad_notification(lost.error());
+  const EventHandler handler = on_event_;
+  if (handler) handler(Event{.seq = lost->seq, .type = "events.lost"}, params);
+}
+
+}  // namespace connd::ipc

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-3.0-or-later OR MIT
+/// Client: an app's connection to jami-connd. Opens channels to peers, listens for theirs, and calls any method.
+///
+///     auto client = ipc::Client::connect({.name = "sender"});
+///     (*client)->connect_device(bob, "file://file1", [](ipc::Outcome<ipc::ChannelSocket> channel) { … });
+///     auto file2 = (*client)->open(bob, "file://file2");  // the same, blocking
+///
+/// It has no thread and no loop. Either the app's own loop polls `fd()` (for reading, and for writing while
+/// `wants_write()`) and calls `process()`; or the app uses the blocking forms and `run_until`, which do that
+/// themselves. All on one thread.
+///
+/// Callbacks run from `process()` and the blocking forms only, between two messages, when the Client is consistent:
+/// they may make calls, also blocking ones, and destroy ChannelSockets and IncomingRequests; not the Client. Each is
+/// called exactly once, unless the Client is destroyed before. When the daemon goes away, each pending call gets
+/// `connection-lost`, and so does each open channel as its end; the Client stays usable for nothing but its
+/// destruction.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "ipc/api_admin.h"
+#include "ipc/channel_socket.h"
+#include "ipc/fd_channel.h"
+#include "ipc/incoming_request.h"
+
+namespace connd::ipc {
+
+class Client {
+ public:
+  using Milliseconds = std::chrono::milliseconds;
+  using ReplyHandler = std::function<void(Outcome<Json>)>;
+  using ChannelHandler = std::function<void(Outcome<ChannelSocket>)>;
+  using OpenedHandler = std::function<void(ChannelSocket)>;
+  using AskHandler = std::function<void(IncomingRequest)>;
+  using ListenHandler = std::function<void(Outcome<std::uint64_t>)>;
+  /// `members` is the whole object, with the members of this type of event beside Event's own. An event of type
+  /// "events.lost" stands for a gap: subscribe again for a fresh snapshot.
+  using EventHandler = std::function<void(const Event& event, const Json& members)>;
+  using NotificationHandler = std::function<void(const Json& params)>;
+  using LostHandler = std::function<void(const Error&)>;
+
+  /// How long the blocking forms wait for what the daemon answers at once.
+  static constexpr Milliseconds kCallTimeout{10'000};
+  /// The daemon keeps the time of an open; a blocking open gives up this much later.
+  static constexpr Milliseconds kOpenGrace{5'000};
+
+  struct ConnectOptions {
+    std::string socket_path;  ///< empty: where SPEC and PROTOCOL.md say, see ipc/control_socket.h
+    std::string name = "app";
+    std::string version;
+    Milliseconds timeout = kCallTimeout;
+  };
+  struct OpenOptions {
+    double timeout_s = kDefaultTimeout;
+    bool unique = false;
+  };
+  struct ListenOptions {
+    bool prefix = false;
+    Json peers = "allowed";  ///< or "any", or an array of device ids and aliases
+  };
+
+  /// Connects and says hello. Blocks for at most the timeout. Errors: daemon-absent, not-permitted, timed-out,
+  /// protocol-error (an API version that we do not speak).
+  [[nodiscard]] static Outcome<std::unique_ptr<Client>> connect(const ConnectOptions& options);
+  /// On a socket that is connected already; says no hello.
+  explicit Client(Fd socket);
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  [[nodiscard]] int fd() const { return channel_.fd(); }
+  /// Poll `fd()` for writing too, since there is something to send, or a callback waits to be run.
+  [[nodiscard]] bool wants_write() const { return channel_.wants_write() || !deferred_.empty(); }
+  /// False once the daemon is gone. The fd is readable for good then: stop polling it when `wants_write()` is false
+  /// too.
+  [[nodiscard]] bool connected() const { return !lost_; }
+  /// Reads, writes and runs callbacks, without blocking.
+  void process();
+  /// Processes until `done()` (asked first) or for `timeout` at most; returns `done()`. Ends early when the daemon is
+  /// gone and all callbacks have run.
+  bool run_until(const std::function<bool()>& done, Milliseconds timeout);
+  /// What the daemon said of itself; empty before `connect` has said hello.
+  [[nodiscard]] const HelloResult& server() const { return server_; }
+
+  /// Calls any method. An fd that comes with the result is closed; channels have their own functions.
+  void call(std::string_view method, Json params, ReplyHandler handler);
+  [[nodiscard]] Outcome<Json> call(std::string_view method, Json params, Milliseconds timeout = kCallTimeout);
+  /// The same with a struct of ipc/api.h or ipc/api_admin.h as result.
+  template <class Result>
+  [[nodiscard]] Outcome<Result> fetch(std::string_view method, Json params = Json::object()) {
+    Outcome<Json> reply = call(method, std::move(params));
+    if (!reply) return reply.error();
+    return read_result<Result>(*reply);
+  }
+
+  /// Opens a channel named `uri` to `peer` (device id or alias).
+  void connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options);
+  void connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler) {
+    connect_device(peer, uri, std::move(handler), OpenOptions{});
+  }
+  [[nodiscard]] Outcome<ChannelSocket> open(std::string_view peer, std::string_view uri, OpenOptions options);
+  [[nodiscard]] Outcome<ChannelSocket> open(std::string_view peer, std::string_view uri) {
+    return open(peer, uri, OpenOptions{});
+  }
+
+  /// Takes each channel whose uri is, or with `prefix` begins with, `uri`. `done` gets the listener's number, for
+  /// `stop_listening`; the listener ends with this Client at the latest.
+  void listen(std::string_view uri, const ListenOptions& options, OpenedHandler handler, ListenHandler done);
+  [[nodiscard]] Outcome<std::uint64_t> listen(std::string_view uri, const ListenOptions& options,
+                                              OpenedHandler handler);
+  /// The same, but each request is shown first, and accepted or declined by the app.
+  void listen_ask(std::string_view uri, const ListenOptions& options, AskHandler handler, ListenHandler done);
+  [[nodiscard]] Outcome<std::uint64_t> listen_ask(std::string_view uri, const ListenOptions& options,
+                                                  AskHandler handler);
+  /// From now on its handler is not called; requests that are under way are declined.
+  void stop_listening(std::uint64_t listener);
+
+  /// Subscribes; `done` gets the snapshot, then the handler the events after it.
+  void on_event(EventHandler handler, std::function<void(Outcome<Snapshot>)> done);
+  [[nodiscard]] Outcome<Snapshot> on_event(EventHandler handler);
+  /// Notifications that the functions above do not take, such as connection.request.
+  void on_notification(std::string method, NotificationHandler handler);
+  /// Called once when the daemon has gone away, after all the calls and channels have got their ends.
+  void on_lost(LostHandler handler) { on_lost_ = std::move(handler); }
+
+ private:
+  friend class ChannelSocket;
+  friend class IncomingRequest;
+  using RawHandler = std::function<void(Outcome<Json>, Fd)>;
+  struct Listener {
+    OpenedHandler on_opened;
+    AskHandler on_ask;
+  };
+
+  std::uint64_t start(std::string_view method, Json params, RawHandler handler);
+  void flush();
+  void lose(Error error);
+  void run_deferred();
+  void process_lines();
+  void dispatch(FdChannel::Incoming incoming);
+  void answer(const Json& id, Outcome<Json> result, Fd fd);
+  void notify(const Notification& note, Fd fd);
+  void take_opened(const Json& params, Fd fd);
+  void take_request(const Json& params);
+  void take_cancelled(const Json& params);
+  void take_closed(const Json& params);
+  void take_event(const Json& params);
+  void take_lost_events(const Json& params);
+  void bad_notification(const Error& error);
+
+  std::uint64_t start_open(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options);
+  Outcome<ChannelSocket> opened(const Outcome<Json>& reply, Fd fd, std::string uri);
+  ChannelSocket make_channel(const ChannelOpenResult& opened, std::string uri, Fd fd);
+  void add_listener(std::string_view uri, const ListenOptions& options, ListenMode mode, Listener listener,
+                    ListenHandler done);
+  using ListenerSlot = std::optional<Outcome<std::uint64_t>>;
+  ListenHandler into_slot(const std::shared_ptr<ListenerSlot>& slot);
+  Outcome<std::uint64_t> wait_for_listener(const std::shared_ptr<ListenerSlot>& slot);
+
+  // For ChannelSocket and IncomingRequest.
+  void finish_channel(std::uint64_t handle);
+  void tell_end_later(const std::shared_ptr<detail::ChannelState>& state);
+  void accept_request(const std::shared_ptr<detail::RequestState>& state, ChannelHandler handler);
+  void decline_request(const std::shared_ptr<detail::RequestState>& state, std::string text);
+
+  FdChannel channel_;
+  std::shared_ptr<detail::ClientLink> link_;  // shared with what may outlive us: channels and requests
+  HelloResult server_;
+  std::uint64_t next_id_ = 1;
+  std::map<std::uint64_t, RawHandler> pending_;
+  std::map<std::uint64_t, std::shared_ptr<detail::ChannelState>> channels_;  // until their end is told
+  std::map<std::uint64_t, std::shared_ptr<detail::RequestState>> requests_;  // until answered or cancelled
+  std::map<std::uint64_t, Listener> listeners_;
+  std::map<std::string, NotificationHandler> notification_handlers_;
+  EventHandler on_event_;
+  LostHandler on_lost_;
+  std::deque<std::function<void()>> deferred_;  // callbacks whose cause was found outside of process()
+  std::string farewell_;                        // what the daemon said last without naming a request
+  bool lost_ = false;
+  int depth_ = 0;  // of process(), which callbacks may enter again
+};
+
+}  // namespace connd::ipc

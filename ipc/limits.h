@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later OR MIT
+/// Every bound of the local API, with its reason. They are part of the contract: ipc/PROTOCOL.md, "Limits".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace connd::ipc {
+
+/// Version of the API that `hello` states. It grows by one when a client of the version before would be misled; new
+/// methods, members, events and reasons do not change it.
+inline constexpr std::uint64_t kApiVersion = 1;
+
+/// Longest line, without its LF: room for a channel uri of 65,000 bytes with each byte escaped as \u00XX, twice over.
+inline constexpr std::size_t kMaxLineBytes = std::size_t{1} << 20;
+/// One read from a control socket; several hundred ordinary lines.
+inline constexpr std::size_t kReadChunkBytes = std::size_t{64} << 10;
+/// Deepest nesting of objects and arrays in a line. The API itself needs 5; the bound keeps recursion in the JSON
+/// library shallow whatever a stranger sends.
+inline constexpr std::size_t kMaxNesting = 32;
+/// Unsent output of one end: a snapshot of all channels of a full daemon fits; a client that does not read is dropped.
+inline constexpr std::size_t kMaxQueuedBytes = std::size_t{8} << 20;
+
+/// Requests of one client without an answer: thousands of opens at once are a use, more are a mistake.
+inline constexpr std::size_t kMaxRequestsInFlight = 4096;
+
+/// fds that one message may carry.
+inline constexpr std::uint64_t kMaxFdsPerMessage = 1;
+/// fds that were sent to a client which has not read them yet: the kernel bounds these per user, over all sockets.
+inline constexpr std::size_t kMaxUncollectedFds = 64;
+
+/// Handles and other numbers stay below 2^53, so that a reader whose only number is a double reads them exactly.
+inline constexpr std::uint64_t kMaxSafeInteger = (std::uint64_t{1} << 53) - 1;
+/// A request id that is a string: a UUID with a prefix fits.
+inline constexpr std::size_t kMaxIdBytes = 128;
+inline constexpr std::size_t kMaxMethodBytes = 64;
+/// As proto/ has it: a channel's name is 0 to 65,000 bytes of UTF-8.
+inline constexpr std::size_t kMaxUriBytes = 65'000;
+/// Aliases, client names and versions: one line of a terminal.
+inline constexpr std::size_t kMaxNameBytes = 128;
+/// Free text of a decline; it travels to the peer.
+inline constexpr std::size_t kMaxTextBytes = 1024;
+/// Devices that one listener may name.
+inline constexpr std::size_t kMaxListenerPeers = 64;
+/// Items of a list that a reader accepts: what fits into a line anyway.
+inline constexpr std::size_t kMaxListItems = kMaxLineBytes / 2;
+/// Seconds.
+inline constexpr double kMinTimeout = 0.001;
+inline constexpr double kMaxTimeout = 3600;
+inline constexpr double kDefaultTimeout = 30;
+
+}  // namespace connd::ipc
