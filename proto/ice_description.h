@@ -18,7 +18,7 @@ struct IceDescription {
   /// ICE pairs each of ours with each of theirs and checks them one by one; Jami's peers have been seen with 42.
   static constexpr std::size_t kMaxCandidates = 64;
   /// Room for 512 long lines, of which all but kMaxCandidates are passed over.
-  static constexpr std::size_t kMaxTextBytes = 64 * 1024;
+  static constexpr std::size_t kMaxTextBytes = std::size_t{64} * 1024;
   /// RFC 8839, section 5.4.
   static constexpr std::size_t kMinUfragBytes = 4;
   static constexpr std::size_t kMinPwdBytes = 22;
