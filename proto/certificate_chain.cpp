@@ -151,6 +151,7 @@ Result<CertificateChain> CertificateChain::from_stack(const STACK_OF(X509) * sta
   std::vector<X509Ptr> certificates;
   const int count = sk_X509_num(stack);  // -1 for a null stack
   if (count > static_cast<int>(kMaxCertificates)) return Errc::kTooLong;
+  if (count > 0) certificates.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) certificates.push_back(share(sk_X509_value(stack, i)));
   return bounded(std::move(certificates));
 }

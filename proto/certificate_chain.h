@@ -28,9 +28,9 @@ class CertificateChain {
   /// Jami's chains have two or three certificates; more only makes room for other people's intermediate CAs.
   static constexpr std::size_t kMaxCertificates = 8;
   /// Eight certificates of RSA-4096 take about 12 KiB.
-  static constexpr std::size_t kMaxDerBytes = 32 * 1024;
+  static constexpr std::size_t kMaxDerBytes = std::size_t{32} * 1024;
   /// Base64, armour, and some text between the certificates.
-  static constexpr std::size_t kMaxPemBytes = 64 * 1024;
+  static constexpr std::size_t kMaxPemBytes = std::size_t{64} * 1024;
 
   /// From PEM, leaf first; text between certificates is ignored, other PEM objects are not looked at.
   /// Errors: kCertificateMissing (none in it), kCertificateUnreadable, kTooLong (a bound above is passed).

