@@ -55,6 +55,11 @@ constexpr std::array kRows = {
     Row{Errc::kBadHex, Reason::kInvalidArgument, "not the expected number of hex digits"},
     Row{Errc::kTooLong, Reason::kResourceLimit, "longer than its stated bound"},
     Row{Errc::kStunTooLong, Reason::kProtocolError, "a STUN message longer than any real one"},
+    Row{Errc::kCertificateSelfSigned, Reason::kBadCertificate, "a device certificate that nobody but itself signed"},
+    Row{Errc::kCertificateTooWeak, Reason::kBadCertificate, "a key or signature of less than 112 bits of security"},
+    Row{Errc::kCertificateRefused, Reason::kBadCertificate, "the peer refused our certificate"},
+    Row{Errc::kTlsAlert, Reason::kProtocolError, "the peer ended TLS with an alert"},
+    Row{Errc::kKeyGenerationFailed, Reason::kInternal, "keys or certificates could not be made"},
 };
 
 constexpr bool rows_in_order() {

@@ -59,6 +59,12 @@ enum class Errc {
   kTooLong,
   // Framing of the ICE stream.
   kStunTooLong,
+  // TLS and identity, continued.
+  kCertificateSelfSigned,
+  kCertificateTooWeak,
+  kCertificateRefused,
+  kTlsAlert,
+  kKeyGenerationFailed,
 };
 
 const std::error_category& error_category() noexcept;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/proto/certificates.h"
+
+#include <array>
+#include <cassert>
+
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+
+namespace connd::test {
+namespace {
+
+using namespace connd::proto;
+
+X509Ptr certificate(const Spec& spec, const Spec& issuer) {
+  const auto key_of = [](const Spec& s) { return s.other_key != nullptr ? s.other_key : key(s.key); };
+  const auto name_of = [&key_of](X509_NAME* name, const Spec& s) {
+    const std::string text = key_id_of(public_key_der_of(key_of(s))).hex();
+    X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(text.data()),
+                               -1, -1, 0);
+  };
+  X509Ptr out(X509_new());
+  X509_set_version(out.get(), 2);
+  ASN1_INTEGER_set(X509_get_serialNumber(out.get()), 7);
+  name_of(X509_get_subject_name(out.get()), spec);
+  X509_NAME* issuer_name = X509_NAME_new();
+  name_of(issuer_name, issuer);
+  X509_set_issuer_name(out.get(), issuer_name);
+  X509_NAME_free(issuer_name);
+  ASN1_TIME_set(X509_getm_notBefore(out.get()), spec.validity.from_unix);
+  ASN1_TIME_set(X509_getm_notAfter(out.get()), spec.validity.until_unix);
+  X509_set_pubkey(out.get(), key_of(spec));
+  const std::array<std::pair<int, const std::string*>, 3> extensions{
+      {{NID_basic_constraints, &spec.constraints}, {NID_key_usage, &spec.usage}, {NID_ext_key_usage, &spec.extended}}};
+  for (const auto& [nid, value] : extensions) {
+    if (value->empty()) continue;
+    X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, nid, value->c_str());
+    assert(extension != nullptr);
+    X509_add_ext(out.get(), extension, -1);
+    X509_EXTENSION_free(extension);
+  }
+  const int size = X509_sign(out.get(), key_of(issuer), spec.digest);
+  assert(size > 0);
+  (void)size;
+  return out;
+}
+
+ByteVector der(const X509Ptr& certificate) {
+  unsigned char* encoded = nullptr;
+  const int size = i2d_X509(certificate.get(), &encoded);
+  ByteVector out(encoded, encoded + size);
+  OPENSSL_free(encoded);
+  return out;
+}
+
+}  // namespace
+
+EVP_PKEY* key(std::size_t i) {
+  static std::array<PkeyPtr, 8> keys;
+  if (keys.at(i) == nullptr) keys.at(i).reset(EVP_RSA_gen(2048));
+  return keys.at(i).get();
+}
+
+std::string key_pem(std::size_t i) {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_PKCS8PrivateKey(bio.get(), key(i), nullptr, nullptr, 0, nullptr, nullptr);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+Spec device_spec(std::size_t key) {
+  return {.key = key, .constraints = {}, .usage = "critical,digitalSignature,dataEncipherment", .extended = {}};
+}
+
+Spec issuer_spec(std::size_t key) {
+  return {.key = key, .constraints = "critical,CA:TRUE", .usage = "critical,keyCertSign,cRLSign", .extended = {}};
+}
+
+CertificateChain chain(const std::vector<Spec>& specs) {
+  std::vector<ByteVector> ders;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    ders.push_back(der(certificate(specs[i], specs[i + 1 < specs.size() ? i + 1 : i])));
+  }
+  return joined(ders);
+}
+
+CertificateChain joined(const std::vector<ByteVector>& ders) {
+  ByteVector all;
+  for (const ByteVector& one : ders) all.insert(all.end(), one.begin(), one.end());
+  return *CertificateChain::from_der(all);
+}
+
+const CertificateChain& alice_chain() {
+  static const CertificateChain made = chain({device_spec(0), issuer_spec(1), issuer_spec(2)});
+  return made;
+}
+
+const CertificateChain& bob_chain() {
+  static const CertificateChain made = chain({device_spec(3), issuer_spec(1), issuer_spec(2)});
+  return made;
+}
+
+Identity identity(std::size_t key_index, const CertificateChain& chain) {
+  return *Identity::load(key_pem(key_index), chain.pem());
+}
+
+}  // namespace connd::test
