@@ -11,11 +11,11 @@
 #include "daemon/environment.h"
 #include "daemon/host_port.h"
 #include "daemon/outcome.h"
+#include "daemon/policy.h"
 
 namespace connd::daemon {
 
 /// Who may bring up a connection to us (SPEC section 4, the ICE-request policy).
-enum class IceRequestPolicy : std::uint8_t { kTrusted, kAnyone, kAsk };
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError };
 
 /// Each member is an option of the same name; options.cpp has defaults, ranges and meaning, and a default-constructed

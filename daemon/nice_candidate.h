@@ -28,8 +28,8 @@ using NiceCandidatePtr = std::unique_ptr<NiceCandidate, NiceCandidateDeleter>;
 std::optional<proto::Candidate> to_proto(const NiceCandidate& candidate);
 
 /// A peer's candidate, or nothing when it is not one that we would connect to: not TCP, link-local, multicast,
-/// unspecified, IPv4-mapped, without a port, or loopback while not `allow_loopback` (a peer must not be able to point us
-/// at our own machine's services).
+/// unspecified, IPv4-mapped, without a port, or loopback while not `allow_loopback` (a peer must not be able to point
+/// us at our own machine's services).
 NiceCandidatePtr to_nice(const proto::Candidate& candidate, guint stream_id, bool allow_loopback);
 
 /// All usable ones, in their order.

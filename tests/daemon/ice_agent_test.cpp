@@ -395,8 +395,8 @@ TEST_CASE("an agent may be destroyed from inside each of its callbacks", "[ice]"
       agent.reset();
       loop.post([&] { loop.stop(); });
     };
-    agent = std::make_unique<IceAgent>(loop, bridge, config,
-                                       IceCallbacks{[&](proto::IceDescription) { end(); }, {}, [&](std::string) { end(); }});
+    agent = std::make_unique<IceAgent>(
+        loop, bridge, config, IceCallbacks{[&](proto::IceDescription) { end(); }, {}, [&](std::string) { end(); }});
     agent->gather();
     loop.run();
     CHECK(calls == 1);

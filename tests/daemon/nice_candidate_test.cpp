@@ -22,7 +22,7 @@ TEST_CASE("candidates go through libnice's form unchanged") {
   for (const std::string line : {
            "7 1 TCP 1015022079 192.0.2.7 40001 typ host tcptype passive",
            "Hc0a80101 1 TCP 1 10.0.0.1 9 typ host tcptype active",
-           "a+/b 1 TCP 4294967295 2001:db8::7 65535 typ prflx tcptype so",
+           "a+/b 1 TCP 2147483647 2001:db8::7 65535 typ prflx tcptype so",
            "9 1 TCP 5 198.51.100.1 1 typ srflx tcptype passive",
            "9 1 TCP 5 198.51.100.1 1 typ relay tcptype passive",
        }) {
@@ -77,8 +77,8 @@ TEST_CASE("what is not to be connected to is rejected") {
 TEST_CASE("the usable ones of a list are taken, in order") {
   std::vector<Candidate> candidates;
   for (int i = 0; i < 10; ++i) {
-    candidates.push_back(*parse_candidate("7 1 TCP 5 192.0.2.7 " + std::to_string(1000 + i) +
-                                          " typ host tcptype passive"));
+    candidates.push_back(
+        *parse_candidate("7 1 TCP 5 192.0.2.7 " + std::to_string(1000 + i) + " typ host tcptype passive"));
     candidates.push_back(*parse_candidate("7 1 UDP 5 192.0.2.7 80 typ host"));
   }
   const auto out = to_nice(candidates, 3, false);
