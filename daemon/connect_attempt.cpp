@@ -102,7 +102,7 @@ void ConnectAttempt::gather() {
   config.controlling = role() == ConnectRole::kCallee;
   IceCallbacks callbacks;
   callbacks.on_gathered = [this](const proto::IceDescription& local) {
-    local_text_ = proto::to_text(local);
+    local_text_ = local.to_text();
     feed(ConnectEvent::kGathered);
   };
   callbacks.on_path = [this](IcePath path) {

@@ -9,8 +9,8 @@
 
 #include "daemon/ice_agent.h"
 #include "daemon/multiplexed_socket.h"
-#include "proto/candidate.h"
 #include "proto/connect.h"
+#include "proto/ice_description.h"
 
 namespace connd::daemon {
 

@@ -61,7 +61,8 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
       std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_);
   const AttemptId id{next_connection_++, request_id, device};
   peer.dialling = id.number;
-  launch(std::make_unique<ConnectAttempt>(attempts_context_, *this, id, times));
+  ConnectAttempt::Owner& owner = *this;
+  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, times));
 }
 
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
@@ -259,7 +260,8 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   const AttemptId id{next_connection_++, request.id, device};
   targets_[id.number] = {message.signer_public_key, message.at_short_key};
   if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
-  launch(std::make_unique<ConnectAttempt>(attempts_context_, *this, id, settings_.times, std::move(*remote)));
+  ConnectAttempt::Owner& owner = *this;
+  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote)));
 }
 
 bool ConnectionManager::room_for_setup(Trust trust) const {

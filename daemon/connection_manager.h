@@ -20,6 +20,7 @@
 #include "daemon/request_gate.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
+#include "proto/signal.h"
 
 namespace connd::daemon {
 

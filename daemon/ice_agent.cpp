@@ -27,11 +27,6 @@ constexpr std::size_t kDescriptorsNeeded = 32;
 constexpr std::array<std::uint8_t, 6> kHandOverFrame = {0, 4, 'J', 'C', 'H', 1};
 constexpr std::size_t kFrameHeader = 2;
 
-// RFC 8839 5.4: ice-ufrag is 4 to 256 characters, ice-pwd 22 to 256.
-constexpr std::size_t kMinUfrag = 4;
-constexpr std::size_t kMinPwd = 22;
-constexpr std::size_t kMaxCredential = 256;
-
 struct FreeText {
   void operator()(gchar* text) const { g_free(text); }
 };
@@ -72,11 +67,6 @@ bool is_connected_tcp(int fd) {
 
 bool is_hand_over(proto::Bytes payload) {
   return std::equal(payload.begin(), payload.end(), kHandOverFrame.begin() + kFrameHeader, kHandOverFrame.end());
-}
-
-bool good_credentials(const IceDescription& d) {
-  return d.ufrag.size() >= kMinUfrag && d.ufrag.size() <= kMaxCredential && d.pwd.size() >= kMinPwd &&
-         d.pwd.size() <= kMaxCredential;
 }
 
 }  // namespace
@@ -167,14 +157,13 @@ void IceAgent::on_gathering_done() {
   soon_.arm_in({});
 }
 
-void IceAgent::set_remote(const IceDescription& remote, bool native_peer) {
+void IceAgent::set_remote(const proto::IceDescription& remote, bool native_peer) {
   assert(state_ != State::kIdle && remote_ufrag_.empty());
   if (agent_ == nullptr || failure_) return;  // on_failed is on its way
-  if (!good_credentials(remote)) return fail("the peer's ICE credentials are malformed");
   native_peer_ = native_peer;
   remote_ufrag_ = remote.ufrag;
   nice_agent_set_remote_credentials(agent_, stream_, remote.ufrag.c_str(), remote.pwd.c_str());
-  const auto candidates = from_lines(remote.candidate_lines, stream_, loopback_ || config_.allow_loopback);
+  const auto candidates = to_nice(remote.candidates, stream_, loopback_ || config_.allow_loopback);
   // No usable line is no failure: the peer may still reach our listeners.
   GSList* list = nullptr;
   for (const auto& candidate : candidates) list = g_slist_append(list, candidate.get());
@@ -330,12 +319,12 @@ void IceAgent::deliver() {
 
 void IceAgent::deliver_gathered() {
   gathered_pending_ = false;
-  IceDescription description{local_ufrag_, local_pwd_, {}};
+  proto::IceDescription description{local_ufrag_, local_pwd_, {}};
   std::vector<NiceAddress> listeners;
   GSList* list = nice_agent_get_local_candidates(agent_, stream_, kIceComponent);
   for (GSList* i = list; i != nullptr; i = i->next) {
     const auto& candidate = *static_cast<NiceCandidate*>(i->data);
-    if (auto line = to_line(candidate)) description.candidate_lines.push_back(std::move(*line));
+    if (auto ours = to_proto(candidate)) description.candidates.push_back(std::move(*ours));
     if (candidate.transport == NICE_CANDIDATE_TRANSPORT_TCP_PASSIVE) listeners.push_back(candidate.base_addr);
   }
   if (listeners.empty()) {

@@ -30,6 +30,7 @@
 #include "daemon/loop.h"
 #include "ipc/fd.h"
 #include "proto/bytes.h"
+#include "proto/ice_description.h"
 
 namespace connd::daemon {
 
@@ -47,11 +48,6 @@ struct IceConfig {
   /// How long libnice goes on when nothing happens. A peer may learn our candidates seconds after we learnt its: over a
   /// DHT the default of 5 s is too short.
   std::chrono::milliseconds idle_timeout{30'000};
-};
-
-struct IceDescription {
-  std::string ufrag, pwd;
-  std::vector<std::string> candidate_lines;  ///< as daemon/nice_candidate.h; malformed ones are skipped
 };
 
 struct IcePath {
@@ -75,7 +71,7 @@ struct IcePath {
 /// All of them come in a loop turn of their own, never from inside a call of this class or of GLib; each may destroy
 /// the agent. on_path and on_failed end the attempt: exactly one of them comes, if the owner waits long enough.
 struct IceCallbacks {
-  std::function<void(IceDescription)> on_gathered;  ///< once: our description, for the peer
+  std::function<void(proto::IceDescription)> on_gathered;  ///< once: our description, for the peer
   std::function<void(IcePath)> on_path;
   /// One clause for people. libnice's own FAILED is not final (it is seen 20 ms before a success), so it is not
   /// reported: the deadline is the owner's, who then destroys the agent.
@@ -94,7 +90,7 @@ class IceAgent {
   void gather();
   /// The peer's description; checks start. After gather(), on_gathered need not have come. Once. `native_peer`: the
   /// peer is a jami-connd too (both sides know it from the connection request), and the hand-over frame is used.
-  void set_remote(const IceDescription& remote, bool native_peer);
+  void set_remote(const proto::IceDescription& remote, bool native_peer);
 
  private:
   enum class State { kIdle, kActive, kParked, kEnded };

@@ -2,6 +2,7 @@
 #include "daemon/ice_transport.h"
 
 #include <cerrno>
+#include <cstring>
 #include <variant>
 
 #include <netinet/in.h>
@@ -14,6 +15,25 @@ namespace {
 
 std::error_code last_error() {
   return {errno, std::system_category()};
+}
+
+std::optional<proto::IpEndpoint> peer_endpoint(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
+  proto::IpEndpoint out;
+  if (storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+    std::memcpy(out.address.data(), &v4.sin_addr, sizeof v4.sin_addr);
+    out.port = ntohs(v4.sin_port);
+    return out;
+  }
+  if (storage.ss_family != AF_INET6) return std::nullopt;
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+  std::memcpy(out.address.data(), &v6.sin6_addr, sizeof v6.sin6_addr);
+  out.is_ipv6 = true;
+  out.port = ntohs(v6.sin6_port);
+  return out;
 }
 
 }  // namespace
@@ -56,10 +76,9 @@ proto::Result<std::optional<proto::Bytes>> IceTransport::next(proto::Buffer& out
 
 /// RFC 8445, section 7: a peer whose check was not answered before the take-over repeats it.
 void IceTransport::answer_stun(proto::Bytes message, proto::Buffer& output) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof address;
-  if (::getpeername(path_.socket.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) return;
-  const auto answer = proto::stun_binding_response(message, address, path_.local_pwd);
+  const auto peer = peer_endpoint(path_.socket.get());
+  if (!peer) return;
+  const auto answer = proto::stun_binding_response(message, *peer, path_.local_pwd);
   if (!answer) return;
   std::uint8_t header[2];
   proto::store_u16(header, static_cast<std::uint16_t>(answer->size()));

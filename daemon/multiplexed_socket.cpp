@@ -261,7 +261,8 @@ proto::Result<ipc::Fd> MultiplexedSocket::attach(proto::ChannelHandle handle, co
   }
   ipc::Fd ours(fds[0]);
   ipc::Fd apps(fds[1]);
-  auto channel = std::make_unique<ChannelSocket>(*this, handle, std::move(ours), options);
+  ChannelHost& host = *this;
+  auto channel = std::make_unique<ChannelSocket>(host, handle, std::move(ours), options);
   if (const auto started = channel->start(context_.poller); !started) {
     mux_->reset(handle, proto::Reason::kResourceLimit, "the channel cannot be watched");
     return started.error();

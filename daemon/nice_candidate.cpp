@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <cstring>
 
@@ -13,71 +12,40 @@
 namespace connd::daemon {
 namespace {
 
-constexpr unsigned kDiscardPort = 9;        // RFC 6544 4.5
-constexpr std::size_t kMaxLineBytes = 512;  // a full line is under 150
-constexpr std::size_t kMaxFoundation = 32;  // RFC 8839 5.1: 1*32 ice-char
-constexpr std::size_t kMinTokens = 8;       // up to and with the value of `typ`
-constexpr std::size_t kMaxTokens = 32;      // unknown extension pairs are skipped, within reason
+using proto::Candidate;
+using proto::CandidateType;
+using proto::TcpType;
 
-struct Name {
-  std::string_view text;
-  int value;
+template <class Ours, class Nice>
+struct Pair {
+  Ours ours;
+  Nice nice;
 };
 constexpr std::array kTypes = {
-    Name{"host", NICE_CANDIDATE_TYPE_HOST},
-    Name{"srflx", NICE_CANDIDATE_TYPE_SERVER_REFLEXIVE},
-    Name{"prflx", NICE_CANDIDATE_TYPE_PEER_REFLEXIVE},
-    Name{"relay", NICE_CANDIDATE_TYPE_RELAYED},
+    Pair{CandidateType::kHost, NICE_CANDIDATE_TYPE_HOST},
+    Pair{CandidateType::kServerReflexive, NICE_CANDIDATE_TYPE_SERVER_REFLEXIVE},
+    Pair{CandidateType::kPeerReflexive, NICE_CANDIDATE_TYPE_PEER_REFLEXIVE},
+    Pair{CandidateType::kRelay, NICE_CANDIDATE_TYPE_RELAYED},
 };
 constexpr std::array kTcpTypes = {
-    Name{"active", NICE_CANDIDATE_TRANSPORT_TCP_ACTIVE},
-    Name{"passive", NICE_CANDIDATE_TRANSPORT_TCP_PASSIVE},
-    Name{"so", NICE_CANDIDATE_TRANSPORT_TCP_SO},
+    Pair{TcpType::kActive, NICE_CANDIDATE_TRANSPORT_TCP_ACTIVE},
+    Pair{TcpType::kPassive, NICE_CANDIDATE_TRANSPORT_TCP_PASSIVE},
+    Pair{TcpType::kSimultaneousOpen, NICE_CANDIDATE_TRANSPORT_TCP_SO},
 };
 
-template <std::size_t N>
-std::optional<int> value_of(const std::array<Name, N>& names, std::string_view text) {
-  for (const Name& name : names) {
-    if (name.text == text) return name.value;
+template <class Ours, class Nice, std::size_t N>
+std::optional<Nice> nice_of(const std::array<Pair<Ours, Nice>, N>& pairs, Ours ours) {
+  for (const auto& pair : pairs) {
+    if (pair.ours == ours) return pair.nice;
   }
   return std::nullopt;
 }
-template <std::size_t N>
-std::string_view text_of(const std::array<Name, N>& names, int value) {
-  for (const Name& name : names) {
-    if (name.value == value) return name.text;
+template <class Ours, class Nice, std::size_t N>
+std::optional<Ours> ours_of(const std::array<Pair<Ours, Nice>, N>& pairs, Nice nice) {
+  for (const auto& pair : pairs) {
+    if (pair.nice == nice) return pair.ours;
   }
-  return {};
-}
-
-std::vector<std::string_view> split(std::string_view line) {
-  std::vector<std::string_view> tokens;
-  while (tokens.size() <= kMaxTokens) {
-    const std::size_t start = line.find_first_not_of(" \t\r");
-    if (start == std::string_view::npos) break;
-    line.remove_prefix(start);
-    const std::size_t end = std::min(line.find_first_of(" \t\r"), line.size());
-    tokens.push_back(line.substr(0, end));
-    line.remove_prefix(end);
-  }
-  return tokens;
-}
-
-template <class T>
-std::optional<T> number(std::string_view text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-bool is_tcp(std::string_view text) {
-  return text.size() == 3 && (text[0] | 32) == 't' && (text[1] | 32) == 'c' && (text[2] | 32) == 'p';
-}
-
-/// Laxer than RFC 8839's ice-char: a foundation is compared, never interpreted.
-bool is_graphic(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+  return std::nullopt;
 }
 
 bool usable(const in_addr& address, bool allow_loopback) {
@@ -93,17 +61,15 @@ bool usable(const in6_addr& address, bool allow_loopback) {
 }
 
 /// inet_pton alone reads it: numeric, no scope, no name to resolve.
-bool parse_address(std::string_view text, bool allow_loopback, NiceAddress& out) {
-  if (text.size() >= INET6_ADDRSTRLEN) return false;
-  const std::string copy(text);
+bool parse_address(const std::string& text, bool allow_loopback, NiceAddress& out) {
   in_addr v4{};
-  if (inet_pton(AF_INET, copy.c_str(), &v4) == 1) {
+  if (inet_pton(AF_INET, text.c_str(), &v4) == 1) {
     if (!usable(v4, allow_loopback)) return false;
     nice_address_set_ipv4(&out, ntohl(v4.s_addr));
     return true;
   }
   in6_addr v6{};
-  if (inet_pton(AF_INET6, copy.c_str(), &v6) != 1 || !usable(v6, allow_loopback)) return false;
+  if (inet_pton(AF_INET6, text.c_str(), &v6) != 1 || !usable(v6, allow_loopback)) return false;
   nice_address_set_ipv6(&out, v6.s6_addr);
   return true;
 }
@@ -122,71 +88,54 @@ bool is_link_local(const NiceAddress& address) {
   return IN6_IS_ADDR_LINKLOCAL(&reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr);
 }
 
-/// The value of `key` among the pairs after `typ`.
-std::string_view extension(const std::vector<std::string_view>& tokens, std::string_view key) {
-  for (std::size_t i = kMinTokens; i + 1 < tokens.size(); i += 2) {
-    if (tokens[i] == key) return tokens[i + 1];
-  }
-  return {};
-}
-
 }  // namespace
 
-std::optional<std::string> to_line(const NiceCandidate& candidate) {
-  const std::string_view tcp_type = text_of(kTcpTypes, candidate.transport);
-  const std::string_view type = text_of(kTypes, candidate.type);
-  if (tcp_type.empty() || type.empty() || candidate.component_id != kIceComponent) return std::nullopt;
+std::optional<Candidate> to_proto(const NiceCandidate& candidate) {
+  const auto tcp_type = ours_of(kTcpTypes, candidate.transport);
+  const auto type = ours_of(kTypes, candidate.type);
+  if (!tcp_type || !type || candidate.component_id != kIceComponent) return std::nullopt;
   if (is_link_local(candidate.addr)) return std::nullopt;
-  unsigned port = nice_address_get_port(&candidate.addr);
-  if (candidate.transport == NICE_CANDIDATE_TRANSPORT_TCP_ACTIVE) port = kDiscardPort;
-  if (port == 0) return std::nullopt;
-  std::string line(candidate.foundation);
-  line += ' ' + std::to_string(kIceComponent) + " TCP " + std::to_string(candidate.priority) + ' ';
-  line += address_text(candidate.addr) + ' ' + std::to_string(port) + " typ ";
-  line += type;
-  line += " tcptype ";
-  line += tcp_type;
-  return line;
+  Candidate out;
+  out.foundation = candidate.foundation;
+  out.priority = candidate.priority;
+  out.address = address_text(candidate.addr);
+  out.port = static_cast<std::uint16_t>(nice_address_get_port(&candidate.addr));
+  out.type = *type;
+  out.tcp_type = *tcp_type;
+  if (out.tcp_type == TcpType::kActive) out.port = Candidate::kDiscardPort;
+  if (out.port == 0) return std::nullopt;
+  return out;
 }
 
-NiceCandidatePtr from_line(std::string_view line, guint stream_id, bool allow_loopback) {
-  if (line.size() > kMaxLineBytes) return nullptr;
-  const auto tokens = split(line);
-  if (tokens.size() < kMinTokens || tokens.size() > kMaxTokens) return nullptr;
-  const std::string_view foundation = tokens[0];
-  if (foundation.size() > kMaxFoundation || !is_graphic(foundation)) return nullptr;
-  if (tokens[1] != "1" || !is_tcp(tokens[2]) || tokens[6] != "typ") return nullptr;
-  const auto priority = number<std::uint32_t>(tokens[3]);
-  const auto port = number<std::uint16_t>(tokens[5]);
-  const auto type = value_of(kTypes, tokens[7]);
-  const auto tcp_type = value_of(kTcpTypes, extension(tokens, "tcptype"));
-  if (!priority || *priority == 0 || !port || !type || !tcp_type) return nullptr;
-  const bool active = *tcp_type == NICE_CANDIDATE_TRANSPORT_TCP_ACTIVE;
-  if (*port == 0 && !active) return nullptr;
+NiceCandidatePtr to_nice(const Candidate& candidate, guint stream_id, bool allow_loopback) {
+  const auto type = nice_of(kTypes, candidate.type);
+  const auto tcp_type = nice_of(kTcpTypes, candidate.tcp_type);
+  if (candidate.transport != proto::Transport::kTcp || !type || !tcp_type) return nullptr;
+  const bool active = candidate.tcp_type == TcpType::kActive;
+  if (candidate.port == 0 && !active) return nullptr;
   NiceAddress address;
   nice_address_init(&address);
-  if (!parse_address(tokens[4], allow_loopback, address)) return nullptr;
-  nice_address_set_port(&address, active ? kDiscardPort : *port);
+  if (!parse_address(candidate.address, allow_loopback, address)) return nullptr;
+  nice_address_set_port(&address, active ? Candidate::kDiscardPort : candidate.port);
 
-  NiceCandidatePtr candidate(nice_candidate_new(static_cast<NiceCandidateType>(*type)));
-  candidate->transport = static_cast<NiceCandidateTransport>(*tcp_type);
-  candidate->addr = address;
-  candidate->base_addr = address;
-  candidate->priority = *priority;
-  candidate->stream_id = stream_id;
-  candidate->component_id = kIceComponent;
-  std::memcpy(candidate->foundation, foundation.data(), foundation.size());
-  candidate->foundation[foundation.size()] = '\0';
-  return candidate;
+  NiceCandidatePtr out(nice_candidate_new(*type));
+  out->transport = *tcp_type;
+  out->addr = address;
+  out->base_addr = address;
+  out->priority = candidate.priority;
+  out->stream_id = stream_id;
+  out->component_id = kIceComponent;
+  static_assert(Candidate::kMaxFoundationBytes < NICE_CANDIDATE_MAX_FOUNDATION, "the foundation and its NUL fit");
+  const std::size_t length = std::min(candidate.foundation.size(), Candidate::kMaxFoundationBytes);
+  std::memcpy(out->foundation, candidate.foundation.data(), length);
+  out->foundation[length] = '\0';
+  return out;
 }
 
-static_assert(kMaxFoundation < NICE_CANDIDATE_MAX_FOUNDATION, "the foundation and its NUL fit");
-
-std::vector<NiceCandidatePtr> from_lines(std::span<const std::string> lines, guint stream_id, bool allow_loopback) {
+std::vector<NiceCandidatePtr> to_nice(std::span<const Candidate> candidates, guint stream_id, bool allow_loopback) {
   std::vector<NiceCandidatePtr> out;
-  for (const std::string& line : lines) {
-    if (out.size() == kMaxRemoteCandidates) break;
-    if (auto candidate = from_line(line, stream_id, allow_loopback)) out.push_back(std::move(candidate));
+  for (const Candidate& candidate : candidates) {
+    if (auto nice = to_nice(candidate, stream_id, allow_loopback)) out.push_back(std::move(nice));
   }
   return out;
 }

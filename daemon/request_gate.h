@@ -11,14 +11,13 @@
 #include <unordered_map>
 
 #include "daemon/loop.h"
+#include "daemon/policy.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
 #include "proto/reason.h"
 #include "proto/token_bucket.h"
 
 namespace connd::daemon {
-
-enum class IceRequestPolicy : std::uint8_t { kTrusted, kAnyone, kAsk };
 
 struct GateSettings {
   IceRequestPolicy policy = IceRequestPolicy::kTrusted;

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/dht_client.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "daemon/dht_client_impl.h"
+
+namespace connd::daemon {
+namespace {
+
+constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
+
+DhtState state_of(dht::NodeStatus status) {
+  switch (status) {
+    case dht::NodeStatus::Disconnected:
+      return DhtState::kDisconnected;
+    case dht::NodeStatus::Connecting:
+      return DhtState::kConnecting;
+    case dht::NodeStatus::Connected:
+      return DhtState::kConnected;
+  }
+  return DhtState::kDisconnected;
+}
+
+DhtNodeCounts counts_of(const dht::NodeStats& stats) {
+  return {stats.good_nodes, stats.dubious_nodes, stats.cached_nodes, stats.incoming_nodes};
+}
+
+}  // namespace
+
+const char* to_string(DhtState state) {
+  switch (state) {
+    case DhtState::kDisconnected:
+      return "disconnected";
+    case DhtState::kConnecting:
+      return "connecting";
+    case DhtState::kConnected:
+      return "connected";
+  }
+  return "unknown";
+}
+
+DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
+    : loop_(loop),
+      handlers_(std::move(handlers)),
+      state_file_(config.state_file),
+      node_(std::make_shared<DhtNode>()),
+      stats_timer_(loop, [this] { ask_stats(); }),
+      save_timer_(loop, [this] { save(); }),
+      grace_timer_(loop, [this] { on_shutdown(); }) {}
+
+void DhtClient::Impl::start(const DhtConfig& config) {
+  const DhtKeys keys = load_dht_keys(config);
+  std::vector<std::pair<std::string, std::string>> bootstrap;
+  for (const auto& text : config.bootstrap) bootstrap.push_back(parse_bootstrap(text));
+  auto socket = open_dht_socket(config);
+  status_.port4 = socket->hasIPv4() ? socket->getPort(AF_INET) : std::uint16_t{0};
+  status_.port6 = socket->hasIPv6() ? socket->getPort(AF_INET6) : std::uint16_t{0};
+
+  // A copy of the key, not OpenDHT's object: the pool signs with it while OpenDHT's thread does the same.
+  key_ = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem));
+  bridge_ = std::make_shared<Bridge>(loop_, weak_from_this(), keys.device.second->getId());
+  auto& runner = node_->runner;
+  runner.run(dht_runner_config(config, keys.device), context(std::move(socket)));
+  runner.registerType({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
+                       may_store_certificate, dht::CERTIFICATE_TYPE.editPolicy});
+  if (auto nodes = load_known_nodes(state_file_); !nodes.empty()) runner.bootstrap(std::move(nodes));
+  for (const auto& [host, port] : bootstrap) runner.bootstrap(host, port);
+
+  const auto& certificate = *keys.device.second;
+  listen(request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex()), false);
+  listen(request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex()), true);
+  publish(keys);
+  stats_timer_.arm_in(kDhtStatsInterval);
+  save_timer_.arm_in(kSaveInterval);
+}
+
+dht::DhtRunner::Context DhtClient::Impl::context(std::unique_ptr<dht::net::DatagramSocket> socket) {
+  dht::DhtRunner::Context out;
+  out.sock = std::move(socket);
+  out.statusChangedCallback = [bridge = bridge_](dht::NodeStatus v4, dht::NodeStatus v6) { bridge->status(v4, v6); };
+  if (handlers_.on_log) {
+    out.logger = std::make_shared<dht::Logger>(bridge_->logger(bridge_, DhtLogLevel::kError),
+                                               bridge_->logger(bridge_, DhtLogLevel::kWarning),
+                                               bridge_->logger(bridge_, DhtLogLevel::kDebug));
+  }
+  return out;
+}
+
+void DhtClient::Impl::publish(const DhtKeys& keys) {
+  for (auto& [key, value] : published_values(keys)) {
+    node_->runner.put(key, std::move(value), dht::DoneCallback{}, dht::time_point::max(), true);
+  }
+}
+
+void DhtClient::Impl::listen(const dht::InfoHash& key, bool at_short_key) {
+  // The returned future is for cancelling, which the end of the node does for us.
+  (void)node_->runner.listen(
+      key, dht::ValueCallback([bridge = bridge_, at_short_key](const DhtValues& values, bool expired) {
+        return bridge->requests(values, expired, at_short_key);
+      }));
+}
+
+void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
+                                       const std::optional<proto::ShortDeviceId>& short_id, proto::TimePoint deadline,
+                                       std::function<void(std::optional<proto::CertificateChain>)> done) {
+  if (shutting_down_ || lookups_.size() >= kMaxLookups) {
+    later([done = std::move(done)](Impl&) { done(std::nullopt); });
+    return;
+  }
+  const std::uint64_t id = next_id_++;
+  Lookup& lookup = lookups_[id];
+  lookup.wanted = device;
+  lookup.done = std::move(done);
+  lookup.pending = short_id ? 0b111u : 0b011u;
+  lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
+  lookup.timer->arm(deadline);
+  search(id, own_chain_key(device), 0b001u, dht::Value::UserTypeFilter(kChainType));
+  search(id, long_id_key(device), 0b010u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
+  if (short_id) search(id, hash_of(*short_id), 0b100u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
+}
+
+void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter) {
+  auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
+  node_->runner.get(
+      key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
+        return bridge->chains(lookup, *seen, values);
+      }),
+      dht::DoneCallback([bridge = bridge_, lookup, bit](bool, const DhtNodes&) { bridge->lookup_end(lookup, bit); }),
+      std::move(filter));
+}
+
+void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
+  const auto found = lookups_.find(id);
+  if (found == lookups_.end()) return;
+  for (const auto& packed : chains) {
+    auto chain = chain_of(packed, found->second.wanted);
+    if (!chain) continue;
+    finish_lookup(id, std::move(chain));
+    return;
+  }
+}
+
+void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
+  const auto found = lookups_.find(id);
+  if (found == lookups_.end()) return;
+  found->second.pending &= ~bit;
+  if (found->second.pending == 0) finish_lookup(id, std::nullopt);
+}
+
+void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::CertificateChain> chain) {
+  const auto node = lookups_.extract(id);  // its timer goes last, after the call
+  if (node) node.mapped().done(std::move(chain));
+}
+
+void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys,
+                                   std::function<void(bool)> done) {
+  if (shutting_down_ || sends_.size() >= kMaxSends || body.size() > kMaxRequestBodyBytes) {
+    later([done = std::move(done)](Impl&) { done(false); });
+    return;
+  }
+  const std::uint64_t id = next_id_++;
+  sends_[id].done = std::move(done);
+  // Signing costs 1 to 5 ms: not the loop's, and once for both keys.
+  auto job = std::make_shared<Sealing>();
+  job->key = key_;
+  job->peer_key_der.assign(key_der.begin(), key_der.end());
+  job->body.assign(body.begin(), body.end());
+  job->keys = keys;
+  loop_.post_work([job] { job->run(); },
+                  [weak = weak_from_this(), job, id] {
+                    if (const auto self = weak.lock()) self->put_sealed(id, *job);
+                  });
+}
+
+void DhtClient::Impl::put_sealed(std::uint64_t id, const Sealing& sealed) {
+  const auto found = sends_.find(id);
+  if (found == sends_.end()) return;
+  if (sealed.at.empty() || shutting_down_) {
+    finish_send(id, false);
+    return;
+  }
+  found->second.pending = static_cast<int>(sealed.at.size());
+  for (const auto& key : sealed.at) {
+    auto value = std::make_shared<dht::Value>(sealed.id);  // one each: OpenDHT keeps and may edit it
+    value->setCypher(dht::Blob(sealed.cypher));
+    node_->runner.put(key, std::move(value),
+                      dht::DoneCallback([bridge = bridge_, id](bool ok, const DhtNodes&) { bridge->put_end(id, ok); }));
+  }
+}
+
+void DhtClient::Impl::on_put_end(std::uint64_t id, bool ok) {
+  const auto found = sends_.find(id);
+  if (found == sends_.end()) return;
+  if (ok || --found->second.pending == 0) finish_send(id, ok);
+}
+
+void DhtClient::Impl::finish_send(std::uint64_t id, bool ok) {
+  const auto node = sends_.extract(id);
+  if (node) node.mapped().done(ok);
+}
+
+void DhtClient::Impl::on_request(const IncomingRequest& request) {
+  if (closed_ || shutting_down_) return;
+  ++status_.requests_received;
+  const auto call = handlers_.on_request;  // a copy: the callback may destroy the client
+  if (call) call(request);
+}
+
+void DhtClient::Impl::on_log(DhtLogLevel level, const std::string& line) {
+  const auto call = handlers_.on_log;
+  if (call) call(level, line);
+}
+
+void DhtClient::Impl::on_status(dht::NodeStatus v4, dht::NodeStatus v6) {
+  status_.state4 = state_of(v4);
+  status_.state6 = state_of(v6);
+  const DhtState state = std::max(status_.state4, status_.state6);
+  if (state == status_.state || closed_) return;
+  status_.state = state;
+  ask_stats();
+  const auto call = handlers_.on_state;
+  if (call) call(state);
+}
+
+void DhtClient::Impl::ask_stats() {
+  if (shutting_down_ || closed_) return;
+  stats_timer_.arm_in(kDhtStatsInterval);
+  node_->runner.getNodeInfo([bridge = bridge_](std::shared_ptr<dht::NodeInfo> info) { bridge->stats(info); });
+}
+
+void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
+  status_.nodes4 = counts_of(info.ipv4);
+  status_.nodes6 = counts_of(info.ipv6);
+  status_.stored_values = info.storage_values;
+  status_.stored_bytes = info.storage_size;
+}
+
+const DhtStatus& DhtClient::Impl::status() {
+  status_.requests_ignored = bridge_->ignored.load();
+  status_.requests_dropped = bridge_->dropped.load();
+  status_.log_lines_dropped = bridge_->dropped_lines.load();
+  return status_;
+}
+
+void DhtClient::Impl::save() {
+  save_timer_.arm_in(kSaveInterval);
+  loop_.post_work([node = node_, path = state_file_] { save_known_nodes(node->runner, path); }, [] {});
+}
+
+/// Runs `task` in a later turn, unless the client is gone by then.
+template <class F>
+void DhtClient::Impl::later(F task) {
+  loop_.post([weak = weak_from_this(), task = std::move(task)] {
+    if (const auto self = weak.lock()) task(*self);
+  });
+}
+
+// --- the end
+// ------------------------------------------------------------------------------------------------------------
+
+void DhtClient::Impl::shutdown(std::function<void()> done) {
+  assert(!shutting_down_);
+  shutting_down_ = true;
+  shutdown_done_ = std::move(done);
+  stats_timer_.stop();
+  save_timer_.stop();
+  later([](Impl& self) { self.end_pending(); });
+  grace_timer_.arm_in(kDhtShutdownGrace);
+  // Saving and asking for the end may wait for OpenDHT's lock.
+  loop_.post_work([node = node_, bridge = bridge_, path = state_file_] { end_node(*node, bridge, path); }, [] {});
+}
+
+void DhtClient::Impl::end_node(DhtNode& node, const std::shared_ptr<Bridge>& bridge,
+                               const std::filesystem::path& state_file) {
+  save_known_nodes(node.runner, state_file);
+  node.runner.shutdown([bridge] { bridge->shut_down(); });
+}
+
+/// Each callback may destroy the client, which then has nothing pending.
+void DhtClient::Impl::end_pending() {
+  while (!lookups_.empty()) finish_lookup(lookups_.begin()->first, std::nullopt);
+  while (!sends_.empty()) finish_send(sends_.begin()->first, false);
+}
+
+/// OpenDHT is through, or its time is.
+void DhtClient::Impl::on_shutdown() {
+  if (joining_ || closed_) return;
+  joining_ = true;
+  grace_timer_.stop();
+  loop_.post_work([node = node_] { node->join(); },
+                  [weak = weak_from_this()] {
+                    if (const auto self = weak.lock()) self->finish_shutdown();
+                  });
+}
+
+void DhtClient::Impl::finish_shutdown() {
+  status_.state = status_.state4 = status_.state6 = DhtState::kDisconnected;
+  const auto done = std::move(shutdown_done_);
+  if (done) done();
+}
+
+void DhtClient::Impl::close() {
+  closed_ = true;
+  node_->join();
+  lookups_.clear();
+  sends_.clear();
+  stats_timer_.stop();
+  save_timer_.stop();
+  grace_timer_.stop();
+  handlers_ = {};
+  shutdown_done_ = {};
+}
+
+// --- the public face
+// ----------------------------------------------------------------------------------------------------
+
+DhtClient::DhtClient(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
+    : impl_(std::make_shared<Impl>(loop, config, std::move(handlers))) {
+  impl_->start(config);
+}
+
+DhtClient::~DhtClient() {
+  impl_->close();
+}
+
+void DhtClient::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                                 proto::TimePoint deadline,
+                                 std::function<void(std::optional<proto::CertificateChain>)> done) {
+  impl_->find_certificate(device, short_id, deadline, std::move(done));
+}
+
+void DhtClient::send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,
+                             std::function<void(bool)> done) {
+  impl_->send_request(peer_public_key_der, body, keys, std::move(done));
+}
+
+void DhtClient::network_changed() {
+  impl_->network_changed();
+}
+
+const DhtStatus& DhtClient::status() const {
+  return impl_->status();
+}
+
+void DhtClient::shutdown(std::function<void()> done) {
+  impl_->shutdown(std::move(done));
+}
+
+}  // namespace connd::daemon

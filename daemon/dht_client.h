@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// DhtClient: the daemon's node of the OpenDHT network. It publishes our certificate, finds those of others, and
+/// carries connection requests and answers, whose meaning it does not know.
+///
+/// The only part of the daemon that sees OpenDHT. A node runs threads of its own; their callbacks copy what they were
+/// given and post it, so that everything below runs, and calls back, on the loop's thread. No callback runs from inside
+/// a call, none after the destructor; each may destroy the client.
+///
+/// What is on the DHT, and under which keys:
+/// - our certificate chain, permanently, under the short device id (OpenDHT does so itself), under SHA-1 of the 32
+/// bytes
+///   of the long id (where Jami's devices of 2026 look; storage nodes up to OpenDHT 2.4 refuse it there), and, for
+///   those who know nothing but the long id, as user data under SHA-1 of `jami-connd:certificate:LONG-ID-HEX`;
+/// - with an account key, the announcement that this device belongs to the account, permanently, under the account id;
+/// - requests, for ten minutes, under SHA-1 of `peer:ID-HEX`, ID being the long or the short device id of the receiver.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/loop.h"
+#include "proto/bytes.h"
+#include "proto/certificate_chain.h"
+#include "proto/device_id.h"
+
+namespace connd::daemon {
+
+/// Bodies of requests, in and out. OpenDHT's values end at 64 KiB; encryption and signature need some of that.
+inline constexpr std::size_t kMaxRequestBodyBytes = 60'000;
+/// Requests on their way from OpenDHT's thread to the loop; more are dropped and counted. The loop takes them all at
+/// each turn, so that only a flood, or a loop that stands still, gets there.
+inline constexpr unsigned kMaxWaitingRequests = 256;
+/// Values looked at under one key. Anybody can put there; more junk than this hides the certificate.
+inline constexpr unsigned kMaxValuesPerKey = 32;
+/// Lookups, and requests being sent, at one time. More fail at once.
+inline constexpr std::size_t kMaxLookups = 256;
+inline constexpr std::size_t kMaxSends = 256;
+
+enum class DhtLogLevel { kError, kWarning, kDebug };
+
+struct DhtConfig {
+  std::string device_key_pem;         ///< RSA: OpenDHT encrypts to nothing else
+  std::string certificate_chain_pem;  ///< device, account, CA, in the order in which TLS will present them
+  std::string account_key_pem;        ///< empty: the device is not announced under the account's id
+
+  std::uint16_t port = 0;              ///< UDP; 0: any free one
+  std::string bind4;                   ///< the IPv4 address to bind, empty for all
+  std::string bind6;                   ///< the IPv6 address to bind, empty for all
+  std::vector<std::string> bootstrap;  ///< HOST:PORT, HOST or [IPV6]:PORT; tried again while there is no connection
+  bool lan_discovery = true;           ///< announce this node, and find others, by multicast on the LAN
+  std::filesystem::path state_file;    ///< nodes known from the last run; empty: none are kept
+
+  // What strangers may cost us. Requests above the rates are dropped by OpenDHT.
+  int max_requests_per_second = 1600;      ///< of all nodes together, as OpenDHT's own default
+  int max_peer_requests_per_second = 200;  ///< of one IP address, as OpenDHT's own default
+  int max_searches = 4'096;                ///< keys being searched or listened to
+  int max_store_bytes = 16 * 1024 * 1024;  ///< values kept for others
+  int max_store_keys = 16'384;
+};
+
+/// `body` is the msgpack of the value, decrypted; whoever signed it holds `signer`'s key. It may come more than once,
+/// and again after a restart: OpenDHT delivers what was put in the last ten minutes.
+struct IncomingRequest {
+  proto::DeviceId signer;
+  proto::ShortDeviceId signer_short;
+  proto::ByteVector signer_public_key_der;
+  proto::ByteVector body;
+  bool at_short_key = false;  ///< it was put under our short id: answer under the peer's short id
+};
+
+/// Under which of the peer's ids a request is put.
+enum class RequestKeys { kShort, kLong, kBoth };
+
+enum class DhtState { kDisconnected, kConnecting, kConnected };
+const char* to_string(DhtState state);
+
+struct DhtNodeCounts {
+  unsigned good = 0;
+  unsigned dubious = 0;
+  unsigned cached = 0;
+  unsigned incoming = 0;
+};
+
+/// Counts are up to kDhtStatsInterval old, the rest is of now.
+struct DhtStatus {
+  DhtState state = DhtState::kDisconnected;  ///< the better one of the two families
+  DhtState state4 = DhtState::kDisconnected;
+  DhtState state6 = DhtState::kDisconnected;
+  std::uint16_t port4 = 0;  ///< 0: this family is not used
+  std::uint16_t port6 = 0;
+  DhtNodeCounts nodes4;
+  DhtNodeCounts nodes6;
+  std::size_t stored_values = 0;
+  std::size_t stored_bytes = 0;
+  std::uint64_t requests_received = 0;
+  std::uint64_t requests_ignored = 0;  ///< not signed, not for us, of another type, or too long
+  std::uint64_t requests_dropped = 0;  ///< beyond kMaxWaitingRequests
+  std::uint64_t log_lines_dropped = 0;
+};
+inline constexpr proto::Duration kDhtStatsInterval{10'000};
+
+struct DhtHandlers {
+  std::function<void(IncomingRequest)> on_request;
+  std::function<void(DhtState)> on_state;                       ///< at each change; may be empty
+  std::function<void(DhtLogLevel, const std::string&)> on_log;  ///< OpenDHT's own log; empty (cheap): off
+};
+
+class DhtClient {
+ public:
+  /// Binds, starts the node, publishes and listens. No network is not an error. Throws std::runtime_error, with a text
+  /// for the user, when the port is taken, an address cannot be bound, a bootstrap is no HOST:PORT, or the keys cannot
+  /// be used.
+  DhtClient(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
+  /// Waits for OpenDHT's threads, some milliseconds; `shutdown` first does the same without blocking the loop.
+  ~DhtClient();
+  DhtClient(const DhtClient&) = delete;
+  DhtClient& operator=(const DhtClient&) = delete;
+
+  /// Finds the certificate chain whose device key has the id `device`; `short_id` adds the key at which Jami's devices
+  /// of 2023 publish. The chain is not verified beyond that. `done` is called once: with the chain, or with nothing
+  /// when the DHT has none, `deadline` has passed, or the client shuts down.
+  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done);
+
+  /// Signs `body`, encrypts it to the peer's RSA key (SubjectPublicKeyInfo, DER) and puts it where that peer listens.
+  /// `done` is called once, as soon as a node has it (true), or when none took it, the key cannot be used or the body
+  /// is too long (false). Before the DHT is connected it waits for that. Nobody needs to wait for `done`: a peer may
+  /// answer before it comes.
+  void send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,
+                    std::function<void(bool stored)> done);
+
+  /// Addresses or routes have changed: the DHT contacts its neighbours anew.
+  void network_changed();
+
+  [[nodiscard]] const DhtStatus& status() const;
+
+  /// Saves the known nodes and ends the node, without blocking the loop; `done` is called once, at most
+  /// kDhtShutdownGrace plus the time of OpenDHT's own threads later. Pending lookups end with nothing.
+  void shutdown(std::function<void()> done);
+
+ private:
+  class Impl;
+  // Shared with nobody for longer than one callback: what is posted holds a weak_ptr, so that a callback may destroy
+  // the client that calls it.
+  std::shared_ptr<Impl> impl_;
+};
+/// How long `shutdown` lets OpenDHT finish what is under way.
+inline constexpr proto::Duration kDhtShutdownGrace{1'000};
+
+}  // namespace connd::daemon

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// The inside of DhtClient: Impl, on the loop's thread, and Bridge, which OpenDHT's threads call. Private to
+/// dht_client.cpp.
+#pragma once
+
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "daemon/dht_client.h"
+#include "daemon/dht_setup.h"
+
+namespace connd::daemon {
+
+using DhtValues = std::vector<std::shared_ptr<dht::Value>>;
+using DhtNodes = std::vector<std::shared_ptr<dht::Node>>;
+
+/// Lines of OpenDHT's log on their way to the loop.
+inline constexpr unsigned kMaxWaitingLogLines = 1'024;
+inline constexpr std::size_t kMaxLogLineBytes = 1'024;
+
+/// The node, and the one join of its threads.
+struct DhtNode {
+  dht::DhtRunner runner;
+  // Not a lock over state: the join on a pool thread and the one in the destructor must not meet.
+  std::once_flag joined;
+  void join() {
+    std::call_once(joined, [this] { runner.join(); });
+  }
+};
+
+class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
+  void start(const DhtConfig& config);
+  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done);
+  void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
+  void network_changed() { node_->runner.connectivityChanged(); }
+  const DhtStatus& status();
+  void shutdown(std::function<void()> done);
+  void close();
+
+  // What the bridge posts.
+  void on_status(dht::NodeStatus v4, dht::NodeStatus v6);
+  void on_stats(const dht::NodeInfo& info);
+  void on_request(const IncomingRequest& request);
+  void on_log(DhtLogLevel level, const std::string& line);
+  void on_chains(std::uint64_t lookup, const std::vector<dht::Blob>& chains);
+  void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
+  void on_put_end(std::uint64_t send, bool ok);
+  void on_shutdown();
+
+ private:
+  struct Bridge;
+  struct Lookup {
+    proto::DeviceId wanted;
+    std::function<void(std::optional<proto::CertificateChain>)> done;
+    unsigned pending = 0;  ///< one bit a key whose search goes on
+    std::unique_ptr<Timer> timer;
+  };
+  struct Send {
+    std::function<void(bool)> done;
+    int pending = 0;
+  };
+
+  dht::DhtRunner::Context context(std::unique_ptr<dht::net::DatagramSocket> socket);
+  void publish(const DhtKeys& keys);
+  void listen(const dht::InfoHash& key, bool at_short_key);
+  void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter);
+  void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
+  void put_sealed(std::uint64_t send, const Sealing& sealed);
+  void finish_send(std::uint64_t send, bool ok);
+  void ask_stats();
+  void save();
+  static void end_node(DhtNode& node, const std::shared_ptr<Bridge>& bridge, const std::filesystem::path& state_file);
+  void end_pending();
+  void finish_shutdown();
+  template <class F>
+  void later(F task);
+
+  Loop& loop_;
+  DhtHandlers handlers_;
+  std::filesystem::path state_file_;
+  std::shared_ptr<DhtNode> node_;                 // second owner: work on the pool that saves or joins
+  std::shared_ptr<Bridge> bridge_;                // second owner: OpenDHT, in its callbacks
+  std::shared_ptr<dht::crypto::PrivateKey> key_;  // second owner: encryption on the pool
+  DhtStatus status_;
+  std::uint64_t next_id_ = 1;
+  std::map<std::uint64_t, Lookup> lookups_;
+  std::map<std::uint64_t, Send> sends_;
+  Timer stats_timer_;
+  Timer save_timer_;
+  Timer grace_timer_;
+  std::function<void()> shutdown_done_;
+  bool shutting_down_ = false;
+  bool joining_ = false;
+  bool closed_ = false;
+};
+
+/// All that a callback of OpenDHT touches. It outlives the client, the loop does not need to: after the join no
+/// callback comes, and the client joins before it is gone.
+struct DhtClient::Impl::Bridge {
+  Bridge(Loop& l, std::weak_ptr<Impl> i, const dht::InfoHash& id) : loop(l), impl(std::move(i)), own_short(id) {}
+
+  Loop& loop;
+  const std::weak_ptr<Impl> impl;
+  const dht::InfoHash own_short;
+  std::atomic<unsigned> waiting_requests{0};
+  std::atomic<unsigned> waiting_lines{0};
+  std::atomic<std::uint64_t> ignored{0};
+  std::atomic<std::uint64_t> dropped{0};
+  std::atomic<std::uint64_t> dropped_lines{0};
+
+  template <class F>
+  void post(F task) {
+    loop.post([weak = impl, task = std::move(task)] {
+      if (const auto self = weak.lock()) task(*self);
+    });
+  }
+
+  void request(const dht::Value& value, bool at_short_key) {
+    // OpenDHT has checked the signature of what is signed and hands on what is not.
+    if (!value.isSigned() || value.recipient != own_short || value.user_type != kRequestType ||
+        value.data.size() > kMaxRequestBodyBytes) {
+      ++ignored;
+      return;
+    }
+    if (waiting_requests.fetch_add(1) >= kMaxWaitingRequests) {
+      --waiting_requests;
+      ++dropped;
+      return;
+    }
+    IncomingRequest out{id_of<proto::DeviceId>(value.owner->getLongId()),
+                        id_of<proto::ShortDeviceId>(value.owner->getId()),
+                        {},
+                        value.data,
+                        at_short_key};
+    value.owner->pack(out.signer_public_key_der);
+    post([this, request = std::move(out)](Impl& self) {
+      --waiting_requests;
+      self.on_request(request);
+    });
+  }
+
+  bool requests(const DhtValues& values, bool expired, bool at_short_key) {
+    if (expired) return true;
+    for (const auto& value : values) request(*value, at_short_key);
+    return true;
+  }
+
+  /// False ends the search: enough was seen.
+  bool chains(std::uint64_t lookup, std::atomic<unsigned>& seen, const DhtValues& values) {
+    std::vector<dht::Blob> copies;
+    for (const auto& value : values) {
+      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
+      if (value->data.size() <= dht::MAX_VALUE_SIZE) copies.push_back(value->data);
+    }
+    post([lookup, copies = std::move(copies)](Impl& self) { self.on_chains(lookup, copies); });
+    return seen.load() < kMaxValuesPerKey;
+  }
+
+  void lookup_end(std::uint64_t lookup, unsigned bit) {
+    post([lookup, bit](Impl& self) { self.on_lookup_end(lookup, bit); });
+  }
+  void put_end(std::uint64_t send, bool ok) {
+    post([send, ok](Impl& self) { self.on_put_end(send, ok); });
+  }
+  void status(dht::NodeStatus v4, dht::NodeStatus v6) {
+    post([v4, v6](Impl& self) { self.on_status(v4, v6); });
+  }
+  void stats(const std::shared_ptr<dht::NodeInfo>& info) {
+    if (info) post([info = *info](Impl& self) { self.on_stats(info); });
+  }
+  void shut_down() {
+    post([](Impl& self) { self.on_shutdown(); });
+  }
+
+  void log(DhtLogLevel level, const char* format, va_list arguments) {
+    if (waiting_lines.fetch_add(1) >= kMaxWaitingLogLines) {
+      --waiting_lines;
+      ++dropped_lines;
+      return;
+    }
+    char line[kMaxLogLineBytes];
+    std::vsnprintf(line, sizeof line, format, arguments);
+    post([this, level, text = std::string(line)](Impl& self) {
+      --waiting_lines;
+      self.on_log(level, text);
+    });
+  }
+
+  dht::LogMethod logger(const std::shared_ptr<Bridge>& self, DhtLogLevel level) {
+    return dht::LogMethod(
+        [self, level](const char* format, va_list arguments) { self->log(level, format, arguments); });
+  }
+};
+
+}  // namespace connd::daemon

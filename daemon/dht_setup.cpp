@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/dht_setup.h"
+
+#include <cctype>
+#include <cerrno>
+#include <random>
+#include <stdexcept>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "daemon/state_file.h"
+#include "ipc/fd.h"
+
+namespace connd::daemon {
+namespace {
+
+constexpr const char* kDefaultBootstrapPort = "4222";  // OpenDHT's well-known port
+// A routing table of the public network holds about this many good nodes; a few that answer are enough for a start.
+constexpr std::size_t kMaxSavedNodes = 256;
+constexpr std::size_t kMaxStateFileBytes = 64 * 1024;  // 256 nodes are about 16 KiB
+
+[[noreturn]] void fail(const std::string& text) {
+  throw std::runtime_error(text);
+}
+
+sockaddr_storage parse_address(int family, const std::string& text, std::uint16_t port) {
+  sockaddr_storage storage{};
+  storage.ss_family = static_cast<sa_family_t>(family);
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
+  void* address = family == AF_INET ? static_cast<void*>(&v4->sin_addr) : static_cast<void*>(&v6->sin6_addr);
+  (family == AF_INET ? v4->sin_port : v6->sin6_port) = htons(port);
+  if (!text.empty() && inet_pton(family, text.c_str(), address) != 1) {
+    fail("'" + text + "' is not an IPv" + (family == AF_INET ? "4" : "6") + " address to bind");
+  }
+  return storage;
+}
+
+socklen_t length_of(int family) {
+  return family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+}
+
+// OpenDHT goes on with one family when the other cannot be bound, and then does not say why. So try first. False when
+// the machine does not have this family.
+bool can_bind(int family, const sockaddr_storage& address, const std::string& text, std::uint16_t port) {
+  const ipc::Fd fd(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return false;
+  const int on = 1;
+  if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length_of(family)) == 0) return true;
+  if (errno == EADDRINUSE) fail("UDP port " + std::to_string(port) + " is taken (choose another for the DHT)");
+  if (errno == EACCES) fail("no permission to bind UDP port " + std::to_string(port) + " for the DHT");
+  if (text.empty()) return false;
+  fail("cannot bind the DHT to " + text + ": " + std::generic_category().message(errno));
+}
+
+// The announcement of a device under its account's id (JAMI_WIRE, "Finding a device").
+struct DeviceAnnouncement {
+  dht::InfoHash dev;
+  std::shared_ptr<dht::crypto::PublicKey> pk;
+  template <class Packer>
+  void msgpack_pack(Packer& packer) const {
+    packer.pack_map(2);
+    packer.pack(std::string("dev"));
+    packer.pack(dev);
+    packer.pack(std::string("pk"));
+    pk->msgpack_pack(packer);
+  }
+};
+
+}  // namespace
+
+dht::InfoHash hash_of(const proto::ShortDeviceId& id) {
+  return {id.bytes.data(), id.bytes.size()};
+}
+
+dht::InfoHash long_id_key(const proto::DeviceId& device) {
+  return dht::InfoHash::get(device.bytes.data(), device.bytes.size());
+}
+
+dht::InfoHash own_chain_key(const proto::DeviceId& device) {
+  return dht::InfoHash::get(std::string(kChainType) + ":" + device.hex());
+}
+
+dht::InfoHash request_key(const std::string& id_hex) {
+  return dht::InfoHash::get("peer:" + id_hex);
+}
+
+dht::Value::Id random_value_id() {
+  dht::crypto::random_device random;
+  return std::uniform_int_distribution<dht::Value::Id>(1)(random);
+}
+
+// OpenDHT 2.4 lets a certificate be stored under its short id alone. Our own nodes take it under the hash of its long
+// id too: the more of them there are, the better devices are found by that id.
+bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash&,
+                           const dht::SockAddr&) {
+  try {
+    const dht::crypto::Certificate certificate(value->data);
+    return certificate.getId() == key || long_id_key(id_of<proto::DeviceId>(certificate.getLongId())) == key;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+DhtKeys load_dht_keys(const DhtConfig& config) {
+  DhtKeys keys;
+  try {
+    keys.device = {std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem)),
+                   std::make_shared<dht::crypto::Certificate>(std::string_view(config.certificate_chain_pem))};
+    if (!config.account_key_pem.empty()) {
+      keys.account = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.account_key_pem));
+    }
+    if (keys.device.first->getPublicKey() != keys.device.second->getPublicKey()) {
+      fail("the device key does not belong to the device certificate");
+    }
+    if (keys.account &&
+        (!keys.device.second->issuer || keys.account->getPublicKey() != keys.device.second->issuer->getPublicKey())) {
+      fail("the account key is not the one that issued the device certificate");
+    }
+  } catch (const dht::crypto::CryptoException& e) {
+    fail(std::string("the device's or account's key or certificate cannot be read: ") + e.what());
+  }
+  try {
+    (void)keys.device.second->getPublicKey().encrypt(dht::Blob{0});
+  } catch (const dht::crypto::CryptoException&) {
+    fail("the device key is not an RSA key, and OpenDHT encrypts to no other");
+  }
+  return keys;
+}
+
+std::unique_ptr<dht::net::DatagramSocket> open_dht_socket(const DhtConfig& config) {
+  const auto address4 = parse_address(AF_INET, config.bind4, config.port);
+  const auto address6 = parse_address(AF_INET6, config.bind6, config.port);
+  dht::SockAddr bind4;
+  dht::SockAddr bind6;
+  if (can_bind(AF_INET, address4, config.bind4, config.port)) bind4 = {address4, length_of(AF_INET)};
+  if (can_bind(AF_INET6, address6, config.bind6, config.port)) bind6 = {address6, length_of(AF_INET6)};
+  if (!bind4 && !bind6) fail("neither IPv4 nor IPv6 can be used for the DHT");
+  try {
+    auto socket = std::make_unique<dht::net::UdpSocket>(bind4, bind6);
+    if (config.port != 0 && ((bind4 && !socket->hasIPv4()) || (bind6 && !socket->hasIPv6()))) {
+      fail("UDP port " + std::to_string(config.port) + " is taken (choose another for the DHT)");
+    }
+    return socket;
+  } catch (const dht::DhtException& e) {
+    fail("the DHT's UDP socket cannot be opened: " + std::string(e.what()));
+  }
+}
+
+std::pair<std::string, std::string> parse_bootstrap(const std::string& text) {
+  std::string host = text;
+  std::string port = kDefaultBootstrapPort;
+  const std::size_t colon = text.rfind(':');
+  const std::size_t bracket = text.rfind(']');
+  if (colon != std::string::npos && (bracket == std::string::npos || colon > bracket)) {
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+  }
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), ::isdigit);
+  const bool bare6 = bracket == std::string::npos && host.find(':') != std::string::npos;
+  if (host.empty() || !digits || std::stoul(port) == 0 || std::stoul(port) > 65'535 || bare6) {
+    fail("bootstrap '" + text + "' is not HOST:PORT");
+  }
+  return {host, port};
+}
+
+dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::crypto::Identity& identity) {
+  dht::DhtRunner::Config out;
+  out.dht_config.id = identity;
+  out.dht_config.node_config.network = 0;  // the public network of Jami
+  out.dht_config.node_config.max_req_per_sec = config.max_requests_per_second;
+  out.dht_config.node_config.max_peer_req_per_sec = config.max_peer_requests_per_second;
+  out.dht_config.node_config.max_searches = config.max_searches;
+  out.dht_config.node_config.max_store_size = config.max_store_bytes;
+  out.dht_config.node_config.max_store_keys = config.max_store_keys;
+  out.threaded = true;
+  out.peer_discovery = config.lan_discovery;
+  out.peer_publish = config.lan_discovery;
+  return out;
+}
+
+std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys) {
+  const auto& certificate = *keys.device.second;
+  const auto device = id_of<proto::DeviceId>(certificate.getLongId());
+  std::vector<std::pair<dht::InfoHash, dht::Value>> out;
+  out.emplace_back(long_id_key(device), dht::Value(dht::CERTIFICATE_TYPE, certificate, random_value_id()));
+
+  // Random value ids: with a fixed one anybody could take the place first, and values that are not signed cannot be
+  // edited. What a former run left is gone after ten minutes.
+  dht::Value chain(dht::ValueType::USER_DATA.id, certificate.getPacked(), random_value_id());
+  chain.user_type = kChainType;
+  out.emplace_back(own_chain_key(device), std::move(chain));
+
+  if (keys.account) {
+    const DeviceAnnouncement announcement{certificate.getId(), keys.device.first->getSharedPublicKey()};
+    dht::Value announced(dht::ValueType::USER_DATA, announcement, random_value_id());
+    announced.sign(*keys.account);
+    out.emplace_back(keys.account->getPublicKey().getId(), std::move(announced));
+  }
+  return out;
+}
+
+std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted) {
+  std::string pem;
+  try {
+    // PEM or DER, bare or packed once more by msgpack: OpenDHT reads what OpenDHT has written.
+    pem = dht::crypto::Certificate(packed).toString(true);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+  auto chain = proto::CertificateChain::from_pem(pem);
+  if (!chain || chain->device_id() != wanted) return std::nullopt;
+  return std::move(*chain);
+}
+
+std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path) {
+  if (path.empty()) return {};
+  const auto content = read_state_file(path, kMaxStateFileBytes);
+  if (!content) return {};
+  try {
+    // Without limits four damaged bytes make msgpack ask for gigabytes.
+    const msgpack::unpack_limit limit(kMaxSavedNodes, /*map*/ 2, /*str*/ 8, /*bin*/ sizeof(sockaddr_storage),
+                                      /*ext*/ 0, /*depth*/ 4);
+    const auto unpacked =
+        msgpack::unpack(reinterpret_cast<const char*>(content->data()), content->size(), nullptr, nullptr, limit);
+    auto nodes = unpacked->as<std::vector<dht::NodeExport>>();
+    return nodes;
+  } catch (const std::exception&) {
+    return {};  // a damaged cache is no cache
+  }
+}
+
+void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path& path) {
+  if (path.empty()) return;
+  auto nodes = runner.exportNodes();
+  if (nodes.empty()) return;  // the file of the last run is the better one
+  if (nodes.size() > kMaxSavedNodes) nodes.resize(kMaxSavedNodes);
+  msgpack::sbuffer packed;
+  msgpack::pack(packed, nodes);
+  (void)write_state_file(path, {reinterpret_cast<const std::uint8_t*>(packed.data()), packed.size()});
+}
+
+void Sealing::run() {
+  try {
+    const dht::crypto::PublicKey peer(peer_key_der);
+    dht::Value plain(dht::ValueType::USER_DATA.id, body, id);
+    plain.user_type = kRequestType;
+    cypher = plain.encrypt(*key, peer).cypher;
+    if (keys != RequestKeys::kShort) at.push_back(request_key(id_of<proto::DeviceId>(peer.getLongId()).hex()));
+    if (keys != RequestKeys::kLong) at.push_back(request_key(id_of<proto::ShortDeviceId>(peer.getId()).hex()));
+  } catch (const std::exception&) {
+    at.clear();  // no key, or not one to encrypt to
+  }
+}
+
+}  // namespace connd::daemon

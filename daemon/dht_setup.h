@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// What DhtClient needs of OpenDHT that has no state: keys, socket and options at start-up, the keys and packings of
+/// what is on the DHT, the file of known nodes. Private to dht_client.cpp, which alone includes it: OpenDHT's headers
+/// are large.
+#pragma once
+
+#include <opendht.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <opendht/securedht.h>
+
+#include "daemon/dht_client.h"
+
+namespace connd::daemon {
+
+inline constexpr const char* kRequestType = "peer_request";
+inline constexpr const char* kChainType = "jami-connd:certificate";
+
+template <class Id, class Hash>
+Id id_of(const Hash& hash) {
+  static_assert(Hash::size() == Id::kBytes);
+  Id id;
+  std::copy_n(hash.data(), Id::kBytes, id.bytes.begin());
+  return id;
+}
+
+dht::InfoHash hash_of(const proto::ShortDeviceId& id);
+/// The keys of the DHT; see dht_client.h.
+dht::InfoHash long_id_key(const proto::DeviceId& device);
+dht::InfoHash own_chain_key(const proto::DeviceId& device);
+dht::InfoHash request_key(const std::string& id_hex);
+
+dht::Value::Id random_value_id();
+
+/// The store policy of certificates at our node.
+bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
+                           const dht::SockAddr& address);
+
+struct DhtKeys {
+  dht::crypto::Identity device;
+  std::shared_ptr<dht::crypto::PrivateKey> account;  ///< may be null
+};
+
+// The next three throw std::runtime_error with a text for the user.
+DhtKeys load_dht_keys(const DhtConfig& config);
+std::unique_ptr<dht::net::DatagramSocket> open_dht_socket(const DhtConfig& config);
+/// Host and port of HOST:PORT, HOST, [IPV6]:PORT or [IPV6].
+std::pair<std::string, std::string> parse_bootstrap(const std::string& text);
+
+dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::crypto::Identity& identity);
+
+/// What we put for good, and where, beyond what OpenDHT puts by itself.
+std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys);
+
+/// The chain in `packed`, when its first key has the id `wanted`. Anybody may have put it there: nothing else is known.
+std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted);
+
+/// Both block; the file is a cache, so that neither has an error to report: what cannot be read is not there, and what
+/// could not be written is written the next time.
+std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path);
+void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path& path);
+
+/// A request being signed by the private key and encrypted to the peer's, once for all the keys of the DHT that it is
+/// put under. `run` may run on any thread.
+struct Sealing {
+  std::shared_ptr<dht::crypto::PrivateKey> key;
+  proto::ByteVector peer_key_der;
+  proto::ByteVector body;
+  RequestKeys keys = RequestKeys::kBoth;
+  dht::Value::Id id = random_value_id();
+  // The outcome.
+  dht::Blob cypher;
+  std::vector<dht::InfoHash> at;  ///< empty: the peer's key cannot be used
+
+  void run();
+};
+
+}  // namespace connd::daemon

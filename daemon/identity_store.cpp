@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/identity_store.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include <sys/stat.h>
+
+#include "daemon/atomic_file.h"
+#include "proto/error.h"
+
+namespace connd::daemon {
+namespace {
+
+constexpr const char* kChainFile = "chain.pem";
+constexpr const char* kDeviceKeyFile = "device.key";
+constexpr const char* kAccountKeyFile = "account.key";
+constexpr const char* kCaKeyFile = "ca.key";
+// A key of 16384 bits is 13 KB of PEM.
+constexpr std::size_t kMaxKeyBytes = 32 * 1024;
+
+// Peers' clocks may be behind ours by this much.
+constexpr std::int64_t kClockSkewSeconds = 86'400;
+// As long as a device is used: no peer learns of a renewed certificate by itself.
+constexpr std::int64_t kValiditySeconds = 20LL * 365 * 86'400;
+// 2024-01-01, older than this program: a clock that shows less was not set yet, and must not date the identity.
+constexpr std::int64_t kEarliestUnix = 1'704'067'200;
+
+Failure unusable(const std::string& path, const std::string& why) {
+  return failure(std::errc::illegal_byte_sequence,
+                 path + ": " + why +
+                     "; restore the identity directory from a backup, or move it away to become a new "
+                     "device");
+}
+
+// A key or the chain; nothing when it is missing.
+Outcome<std::optional<proto::SecretText>> read_secret(const std::string& path, std::size_t max_bytes) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return failure(std::errc::operation_not_permitted, path + ": others can read or write it; chmod 600 it");
+  }
+  auto bytes = read_bounded(path, max_bytes);
+  if (!bytes) return bytes.failure();
+  if (!*bytes) return std::optional<proto::SecretText>{};
+  std::optional<proto::SecretText> text(std::in_place, proto::as_text(**bytes));
+  OPENSSL_cleanse((*bytes)->data(), (*bytes)->size());
+  return text;
+}
+
+Outcome<proto::SecretText> read_needed(const std::string& path, std::size_t max_bytes) {
+  auto text = read_secret(path, max_bytes);
+  if (!text) return text.failure();
+  if (!*text) return unusable(path, "is missing");
+  return *std::move(*text);
+}
+
+// The account's certificate is the second of a chain, or the only one.
+Outcome<void> check_account_key(const std::string& path, const proto::SecretText& pem,
+                                const proto::CertificateChain& chain) {
+  if (pem.empty()) return {};
+  const auto public_key = proto::public_key_der_from(pem.view());
+  if (!public_key) return unusable(path, public_key.error().message());
+  if (proto::key_id_of(*public_key) != chain.account_id()) {
+    return unusable(path, "is not the key of the account's certificate");
+  }
+  return {};
+}
+
+Outcome<void> check_chain(const std::string& path, const proto::CertificateChain& chain, std::int64_t now_unix) {
+  const auto verified = chain.verify(now_unix);
+  if (verified) return {};
+  const bool only_dates = verified.error() == proto::make_error_code(proto::Errc::kCertificateExpired) ||
+                          verified.error() == proto::make_error_code(proto::Errc::kCertificateNotYetValid);
+  if (only_dates) return {};
+  return unusable(path, verified.error().message());
+}
+
+// What is in `directory` is on disk when this returns; `directory` itself is the caller's to sync.
+Outcome<void> write_files(const std::string& directory, const proto::GeneratedIdentity& made) {
+  const struct {
+    const char* name;
+    std::string_view text;
+  } files[] = {{kCaKeyFile, made.ca_key_pem.view()},
+               {kAccountKeyFile, made.account_key_pem.view()},
+               {kDeviceKeyFile, made.device_key_pem.view()},
+               {kChainFile, made.chain_pem}};
+  for (const auto& file : files) {
+    auto written = write_atomically(directory + "/" + file.name, proto::as_bytes(file.text), 0600);
+    if (!written) return written;
+  }
+  return {};
+}
+
+Outcome<void> write_identity(const std::string& state_dir, const proto::GeneratedIdentity& made) {
+  const std::string target = identity_dir(state_dir);
+  const std::string fresh = target + ".new";
+  std::error_code error;
+  std::filesystem::remove_all(fresh, error);  // of a start that died: nobody has seen these keys
+  if (::mkdir(fresh.c_str(), 0700) != 0) return system_failure(errno, fresh, "cannot be made");
+  auto written = write_files(fresh, made);
+  if (written && ::rename(fresh.c_str(), target.c_str()) != 0) {
+    written = system_failure(errno, target, "cannot be made");
+  }
+  if (!written) {
+    std::filesystem::remove_all(fresh, error);
+    return written;
+  }
+  return sync_directory(state_dir);
+}
+
+// Whether there is anything at all of that name; a dangling link is something.
+Outcome<bool> exists(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0) return true;
+  if (errno == ENOENT) return false;
+  return system_failure(errno, path, "cannot be read");
+}
+
+Outcome<LoadedIdentity> load_or_generate(const std::string& state_dir, const IdentityStoreOptions& options) {
+  const auto there = exists(identity_dir(state_dir));
+  if (!there) return there.failure();
+  if (!*there) {
+    if (auto made = generate_identity(state_dir, options); !made) return made.failure();
+  }
+  return load_identity(state_dir, options.now_unix);
+}
+
+}  // namespace
+
+std::string identity_dir(const std::string& state_dir) {
+  return state_dir + "/identity";
+}
+
+Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t now_unix) {
+  const std::string directory = identity_dir(state_dir) + "/";
+  auto chain_pem = read_needed(directory + kChainFile, proto::CertificateChain::kMaxPemBytes);
+  if (!chain_pem) return chain_pem.failure();
+  auto device_key = read_needed(directory + kDeviceKeyFile, kMaxKeyBytes);
+  if (!device_key) return device_key.failure();
+  auto account_key = read_secret(directory + kAccountKeyFile, kMaxKeyBytes);
+  if (!account_key) return account_key.failure();
+
+  auto identity = proto::Identity::load(device_key->view(), chain_pem->view());
+  if (!identity) {
+    const bool of_key = identity.error() == proto::make_error_code(proto::Errc::kKeyUnreadable) ||
+                        identity.error() == proto::make_error_code(proto::Errc::kKeyMismatch);
+    return unusable(directory + (of_key ? kDeviceKeyFile : kChainFile), identity.error().message());
+  }
+  if (auto good = check_chain(directory + kChainFile, identity->chain, now_unix); !good) return good.failure();
+  proto::SecretText account_pem = account_key->value_or(proto::SecretText());
+  if (auto good = check_account_key(directory + kAccountKeyFile, account_pem, identity->chain); !good) {
+    return good.failure();
+  }
+  return LoadedIdentity{*std::move(identity), *std::move(device_key), std::move(account_pem),
+                        std::string(chain_pem->view())};
+}
+
+Outcome<void> generate_identity(const std::string& state_dir, const IdentityStoreOptions& options) {
+  const std::string target = identity_dir(state_dir);
+  const auto there = exists(target);
+  if (!there) return there.failure();
+  if (*there) return system_failure(EEXIST, target, "an identity is never replaced");
+  const std::int64_t now = std::max(options.now_unix, kEarliestUnix);
+  proto::IdentityOptions wanted;
+  wanted.rsa_bits = options.rsa_bits;
+  wanted.validity = {now - kClockSkewSeconds, now + kValiditySeconds};
+  const auto made = proto::generate_identity(wanted);
+  if (!made) return failure(std::errc::io_error, target + ": cannot be made: " + made.error().message());
+  return write_identity(state_dir, *made);
+}
+
+void load_or_generate_identity(Loop& loop, const std::string& state_dir, const IdentityStoreOptions& options,
+                               std::function<void(Outcome<LoadedIdentity>)> done) {
+  // Two owners, the work and its end: libuv guarantees that they follow each other.
+  auto result = std::make_shared<std::optional<Outcome<LoadedIdentity>>>();
+  loop.post_work([result, state_dir, options] { *result = load_or_generate(state_dir, options); },
+                 [result, done = std::move(done)] { done(std::move(**result)); });
+}
+
+}  // namespace connd::daemon

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// The device's identity on disk: made once, at the first start, and never again.
+///
+/// STATE/identity/ holds chain.pem (device, account, CA), device.key, account.key and ca.key, each of mode 0600. The
+/// account and CA keys may be missing: they can leave the device. The directory appears whole or not at all: it is made
+/// as identity.new and renamed, so a daemon that dies while it makes keys starts afresh.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "daemon/loop.h"
+#include "daemon/outcome.h"
+#include "proto/identity.h"
+
+namespace connd::daemon {
+
+struct LoadedIdentity {
+  proto::Identity identity;
+  proto::SecretText device_key_pem;
+  proto::SecretText account_key_pem;  ///< empty when it has left the device
+  std::string chain_pem;
+};
+
+struct IdentityStoreOptions {
+  unsigned rsa_bits = 4096;   ///< what Jami makes; tests use 2048
+  std::int64_t now_unix = 0;  ///< seconds since 1970
+};
+
+/// The directory in a state directory.
+std::string identity_dir(const std::string& state_dir);
+
+/// Reads an identity. Failures, which name the file: anything but the two optional keys is missing, a key is readable
+/// by others, is unreadable, or does not belong to its certificate, or the chain does not hold. Dates are not judged: a
+/// clock may be wrong, and an owner of an expired identity must be able to see it. Blocks for some milliseconds.
+Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t now_unix);
+
+/// Makes an identity where there is none, durable when it returns; refuses to touch one that exists (EEXIST). Blocks
+/// for seconds at 4096 bits.
+Outcome<void> generate_identity(const std::string& state_dir, const IdentityStoreOptions& options);
+
+/// Loads the identity, or makes one if there is none at all, on libuv's pool; `done` runs once, on the loop's thread.
+/// One that exists but cannot be used is a failure, never replaced. The caller holds the StateDir, and with it the only
+/// right to write there; a loop that is destroyed meanwhile waits for the keys.
+void load_or_generate_identity(Loop& loop, const std::string& state_dir, const IdentityStoreOptions& options,
+                               std::function<void(Outcome<LoadedIdentity>)> done);
+
+}  // namespace connd::daemon

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// RequestLog: which connection requests were treated already, by signer.
+///
+/// The DHT delivers a request again for about ten minutes, on each of two keys, and after a restart; anyone can replay
+/// one at any time. Requests carry no time, so entries age by count, never by time: a replay an hour later finds its
+/// id.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/outcome.h"
+#include "proto/bytes.h"
+#include "proto/device_id.h"
+
+namespace connd::daemon {
+
+/// The ids of the signers of one standing. Least recently heard signers go first when a bound is passed.
+class SignerIds {
+ public:
+  /// One signer cannot push out more than its own oldest ids.
+  static constexpr std::size_t kMaxIdsPerSigner = 1024;
+  static constexpr std::size_t kMaxSigners = 4096;
+  /// 2 MiB of ids: what strangers can make us hold, and what is written before an answer.
+  static constexpr std::size_t kMaxIds = 256 * 1024;
+
+  struct Signer {
+    proto::DeviceId id;
+    std::vector<std::uint64_t> seen;  // a ring once it is full
+    std::size_t oldest = 0;
+  };
+
+  SignerIds() = default;
+  // The index points into the list: a copy would point into another's.
+  SignerIds(const SignerIds&) = delete;
+  SignerIds& operator=(const SignerIds&) = delete;
+  SignerIds(SignerIds&&) = default;
+  SignerIds& operator=(SignerIds&&) = default;
+  ~SignerIds() = default;
+
+  /// False when the id is there already. Either way the signer is the last heard.
+  bool insert(const proto::DeviceId& signer, std::uint64_t id);
+  /// Moves a signer and its ids to `to`; false when it is not here.
+  bool move_to(SignerIds& to, const proto::DeviceId& signer);
+  /// Least recently heard first.
+  [[nodiscard]] const std::list<Signer>& signers() const { return signers_; }
+  [[nodiscard]] std::size_t ids() const { return ids_; }
+
+ private:
+  void shrink();
+
+  std::list<Signer> signers_;
+  std::unordered_map<proto::DeviceId, std::list<Signer>::iterator> index_;
+  std::size_t ids_ = 0;
+};
+
+/// Movable; used on one thread, the loop's. Only `serialize`'s bytes go elsewhere: writing them is the owner's business
+/// (an fsync does not belong on the loop), and has to be done before the answer to a request leaves.
+class RequestLog {
+ public:
+  static constexpr std::size_t kMaxFileBytes = 4 * 1024 * 1024;
+
+  /// Reads `path`; no file means nothing was seen. Failures: it cannot be read, or is damaged.
+  static Outcome<RequestLog> open(std::string path);
+
+  /// Whether this request is new; it is not, from then on. Ids of signers that are `allowed` survive a restart.
+  bool first_seen(const proto::DeviceId& signer, std::uint64_t id, bool allowed);
+
+  /// Whether allowed signers' ids changed since the last `saved`.
+  [[nodiscard]] bool dirty() const { return change_ != saved_change_; }
+
+  struct Snapshot {
+    proto::ByteVector bytes;  ///< what to write to path(), atomically, mode 0600
+    std::uint64_t change;     ///< for `saved`
+  };
+  [[nodiscard]] Snapshot serialize() const;
+  /// The snapshot is on disk. What came after it is still dirty. Write one snapshot at a time: an older one that lands
+  /// later would undo a newer one.
+  void saved(std::uint64_t change) { saved_change_ = change; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  /// serialize, write and saved in one; blocks. On failure it stays dirty.
+  Outcome<void> save();
+
+ private:
+  explicit RequestLog(std::string path) : path_(std::move(path)) {}
+  bool load(proto::Bytes bytes);
+
+  std::string path_;
+  SignerIds allowed_;
+  SignerIds unknown_;
+  std::uint64_t change_ = 0;
+  std::uint64_t saved_change_ = 0;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/trust_store.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace connd::daemon {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<std::string_view, 3> kTrustNames{"unknown", "allowed", "banned"};
+constexpr std::array<std::string_view, 3> kKindNames{"device", "account", "ca"};
+
+std::size_t bytes_of(TrustKind kind) {
+  return kind == TrustKind::kDevice ? proto::DeviceId::kBytes : proto::AccountId::kBytes;
+}
+
+// The text of a string member; empty when it is not one.
+std::string_view text_of(const json& object, const char* key) {
+  const auto at = object.find(key);
+  if (at == object.end() || !at->is_string()) return {};
+  return at->get_ref<const std::string&>();
+}
+
+}  // namespace
+
+std::string_view name_of(Trust trust) {
+  return kTrustNames[static_cast<std::size_t>(trust)];
+}
+
+std::string_view name_of(TrustKind kind) {
+  return kKindNames[static_cast<std::size_t>(kind)];
+}
+
+std::optional<TrustKind> trust_kind_from(std::string_view name) {
+  const auto at = std::find(kKindNames.begin(), kKindNames.end(), name);
+  if (at == kKindNames.end()) return std::nullopt;
+  return static_cast<TrustKind>(at - kKindNames.begin());
+}
+
+TrustSubject::TrustSubject(const proto::DeviceId& device) : kind_(TrustKind::kDevice), bytes_(device.bytes) {}
+
+TrustSubject::TrustSubject(TrustKind kind, const proto::AccountId& issuer) : kind_(kind) {
+  assert(kind != TrustKind::kDevice);
+  std::copy(issuer.bytes.begin(), issuer.bytes.end(), bytes_.begin());
+}
+
+Outcome<TrustSubject> TrustSubject::parse(TrustKind kind, std::string_view hex) {
+  if (kind == TrustKind::kDevice) {
+    if (const auto device = proto::DeviceId::from_hex(hex)) return TrustSubject(*device);
+    return failure(std::errc::invalid_argument, "a device id is 64 hex digits");
+  }
+  if (const auto issuer = proto::AccountId::from_hex(hex)) return TrustSubject(kind, *issuer);
+  return failure(std::errc::invalid_argument, "an account or CA id is 40 hex digits");
+}
+
+std::string TrustSubject::id() const {
+  return proto::to_hex(proto::Bytes(bytes_).first(bytes_of(kind_)));
+}
+
+std::size_t TrustSubjectHash::operator()(const TrustSubject& subject) const noexcept {
+  // The id is a hash already. Whoever grinds keys to collide in its first bytes needs a person to allow each of them.
+  std::size_t out;
+  std::memcpy(&out, subject.bytes_.data(), sizeof out);
+  return out ^ static_cast<std::size_t>(subject.kind_);
+}
+
+TrustStore::TrustStore(std::string path) : file_{std::move(path), "entries", kMaxFileBytes, kMaxEntries} {}
+
+Outcome<TrustStore> TrustStore::open(std::string path) {
+  TrustStore store(std::move(path));
+  const auto entries = store.file_.load();
+  if (!entries) return entries.failure();
+  for (const json& entry : *entries) {
+    if (auto read = store.read(entry); !read) return read.failure();
+  }
+  return store;
+}
+
+Outcome<void> TrustStore::read(const json& entry) {
+  const std::string where = "entry " + std::to_string(entries_.size() + 1);
+  if (!entry.is_object() || entry.size() != 4) return file_.damaged(where + " is not {kind, id, state, since}");
+  const auto kind = trust_kind_from(text_of(entry, "kind"));
+  if (!kind) return file_.damaged(where + ": unknown kind");
+  const auto subject = TrustSubject::parse(*kind, text_of(entry, "id"));
+  if (!subject) return file_.damaged(where + ": " + subject.failure().text);
+  const std::string_view state = text_of(entry, "state");
+  const bool banned = state == name_of(Trust::kBanned);
+  if (!banned && state != name_of(Trust::kAllowed)) return file_.damaged(where + ": unknown state");
+  const auto since = entry.find("since");
+  if (since == entry.end() || !since->is_number_integer()) return file_.damaged(where + ": no time");
+  if (entries_.contains(*subject)) return file_.damaged(where + ": a second entry of " + subject->id());
+  put(*subject, State{banned ? Trust::kBanned : Trust::kAllowed, since->get<std::int64_t>()});
+  return {};
+}
+
+Outcome<void> TrustStore::set(const TrustSubject& subject, Trust trust, std::int64_t now_unix) {
+  if (state_of(subject) == trust) return {};
+  return replace(subject, State{trust, now_unix});
+}
+
+Outcome<bool> TrustStore::unset(const TrustSubject& subject) {
+  if (!entries_.contains(subject)) return false;
+  if (auto replaced = replace(subject, std::nullopt); !replaced) return replaced.failure();
+  return true;
+}
+
+// Changes memory first, because that is what is written, and takes it back when the write fails.
+Outcome<void> TrustStore::replace(const TrustSubject& subject, std::optional<State> state) {
+  const auto at = entries_.find(subject);
+  const std::optional<State> before = at != entries_.end() ? std::optional(at->second) : std::nullopt;
+  put(subject, state);
+  json entries = json::array();
+  for (const TrustEntry& entry : list()) {
+    entries.push_back({{"kind", name_of(entry.subject.kind())},
+                       {"id", entry.subject.id()},
+                       {"state", name_of(entry.state)},
+                       {"since", entry.since_unix}});
+  }
+  auto saved = file_.save(std::move(entries));
+  if (!saved) put(subject, before);
+  return saved;
+}
+
+void TrustStore::put(const TrustSubject& subject, std::optional<State> state) {
+  const std::size_t chain_weight = subject.kind() == TrustKind::kDevice ? 0 : 1;
+  if (entries_.erase(subject) > 0) chain_entries_ -= chain_weight;
+  if (!state) return;
+  entries_.emplace(subject, *state);
+  chain_entries_ += chain_weight;
+}
+
+Trust TrustStore::state_of(const TrustSubject& subject) const {
+  const auto at = entries_.find(subject);
+  return at != entries_.end() ? at->second.trust : Trust::kUnknown;
+}
+
+Trust TrustStore::of(const proto::DeviceId& device, std::span<const proto::AccountId> issuers) const {
+  const Trust own = state_of(TrustSubject(device));
+  if (own == Trust::kBanned) return Trust::kBanned;
+  bool allowed = own == Trust::kAllowed;
+  for (std::size_t i = 0; i < issuers.size(); ++i) {
+    const Trust as_account = state_of({TrustKind::kAccount, issuers[i]});
+    const Trust as_ca = state_of({TrustKind::kCa, issuers[i]});
+    if (as_account == Trust::kBanned || as_ca == Trust::kBanned) return Trust::kBanned;
+    // An allowed account means its own devices; only an allowed CA means everything below it.
+    allowed = allowed || as_ca == Trust::kAllowed || (i == 0 && as_account == Trust::kAllowed);
+  }
+  return allowed ? Trust::kAllowed : Trust::kUnknown;
+}
+
+std::vector<TrustEntry> TrustStore::list() const {
+  std::vector<TrustEntry> out;
+  out.reserve(entries_.size());
+  for (const auto& [subject, state] : entries_) out.push_back({subject, state.trust, state.since_unix});
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.subject < b.subject; });
+  return out;
+}
+
+}  // namespace connd::daemon

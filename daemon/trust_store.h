@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// TrustStore: which devices, accounts and CAs are allowed or banned. What is in no entry is unknown.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/json_file.h"
+#include "daemon/outcome.h"
+#include "proto/device_id.h"
+
+namespace connd::daemon {
+
+enum class Trust : std::uint8_t { kUnknown, kAllowed, kBanned };
+enum class TrustKind : std::uint8_t { kDevice, kAccount, kCa };
+
+/// "unknown", "allowed", "banned"; as API, events and the file name them.
+std::string_view name_of(Trust trust);
+/// "device", "account", "ca".
+std::string_view name_of(TrustKind kind);
+std::optional<TrustKind> trust_kind_from(std::string_view name);
+
+/// Whom an entry is about.
+class TrustSubject {
+ public:
+  explicit TrustSubject(const proto::DeviceId& device);
+  /// `kind` is kAccount or kCa.
+  TrustSubject(TrustKind kind, const proto::AccountId& issuer);
+  /// From 64 hex digits (device) or 40 (account, CA). Failure: anything else.
+  static Outcome<TrustSubject> parse(TrustKind kind, std::string_view hex);
+
+  [[nodiscard]] TrustKind kind() const { return kind_; }
+  [[nodiscard]] std::string id() const;  ///< hex, lower case
+  friend auto operator<=>(const TrustSubject&, const TrustSubject&) = default;
+
+ private:
+  friend struct TrustSubjectHash;
+  TrustKind kind_;
+  std::array<std::uint8_t, proto::DeviceId::kBytes> bytes_{};  // account and CA ids: the first 20
+};
+
+struct TrustSubjectHash {
+  std::size_t operator()(const TrustSubject& subject) const noexcept;
+};
+
+struct TrustEntry {
+  TrustSubject subject;
+  Trust state;              ///< allowed or banned
+  std::int64_t since_unix;  ///< seconds since 1970, when it got this state
+};
+
+/// Movable; used on one thread, the loop's. Changes block until they are on disk: they are rare, and made by people.
+class TrustStore {
+ public:
+  /// One entry is about 130 bytes of JSON: both bounds meet at the same size, with room.
+  static constexpr std::size_t kMaxEntries = 100'000;
+  static constexpr std::size_t kMaxFileBytes = 32 * 1024 * 1024;
+
+  /// Reads `path`; no file means no entries. Failures: the file cannot be read, or anything in it is not understood:
+  /// a ban is never dropped silently.
+  static Outcome<TrustStore> open(std::string path);
+
+  /// Persistent when they return ok; on failure nothing has changed, neither here nor on disk. Setting the state that
+  /// an entry has keeps its time and writes nothing.
+  Outcome<void> allow(const TrustSubject& subject, std::int64_t now_unix) {
+    return set(subject, Trust::kAllowed, now_unix);
+  }
+  Outcome<void> ban(const TrustSubject& subject, std::int64_t now_unix) {
+    return set(subject, Trust::kBanned, now_unix);
+  }
+  /// Makes the subject unknown; false when it was.
+  Outcome<bool> unset(const TrustSubject& subject);
+
+  /// Trust in a device by its own entry alone; costs no chain.
+  [[nodiscard]] Trust of(const proto::DeviceId& device) const { return of(device, {}); }
+  /// Trust in a device whose chain is known. `issuers` are the key ids above the device, the account's first, as
+  /// CertificateChain::issuer_ids gives them. Banned if any of them is, as account or as CA; else allowed if the
+  /// device, its account or a CA above it is; else unknown.
+  [[nodiscard]] Trust of(const proto::DeviceId& device, std::span<const proto::AccountId> issuers) const;
+  /// Whether any account or CA has an entry: without one, a chain cannot change what `of(device)` says.
+  [[nodiscard]] bool has_chain_entries() const { return chain_entries_ > 0; }
+
+  /// By kind, then id.
+  [[nodiscard]] std::vector<TrustEntry> list() const;
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct State {
+    Trust trust;
+    std::int64_t since_unix;
+  };
+
+  explicit TrustStore(std::string path);
+  Outcome<void> set(const TrustSubject& subject, Trust trust, std::int64_t now_unix);
+  Outcome<void> read(const nlohmann::json& entry);
+  Outcome<void> replace(const TrustSubject& subject, std::optional<State> state);
+  void put(const TrustSubject& subject, std::optional<State> state);
+  [[nodiscard]] Trust state_of(const TrustSubject& subject) const;
+
+  JsonFile file_;
+  std::unordered_map<TrustSubject, State, TrustSubjectHash> entries_;
+  std::size_t chain_entries_ = 0;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/alias_store.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/daemon/temp_dir.h"
+
+using namespace connd;
+using namespace connd::daemon;
+using namespace connd::test;
+using proto::DeviceId;
+
+namespace {
+
+DeviceId device(std::uint8_t n) {
+  DeviceId id;
+  id.bytes.fill(n);
+  return id;
+}
+
+AliasStore opened(const std::string& path) {
+  auto store = AliasStore::open(path);
+  REQUIRE(store);
+  return *std::move(store);
+}
+
+}  // namespace
+
+TEST_CASE("aliases are set, replaced and removed, and survive each restart") {
+  TempDir dir;
+  const std::string path = dir.file("aliases.json");
+  REQUIRE(opened(path).set("bob", device(1)));
+  REQUIRE(opened(path).set("bob", device(2)));
+  REQUIRE(opened(path).set("Bob", device(3)));
+  auto store = opened(path);
+  CHECK(store.find("bob") == device(2));
+  CHECK(store.find("Bob") == device(3));
+  CHECK(!store.find("alice"));
+  CHECK(store.list().size() == 2);
+  CHECK(store.resolve("bob") == device(2));
+  CHECK(store.resolve(device(7).hex()) == device(7));
+  CHECK(!store.resolve("alice"));
+  const auto removed = store.remove("bob");
+  REQUIRE(removed);
+  CHECK(*removed);
+  const auto again = store.remove("bob");
+  REQUIRE(again);
+  CHECK(!*again);
+  CHECK(opened(path).list().size() == 1);
+}
+
+TEST_CASE("what a name may be") {
+  for (const std::string& good : {std::string("a"), std::string("A.b_c-9"), std::string(64, 'x'), std::string(63, 'a'),
+                                  std::string(39, 'a'), std::string(".")}) {
+    INFO(good);
+    CHECK(AliasStore::valid_name(good));
+  }
+  for (const std::string& bad :
+       {std::string(), std::string(65, 'x'), std::string(64, 'a'), std::string(64, 'F'), std::string(40, '0'),
+        std::string("a b"), std::string("a/b"), std::string("\xc3\xa9"), std::string("a\0", 2), std::string("a\n")}) {
+    INFO(bad);
+    CHECK(!AliasStore::valid_name(bad));
+  }
+  TempDir dir;
+  auto store = opened(dir.file("aliases.json"));
+  const auto set = store.set("a b", device(1));
+  REQUIRE(!set);
+  CHECK(set.failure().code == std::errc::invalid_argument);
+  CHECK(dir.names().empty());
+}
+
+TEST_CASE("a write that fails leaves the aliases as they were") {
+  TempDir dir;
+  const std::string path = dir.file("aliases.json");
+  auto store = opened(path);
+  REQUIRE(store.set("bob", device(1)));
+  {
+    const FileSizeLimit limit(16);
+    CHECK(!store.set("alice", device(2)));
+    CHECK(!store.set("bob", device(2)));
+    CHECK(!store.remove("bob"));
+  }
+  for (const AliasStore& one : {store, opened(path)}) {
+    CHECK(one.list().size() == 1);
+    CHECK(one.find("bob") == device(1));
+  }
+}
+
+TEST_CASE("a file of aliases that is not understood stops the start") {
+  TempDir dir;
+  const std::string path = dir.file("aliases.json");
+  const std::string id(64, '1');
+  const std::string bad[] = {
+      "",
+      "{}",
+      R"({"v":1,"aliases":[1]})",
+      R"({"v":1,"aliases":[{"name":"a"}]})",
+      R"({"v":1,"aliases":[{"name":"a b","device":")" + id + R"("}]})",
+      R"({"v":1,"aliases":[{"name":"a","device":"12"}]})",
+      R"({"v":1,"aliases":[{"name":"a","device":")" + id + R"("},{"name":"a","device":")" + id + R"("}]})"};
+  for (const std::string& text : bad) {
+    write_file(path, text);
+    INFO(text);
+    const auto store = AliasStore::open(path);
+    REQUIRE(!store);
+    CHECK(store.failure().text.find(path) == 0);
+  }
+}

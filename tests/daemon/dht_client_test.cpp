@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/dht_client.h"
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include "tests/daemon/dht_peers.h"
+
+using namespace connd;
+using namespace connd::daemon;
+using namespace connd::daemon::test;
+
+TEST_CASE("DhtClient says at start what is wrong") {
+  Loop loop;
+  const Peer first(loop, config_of(device(0), {}));
+  DhtConfig config = config_of(device(1), {});
+
+  config.port = first.client->status().port4;
+  CHECK(start_error(config) == "UDP port " + std::to_string(config.port) + " is taken (choose another for the DHT)");
+  config.port = first.client->status().port6;
+  config.bind4 = "127.0.0.2";
+  CHECK(start_error(config).find("is taken") != std::string::npos);
+
+  config = config_of(device(1), {});
+  config.bind4 = "192.0.2.1";  // RFC 5737: an address that is nobody's
+  CHECK(start_error(config).find("cannot bind the DHT to 192.0.2.1") == 0);
+  config.bind4 = "here";
+  CHECK(start_error(config) == "'here' is not an IPv4 address to bind");
+
+  for (const char* bad : {"", ":4222", "host:", "host:0", "host:65536", "host:x", "::1", "[::1]:", "a:1:2"}) {
+    CHECK(start_error(config_of(device(1), {bad})) == "bootstrap '" + std::string(bad) + "' is not HOST:PORT");
+  }
+  CHECK(start_error(config_of(device(1), {"127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:1"})).empty());
+
+  config = config_of(device(1), {});
+  config.device_key_pem = device(2).key_pem;
+  CHECK(start_error(config) == "the device key does not belong to the device certificate");
+  config.device_key_pem = "-----BEGIN";
+  CHECK(start_error(config).find("cannot be read") != std::string::npos);
+  config = config_of(device(1), {});
+  config.account_key_pem = pem_of(*authority().first);
+  CHECK(start_error(config) == "the account key is not the one that issued the device certificate");
+  const auto curve = dht::crypto::generateEcIdentity("curve", account(), false);
+  config = config_of(device(1), {});
+  config.device_key_pem = pem_of(*curve.first);
+  config.certificate_chain_pem = curve.second->toString(true);
+  CHECK(start_error(config) == "the device key is not an RSA key, and OpenDHT encrypts to no other");
+}
+
+TEST_CASE("DhtClient: a device is found by its long id alone, through storage nodes that know nothing of us") {
+  Stranger storage;
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {storage.address()}));
+  Peer bob(loop, config_of(device(1), {storage.address()}));
+  REQUIRE(run_until(loop, [&] { return alice.connected() && bob.connected(); }));
+  CHECK(alice.states.back() == DhtState::kConnected);
+  REQUIRE(published(loop, alice, device(1)));
+
+  const auto chain = alice.find(device(1));
+  REQUIRE(chain.has_value());
+  CHECK(*chain == *proto::CertificateChain::from_pem(device(1).chain_pem));  // byte for byte
+
+  // Nobody has published the third one.
+  CHECK_FALSE(alice.find(device(2)).has_value());
+  CHECK_FALSE(alice.find(device(2), true).has_value());
+}
+
+TEST_CASE("DhtClient: what strangers put at a device's keys is not taken for its certificate") {
+  Stranger storage;
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {storage.address()}));
+  REQUIRE(run_until(loop, [&] { return alice.connected(); }));
+
+  const auto key = dht::InfoHash::get("jami-connd:certificate:" + device(2).id.hex());
+  for (int i = 0; i < 10; ++i) {
+    dht::Value junk(dht::ValueType::USER_DATA.id, dht::Blob(100, static_cast<std::uint8_t>(i)));
+    junk.user_type = "jami-connd:certificate";
+    REQUIRE(storage.put(key, std::move(junk)));
+  }
+  dht::Value other(dht::ValueType::USER_DATA.id, device(1).identity.second->getPacked());
+  other.user_type = "jami-connd:certificate";
+  REQUIRE(storage.put(key, std::move(other)));
+  CHECK_FALSE(alice.find(device(2)).has_value());
+
+  // Ten pieces of junk and one of somebody else's do not hide the right one.
+  dht::Value right(dht::ValueType::USER_DATA.id, device(2).identity.second->getPacked());
+  right.user_type = "jami-connd:certificate";
+  REQUIRE(storage.put(key, std::move(right)));
+  CHECK(alice.find(device(2)).has_value());
+}
+
+TEST_CASE("DhtClient: the short id finds a device of 2023, our own node serves those of 2026") {
+  Loop loop;
+  Peer server(loop, config_of(device(0), {}));
+  Stranger jami2023(device(1).identity);  // publishes under its short id, as OpenDHT does by itself
+  connect(jami2023, server);
+  REQUIRE(run_until(loop, [&] { return server.connected(); }));
+  bool found = false;
+  for (int i = 0; i < 100 && !found; ++i) found = server.find(device(1), true).has_value();
+  CHECK(found);
+  CHECK_FALSE(server.find(device(1)).has_value());
+
+  // Its certificate type is accepted by our node under the hash of the long id, and only that of the right device.
+  Stranger jami2026;
+  connect(jami2026, server);
+  const auto key = dht::InfoHash::get(device(2).id.bytes.data(), device(2).id.bytes.size());
+  jami2026.put(key, dht::Value(dht::CERTIFICATE_TYPE, *device(1).identity.second));
+  CHECK_FALSE(server.find(device(2)).has_value());
+  jami2026.put(key, dht::Value(dht::CERTIFICATE_TYPE, *device(2).identity.second));
+  CHECK(server.find(device(2)).has_value());
+}
+
+TEST_CASE("DhtClient: a lookup ends at its deadline, and at most kMaxLookups go on") {
+  Loop loop;
+  Peer alone(loop, config_of(device(0), {"127.0.0.1:9"}));  // nobody answers there
+  const auto start = uv_hrtime();
+  CHECK_FALSE(alone.find(device(1), false, milliseconds(100)).has_value());
+  CHECK(uv_hrtime() - start < 10'000'000'000);
+
+  std::size_t ended = 0;
+  for (std::size_t i = 0; i <= kMaxLookups; ++i) {
+    alone.client->find_certificate(device(1).id, {}, loop.now() + seconds(10),
+                                   [&](const std::optional<proto::CertificateChain>& chain) {
+                                     CHECK_FALSE(chain.has_value());
+                                     ++ended;
+                                   });
+  }
+  REQUIRE(run_until(loop, [&] { return ended > 0; }));
+  bool down = false;
+  alone.client->shutdown([&] { down = true; });
+  REQUIRE(run_until(loop, [&] { return down; }));
+  CHECK(ended == kMaxLookups + 1);  // the end of the client ends them all
+}
+
+TEST_CASE("DhtClient carries a request and its answer, at the keys asked for") {
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {}));
+  Peer bob(loop, config_of(device(1), {alice.address()}));  // a node of ours is a bootstrap for others
+  REQUIRE(run_until(loop, [&] { return alice.connected() && bob.connected(); }));
+
+  REQUIRE(alice.send(device(1).public_key, kBody, RequestKeys::kBoth));
+  REQUIRE(run_until(loop, [&] { return bob.requests.size() == 2; }));
+  CHECK(bob.requests[0].at_short_key != bob.requests[1].at_short_key);
+  for (const auto& request : bob.requests) {
+    CHECK(request.signer == device(0).id);
+    CHECK(request.signer_short == device(0).short_id);
+    CHECK(request.signer_public_key_der == device(0).public_key);
+    CHECK(std::ranges::equal(request.body, kBody));
+  }
+
+  const auto& signer_key = bob.requests[0].signer_public_key_der;
+  REQUIRE(bob.send(signer_key, kBody, RequestKeys::kShort));
+  REQUIRE(run_until(loop, [&] { return alice.requests.size() == 1; }));
+  CHECK(alice.requests[0].at_short_key);
+  REQUIRE(bob.send(signer_key, kBody, RequestKeys::kLong));
+  REQUIRE(run_until(loop, [&] { return alice.requests.size() == 2; }));
+  CHECK_FALSE(alice.requests[1].at_short_key);
+  CHECK(alice.client->status().requests_received == 2);
+
+  CHECK_FALSE(bob.send(proto::as_bytes("no key"), kBody, RequestKeys::kBoth));
+  const proto::ByteVector large(kMaxRequestBodyBytes + 1);
+  CHECK_FALSE(bob.send(signer_key, large, RequestKeys::kBoth));
+}
+
+namespace {
+
+dht::Value plain_request(const std::string& type = "peer_request") {
+  dht::Value value(dht::ValueType::USER_DATA.id, dht::Blob(kBody.begin(), kBody.end()));
+  value.user_type = type;
+  return value;
+}
+/// What OpenDHT does to put a value encrypted, step by step, so that steps can be left out.
+dht::Value sealed(const dht::Value& content, const Device& to) {
+  dht::Value out;
+  out.setCypher(to.identity.second->getPublicKey().encrypt(content.getToEncrypt()));
+  return out;
+}
+dht::Value signed_request(const Device& from, const Device& to) {
+  auto value = plain_request();
+  value.setRecipient(dht::InfoHash(to.short_id.hex()));
+  value.sign(*from.identity.first);
+  return value;
+}
+
+}  // namespace
+
+TEST_CASE("DhtClient hands on what is signed and for it, and nothing else") {
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {}));
+  Stranger eve;
+  connect(eve, alice);
+  const auto key = dht::InfoHash::get("peer:" + device(0).id.hex());
+
+  std::uint64_t ignored = 0;
+  const auto ignores = [&](dht::Value&& value) {
+    REQUIRE(eve.put(key, std::move(value)));
+    ++ignored;
+    return run_until(
+        loop, [&] { return alice.client->status().requests_ignored == ignored; }, seconds(4));
+  };
+  CHECK(ignores(plain_request()));  // neither signed nor encrypted
+  auto nobodys = plain_request();
+  nobodys.sign(*device(1).identity.first);
+  CHECK(ignores(std::move(nobodys)));  // signed, but for nobody
+  auto other_type = plain_request("peer_requests");
+  other_type.setRecipient(dht::InfoHash(device(0).short_id.hex()));
+  other_type.sign(*device(1).identity.first);
+  CHECK(ignores(sealed(other_type, device(0))));
+
+  // OpenDHT itself drops what is encrypted but not signed, or wrongly signed, and what it cannot decrypt; the right one
+  // comes.
+  REQUIRE(eve.put(key, sealed(plain_request(), device(0))));
+  auto forged = signed_request(device(1), device(0));
+  forged.signature[7] ^= 1;
+  REQUIRE(eve.put(key, sealed(forged, device(0))));
+  REQUIRE(eve.put(key, sealed(signed_request(device(1), device(2)), device(2))));
+  REQUIRE(eve.put(key, sealed(signed_request(device(1), device(0)), device(0))));
+  REQUIRE(run_until(loop, [&] { return !alice.requests.empty(); }));
+  CHECK(alice.requests.size() == 1);
+  CHECK(alice.requests[0].signer == device(1).id);
+  CHECK(alice.client->status().requests_ignored == ignored);
+  CHECK(alice.client->status().requests_dropped == 0);
+}
+
+TEST_CASE("DhtClient bounds the requests that wait for the loop") {
+  constexpr unsigned kTooMany = 20;
+  Loop loop;
+  DhtConfig config = config_of(device(0), {});
+  config.max_peer_requests_per_second = -1;
+  config.max_requests_per_second = -1;
+  Peer alice(loop, config);
+  Stranger eve;
+  connect(eve, alice);
+  const auto key = dht::InfoHash::get("peer:" + device(0).id.hex());
+  const auto request = signed_request(device(1), device(0));
+  for (unsigned i = 0; i < kMaxWaitingRequests + kTooMany; ++i) REQUIRE(eve.put(key, sealed(request, device(0))));
+  // The loop stands still meanwhile: the counter is the only sign of life.
+  while (alice.client->status().requests_dropped < kTooMany) std::this_thread::yield();
+  REQUIRE(run_until(loop, [&] { return alice.requests.size() == kMaxWaitingRequests; }));
+  CHECK(alice.client->status().requests_dropped == kTooMany);
+
+  // And it goes on.
+  REQUIRE(eve.put(key, sealed(request, device(0))));
+  CHECK(run_until(loop, [&] { return alice.requests.size() == kMaxWaitingRequests + 1; }));
+}
+
+TEST_CASE("DhtClient announces the device under its account, signed by the account key") {
+  Loop loop;
+  DhtConfig config = config_of(device(0), {});
+  config.account_key_pem = pem_of(*account().first);
+  Peer alice(loop, config);
+  Stranger reader;
+  connect(reader, alice);
+  std::vector<std::shared_ptr<dht::Value>> values;
+  for (int i = 0; i < 200 && values.empty(); ++i) values = reader.runner.get(account().second->getId()).get();
+  REQUIRE(values.size() == 1);
+  CHECK(values[0]->checkSignature());
+  CHECK(values[0]->owner->getLongId() == account().second->getLongId());
+  CHECK(values[0]->type == dht::ValueType::USER_DATA.id);
+  const auto unpacked = msgpack::unpack(reinterpret_cast<const char*>(values[0]->data.data()), values[0]->data.size());
+  const auto map = unpacked->as<std::map<std::string, msgpack::object>>();
+  REQUIRE(map.size() == 2);
+  CHECK(map.at("dev").as<dht::InfoHash>().toString() == device(0).short_id.hex());
+  const auto key = map.at("pk").as<std::vector<std::uint8_t>>();
+  CHECK(key == device(0).public_key);
+}
+
+TEST_CASE("DhtClient comes back to the nodes it knew, without any bootstrap") {
+  const auto directory = temporary_directory();
+  Loop loop;
+  Peer stays(loop, config_of(device(0), {}));
+  DhtConfig config = config_of(device(1), {stays.address()});
+  config.state_file = directory / "dht-nodes";
+  {
+    Peer goes(loop, config);
+    REQUIRE(run_until(loop, [&] { return goes.connected() && goes.client->status().nodes4.good > 0; }));
+    bool down = false;
+    goes.client->shutdown([&] { down = true; });
+    REQUIRE(run_until(loop, [&] { return down; }));
+    CHECK_FALSE(goes.connected());
+  }
+  config.bootstrap.clear();
+  {
+    Peer back(loop, config);
+    CHECK(run_until(loop, [&] { return back.connected(); }));
+  }
+  // A damaged file is no reason not to start, whatever it says of its length.
+  for (const char* damaged : {"", "\xdd\xff\xff\xff\xff junk",
+                              "\x91\x82\xa2id\xc4\x01x\xa4"
+                              "addr\xc4\x7f",
+                              "\x91\xc0"}) {
+    std::ofstream(config.state_file, std::ios::binary | std::ios::trunc) << damaged;
+    CHECK(start_error(config).empty());
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("DhtClient may be destroyed from its callbacks, and is silent afterwards") {
+  Loop loop;
+  Peer server(loop, config_of(device(0), {}));
+  int calls = 0;
+  std::unique_ptr<DhtClient> client;
+  DhtHandlers handlers;
+  handlers.on_state = [&](DhtState state) {
+    if (state != DhtState::kConnected) return;
+    ++calls;
+    client.reset();
+  };
+  client = std::make_unique<DhtClient>(loop, config_of(device(1), {server.address()}), std::move(handlers));
+  client->find_certificate(device(2).id, {}, loop.now() + seconds(20),
+                           [&](const std::optional<proto::CertificateChain>&) { ++calls; });
+  client->send_request(device(0).public_key, kBody, RequestKeys::kBoth, [&](bool) { ++calls; });
+  REQUIRE(run_until(loop, [&] { return !client; }));
+  const int then = calls;
+
+  client = std::make_unique<DhtClient>(loop, config_of(device(1), {server.address()}), DhtHandlers{});
+  client->shutdown([&] {
+    ++calls;
+    client.reset();
+  });
+  REQUIRE(run_until(loop, [&] { return !client; }));
+  CHECK(calls == then + 1);
+
+  // While OpenDHT is being ended on the pool.
+  client = std::make_unique<DhtClient>(loop, config_of(device(1), {server.address()}), DhtHandlers{});
+  client->shutdown([&] { ++calls; });
+  client.reset();
+  bool worked = false;
+  loop.post_work([] {}, [&] { worked = true; });
+  REQUIRE(run_until(loop, [&] { return worked; }));
+  CHECK(calls == then + 1);
+}
+
+TEST_CASE("DhtClient shows OpenDHT's log when asked, and takes a change of the network") {
+  Loop loop;
+  Peer server(loop, config_of(device(0), {}));
+  unsigned lines = 0;
+  DhtHandlers handlers;
+  handlers.on_log = [&](DhtLogLevel, const std::string& line) {
+    CHECK(loop.on_thread());
+    CHECK(line.find("PRIVATE KEY") == std::string::npos);
+    ++lines;
+  };
+  DhtClient client(loop, config_of(device(1), {server.address()}), std::move(handlers));
+  REQUIRE(run_until(loop, [&] { return client.status().state == DhtState::kConnected && lines > 0; }));
+  client.network_changed();
+  CHECK(published(loop, server, device(1)));
+  CHECK(run_until(loop, [&] { return client.status().state == DhtState::kConnected; }));
+}
