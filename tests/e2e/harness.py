@@ -33,6 +33,8 @@ BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
 # Times are for an ordinary build; sanitizers are slower.
 SANITIZER = os.environ.get("CONND_SANITIZE", "")
 SCALE = 4.0 if SANITIZER else 1.0
+# Long tests at their full size.
+FULL = bool(os.environ.get("CONND_FULL"))
 START_SECONDS = 20 * SCALE
 READY_SECONDS = 40 * SCALE
 STOP_SECONDS = 15 * SCALE
@@ -45,6 +47,21 @@ NET = "10.77.0."
 # OpenDHT's default port: any would do in a namespace of its own.
 DHT_PORT = 4222
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+# As many files as we may have.
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+
+
+def sized(sanitized, quick, full):
+    """A count or size for this kind of run."""
+    return sanitized if SANITIZER else full if FULL else quick
+
+
+def as_many_channels(wanted):
+    """At most as many as this process may hold both ends of, with some files for the rest."""
+    return min(wanted, (FILES - 200) // 2)
 
 
 def binary(variable, relative):
@@ -591,5 +608,5 @@ def free_udp_port():
         return probe.getsockname()[1]
 
 
-__all__ = ["ApiError", "Client", "Deadline", "Lab", "Node", "CTL", "DAEMON", "SANITIZER", "SCALE", "inside", "run",
-           "sha256", "until"]
+__all__ = ["ApiError", "Client", "Deadline", "Lab", "Node", "CTL", "DAEMON", "SANITIZER", "SCALE", "as_many_channels", "inside", "run",
+           "sha256", "sized", "until"]

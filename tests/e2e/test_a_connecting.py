@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS A: connecting."""
+import hashlib
+import subprocess
 import threading
 
 import pytest
-from harness import SCALE, ApiError, Lab, until
+from harness import SCALE, ApiError, Lab, Process, sized, until
 from traffic import Echo, round_trip
 
 
@@ -149,7 +151,7 @@ def test_a6_peer_does_not_exist_or_is_offline(lab):
 
 def test_a7_both_dial_at_once(lab):
     alice, bob = lab.pair()
-    rounds = 5 if SCALE > 1 else 12
+    rounds = sized(5, 12, 50)
     with Echo(alice), Echo(bob):
         for number in range(rounds):
             here = alice.api.send("channel.open", peer=bob.device, uri=f"echo {number}")
@@ -176,6 +178,27 @@ def test_a7_spare_connection_goes_when_idle(lab):
         # The one that carries a channel stays; a second one has 10 s without channels.
         until(lambda: len(alice.connections(bob)) == len(bob.connections(alice)) == 1, 40, "one connection is left")
         assert round_trip(channels[0], b"still") == b"still"
+
+
+def test_a9_forged_requests_and_answers(lab):
+    """What anybody can put where we listen: not signed; signed, but not encrypted; encrypted to us, but no request."""
+    alice, bob = lab.pair()
+    short = bob.api.call("identity.show")["short_device"]
+    keys = [hashlib.sha1(f"peer:{name}".encode()).hexdigest() for name in (bob.device, short)]
+    events = subscribe(bob)
+    forger = Process(["dhtnode", "-i", "-n", "0", "-p", "4555", "-b", lab.dht_address()], lab.directory / "forger.log", lab.hub,
+                     stdin=subprocess.PIPE)
+    lab.helpers.append(forger.popen)
+    lines = [f"{verb} {key} {destination}junk{n}" for n in range(20) for key in keys
+             for verb, destination in (("p", ""), ("s", ""), ("e", f"{short} "))]
+    forger.popen.stdin.write(("\n".join(lines) + "\n").encode())
+    forger.popen.stdin.flush()
+    until(lambda: forger.log().count("success") >= len(lines) // 2, 60 * SCALE, "the forger's puts")
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"ours") == b"ours"
+    events.sync()
+    attempts = {e["connection"] for e in events.taken("event", type="connection.progress")}
+    assert len(attempts) == 1, "a forged request cost an attempt"
 
 
 def test_a12_stopped_while_ice_runs(lab):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from api_client import Channel
-from harness import SCALE, ApiError, sha256, until
+from harness import SCALE, ApiError, as_many_channels, sha256, sized, until
 from traffic import Echo, RecordCounter, Sender, Sink, round_trip
 
 MAX_NAME = 65_000
@@ -130,7 +130,7 @@ def test_b4_unique_from_both_sides(pair):
 
 def test_b5_as_many_as_files_allow(pair):
     alice, bob = pair
-    count = 500 if SCALE > 1 else 2000
+    count = as_many_channels(sized(500, 2000, 9000))
     for attempt in range(2):  # again: ids and fds are used again
         with Echo(bob, "many"):
             requests = [alice.api.send("channel.open", peer=bob.device, uri=f"many {n}") for n in range(count)]
@@ -171,7 +171,7 @@ def test_b5_beyond_the_limit(lab):
 
 def test_b6_every_byte_before_the_end(pair):
     alice, bob = pair
-    sizes = [n * 131 % 65_536 for n in range(200)]
+    sizes = [n * 131 % 65_536 for n in range(as_many_channels(sized(200, 500, 8000)))]
     with Sink(bob, "b6") as sink:
         channels = []
         for number, size in enumerate(sizes):
@@ -185,7 +185,7 @@ def test_b6_every_byte_before_the_end(pair):
 
 def test_b7_interleaved_small_writes(pair):
     alice, bob = pair
-    size = (4 if SCALE > 1 else 20) << 20
+    size = sized(4, 20, 20) << 20
     with Sink(bob, "b7") as sink:
         channels = [alice.api.open(bob.device, f"b7 {n}") for n in range(3)]
         data = [os.urandom(size) for _ in channels]
@@ -289,7 +289,7 @@ def test_b13_cancelled_and_asked_again_at_once(pair):
 
 def test_bulk_both_ways_at_once(pair):
     alice, bob = pair
-    size = (8 if SCALE > 1 else 64) << 20
+    size = sized(8, 64, 1000) << 20
     bob.api.call("listen.add", uri="bulk")
     here = alice.api.open(bob.device, "bulk", strict_end=False)
     there = bob.api.incoming()

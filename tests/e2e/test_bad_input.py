@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from harness import DAEMON, SCALE, START_SECONDS, Process, inside, sha256, until
+from harness import DAEMON, SCALE, START_SECONDS, Process, inside, sha256, sized, until
 from traffic import Echo, Sender, Sink, round_trip
 
 OPENS = 20
@@ -30,7 +30,7 @@ def test_opens_succeed_beside_strangers(lab):
 
 def test_transfer_beside_strangers(lab):
     alice, bob = lab.pair()
-    size = (16 if SCALE > 1 else 200) << 20
+    size = sized(16, 200, 1000) << 20
     with Sink(bob) as sink, lab.strangers(alice, bob) as strangers:
         channel = alice.api.open(bob.device, "sink")
         sender = Sender(channel, size)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import SCALE, ApiError, sha256, until
+from harness import SCALE, ApiError, as_many_channels, sha256, sized, until
 from traffic import Echo, Sender, fill, round_trip
 
 
@@ -181,7 +181,7 @@ def test_c6_connection_closed_while_an_open_waits(pair):
 
 def test_c7_cut_in_the_middle_of_many_opens(pair):
     alice, bob = pair
-    count, live = (300, 60) if SCALE > 1 else (1500, 250)
+    count, live = sized((300, 60), (1500, 250), (49_000, as_many_channels(8_000)))
     with Echo(bob, "c7"):
         waiting, opened, ends = [], {}, {}
         for number in range(count):

@@ -8,7 +8,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import CTL, SCALE, sha256, until
+from harness import CTL, sha256, sized, until
 
 NOBODY = "5a" * 32
 
@@ -36,7 +36,7 @@ def one_line(done):
 
 def test_echo_through_exec_cat(pair):
     alice, bob = pair
-    data = os.urandom((8 if SCALE > 1 else 50) << 20)
+    data = os.urandom(sized(8, 50, 1000) << 20)
     listener = listens(bob, "echo*", arguments=["--exec", "cat"])
     done = alice.ctl("open", bob.device, "echo1", input=data)
     assert done.returncode == 0, done.stderr
@@ -176,7 +176,7 @@ def test_connections_channels_and_close(pair):
 def test_sums_beside_strangers(lab):
     """The issue's line by hand, scaled: sums agree while strangers dribble into every port."""
     alice, bob = lab.pair()
-    size = (8 if SCALE > 1 else 100) << 20
+    size = sized(8, 100, 1000) << 20
     with lab.strangers(alice, bob) as strangers:
         listener = listens(bob, "echo*", arguments=["--exec", "cat"])
         data = os.urandom(size)

@@ -3,7 +3,7 @@
 import os
 import time
 
-from harness import SANITIZER, SCALE, sha256
+from harness import SANITIZER, SCALE, sha256, sized
 from traffic import Echo, Sender, Sink, fill, round_trip
 
 # proto/limits.h: a channel's window at most; and what the kernel's buffers and one turn of each daemon hold beside it.
@@ -46,7 +46,7 @@ def test_d1_app_that_never_reads(pair):
 def test_slow_reader_gets_everything(pair):
     """The issue's "slow reader", scaled down: a slow start, then all."""
     alice, bob = pair
-    size = (16 if SANITIZER else 256) << 20
+    size = sized(16, 256, 2000) << 20
     bob.api.call("listen.add", uri="slow")
     with Echo(bob):
         other = alice.api.open(bob.device, "echo")

@@ -7,7 +7,7 @@ import stat
 import subprocess
 
 import pytest
-from harness import SCALE, ApiError, until
+from harness import SCALE, ApiError, as_many_channels, sized, until
 from traffic import Echo, round_trip
 
 MAX_LINE = 1 << 20
@@ -120,7 +120,7 @@ def test_g1_status_says_what_matters(pair):
 
 def test_g3_a_thousand_opens_in_flight_on_one_socket(pair):
     alice, bob = pair
-    count = 300 if SCALE > 1 else 1000
+    count = as_many_channels(sized(300, 1000, 4000))
     with Echo(bob, "g3"):
         requests = {alice.api.send("channel.open", peer=bob.device, uri=f"g3 {n}"): n for n in range(count)}
         channels = {n: alice.api.opened(request, 60 * SCALE) for request, n in requests.items()}
