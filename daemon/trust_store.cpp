@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
+#include <functional>
 
 namespace connd::daemon {
 namespace {
@@ -61,10 +61,8 @@ std::string TrustSubject::id() const {
 }
 
 std::size_t TrustSubjectHash::operator()(const TrustSubject& subject) const noexcept {
-  // The id is a hash already. Whoever grinds keys to collide in its first bytes needs a person to allow each of them.
-  std::size_t out;
-  std::memcpy(&out, subject.bytes_.data(), sizeof out);
-  return out ^ static_cast<std::size_t>(subject.kind_);
+  // All bytes: an id is a hash already, but a list may come from anywhere.
+  return std::hash<std::string_view>()(proto::as_text(subject.bytes_)) ^ static_cast<std::size_t>(subject.kind_);
 }
 
 TrustStore::TrustStore(std::string path) : file_{std::move(path), "entries", kMaxFileBytes, kMaxEntries} {}
