@@ -238,6 +238,14 @@ class Client:
         """All that the daemon had to say before now has been read after this."""
         self.call("hello", client="sync")
 
+    def wait_gone(self, timeout=DEFAULT_TIMEOUT):
+        """Waits until the daemon has closed; what it said before is kept."""
+        deadline = Deadline(timeout)
+        while not self.gone:
+            if deadline.passed():
+                raise TimeoutError(f"the daemon did not close the control connection in {timeout} s")
+            self.pump(deadline.left())
+
     def taken(self, method, **members):
         """Takes all such notifications that have come."""
         out = []

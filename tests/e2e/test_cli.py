@@ -34,6 +34,11 @@ def one_line(done):
     return text
 
 
+def json_lines(done):
+    """One object per line."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def test_echo_through_exec_cat(pair):
     alice, bob = pair
     data = os.urandom(sized(8, 50, 1000) << 20)
@@ -146,7 +151,7 @@ def test_json_on_every_verb_that_prints(pair, verb):
     alice, _ = pair
     done = alice.ctl(*verb, "--json")
     assert done.returncode == 0, done.stderr
-    assert isinstance(json.loads(done.stdout), (dict, list))
+    assert all(isinstance(item, dict) for item in json_lines(done))
 
 
 def test_call(pair):
@@ -164,9 +169,7 @@ def test_connections_channels_and_close(pair):
                             stderr=subprocess.PIPE)
     bob.api.incoming(uri="held")
     assert bob.device[:8].encode() in alice.ctl("connections").stdout
-    listed = json.loads(alice.ctl("channels", "--json").stdout)
-    listed = listed["channels"] if isinstance(listed, dict) else listed
-    held = [channel for channel in listed if channel["uri"] == "held"]
+    held = [channel for channel in json_lines(alice.ctl("channels", "--json")) if channel["uri"] == "held"]
     assert len(held) == 1
     assert alice.ctl("close", str(held[0]["channel"])).returncode == 0
     out, err = popen.communicate(timeout=20)

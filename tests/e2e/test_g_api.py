@@ -20,13 +20,6 @@ def reason_of(call, *arguments, **options):
     return caught.value.reason
 
 
-def closed_by_daemon(client):
-    """Reads until the daemon has closed; a reset counts: it may close with bytes unread."""
-    while not client.gone:
-        client.pump(10)
-    return True
-
-
 LINES = [
     (b"garbage", PARSE_ERROR, None, False),
     (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":{"client":"a\0b"}}', PARSE_ERROR, None, False),
@@ -61,7 +54,7 @@ def test_g2_every_malformed_line_is_answered(pair, number):
     assert code in (None, error["code"]), message
     assert error["data"]["reason"] and error["message"] and "\n" not in error["message"]
     if closes:
-        assert closed_by_daemon(client)
+        client.wait_gone()
     else:
         assert client.call("hello", client="still here")["server"] == "jami-connd"
     assert alice.api.call("hello", client="others")["api"] == 1
@@ -76,7 +69,7 @@ def test_g2_an_fd_nobody_asked_for(pair):
     client.sock.setblocking(False)
     message, _ = client.message_for(None, 10)
     assert message["error"]["code"] == PROTOCOL_ERROR
-    assert closed_by_daemon(client)
+    client.wait_gone()
 
 
 def test_g2_last_line_without_an_end(pair):
@@ -85,7 +78,7 @@ def test_g2_last_line_without_an_end(pair):
     client.sock.send(b'{"jsonrpc":"2.0","id":9')
     client.sock.shutdown(socket.SHUT_WR)
     assert client.message_for(None, 10)[0]["error"]["code"] == PARSE_ERROR
-    assert closed_by_daemon(client)
+    client.wait_gone()
 
 
 def test_g1_every_method_answers_wrong_params(pair):

@@ -56,8 +56,17 @@ class Service(threading.Thread):
         finally:
             for channel in list(self.channels.values()):
                 channel.close()
-            self.client.close()
+            self._leave()
             self.wake.close()
+
+    def _leave(self):
+        """Gives the name back before the thread ends: the next test may want it."""
+        try:
+            if not self.client.gone:
+                self.client.call("listen.remove", timeout_s=20, listener=self.listener)
+        except ConnectionError:
+            pass  # the daemon is gone, and the listener with it
+        self.client.close()
 
     def _turn(self):
         for key, mask in self.selector.select():
