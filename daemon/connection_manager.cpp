@@ -97,7 +97,7 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::C
   if (context_.stores.trust.of(attempt.id().peer, chain->issuer_ids()) == Trust::kBanned) {
     return attempt.reject(proto::Reason::kBanned, "the peer's account or CA is banned");
   }
-  targets_[number] = {chain->public_key_der(), false};
+  targets_[number] = {chain->public_key_der(), SignalKeys::kBoth};
   attempt.on_certificate(true);
 }
 
@@ -109,7 +109,7 @@ void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::stri
   request.ice_text = ice_text;
   request.is_answer = is_answer;
   request.native_version = proto::ConnectionRequest::kNativeVersion;
-  context_.signalling.send(target->second.public_key, request.encode(), target->second.to_short_key);
+  context_.signalling.send(target->second.public_key, request.encode(), target->second.keys);
 }
 
 void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
@@ -258,7 +258,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};
-  targets_[id.number] = {message.signer_public_key, message.at_short_key};
+  targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
   if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
   ConnectAttempt::Owner& owner = *this;
   launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote)));

@@ -183,7 +183,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Where an attempt's requests or answers go.
   struct Target {
     proto::ByteVector public_key;
-    bool to_short_key;
+    SignalKeys keys;
   };
   /// A channel that exists, or a request that waits for the local side.
   struct ChannelRecord {
