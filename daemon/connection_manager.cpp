@@ -361,11 +361,6 @@ void ConnectionManager::on_channel_closed(MultiplexedSocket& socket, const Chann
   if (const auto it = connections_.find(socket.number()); it != connections_.end()) {
     it->second.idle_since = context_.connections.loop.now();
   }
-  context_.events.publish("channel.closed", {{"channel", end.channel},
-                                             {"peer", socket.peer().hex()},
-                                             {"reason", std::string(proto::reason_name(end.reason))},
-                                             {"bytes_in", end.bytes_in},
-                                             {"bytes_out", end.bytes_out}});
   context_.apps.on_channel_closed(end);
 }
 
@@ -390,16 +385,7 @@ std::variant<ipc::Fd, OpenError> ConnectionManager::accept_channel(proto::Channe
     return OpenError{cancelled ? proto::Reason::kCancelled : proto::Reason::kResourceLimit, text};
   }
   record->second.accepted = true;
-  publish_opened(channel, record->second, socket.peer());
   return std::move(*fd);
-}
-
-void ConnectionManager::publish_opened(proto::ChannelHandle channel, const ChannelRecord& record,
-                                       const proto::DeviceId& device) {
-  context_.events.publish("channel.opened", {{"channel", channel},
-                                             {"peer", device.hex()},
-                                             {"uri", record.uri},
-                                             {"direction", record.outgoing ? "outgoing" : "incoming"}});
 }
 
 void ConnectionManager::refuse_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
@@ -426,6 +412,21 @@ bool ConnectionManager::close_channel(proto::ChannelHandle channel, proto::Reaso
 std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, proto::Reason reason,
                                                  std::string_view text) {
   std::size_t closed = 0;
+  std::vector<OpenNumber> opens;
+  for (const auto& [number, open] : opens_) {
+    if (open.request.peer == device) opens.push_back(number);
+  }
+  std::vector<ConnectionNumber> attempts;
+  for (const auto& [number, attempt] : attempts_) {
+    if (attempt->id().peer == device) attempts.push_back(number);
+  }
+  for (const OpenNumber number : opens) (void)cancel_open(number, proto::Reason::kCancelled);
+  for (const ConnectionNumber number : attempts) {
+    ++closed;
+    // What we dialled went with the last open that waited for it.
+    const auto it = attempts_.find(number);
+    if (it != attempts_.end()) attempt_failed(*it->second, {proto::Reason::kCancelled, std::string(text), false});
+  }
   for (auto& [number, connection] : connections_) {
     if (connection.socket->peer() != device) continue;
     connection.socket->close_now(reason, text);
