@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tools/ctl_context.h"
+
+#include <cstdio>
+
+#include "tools/output.h"
+
+namespace connd::tools {
+namespace {
+
+using ipc::Reason;
+
+/// What a person can do about it.
+std::string_view advice(Reason reason) {
+  switch (reason) {
+    case Reason::kDaemonAbsent:
+      return {};  // the message says it
+    case Reason::kNotFound:
+      return "check the id or name; 'jami-connctl id' on the peer shows its device id";
+    case Reason::kNoAnswerOrRefused:
+      return "see that the peer is online, and ask it to run: jami-connctl trust allow OUR-ID";
+    case Reason::kIceFailed:
+      return "see that a firewall lets TCP pass between the two";
+    case Reason::kDeclined:
+      return "ask the one who listens there";
+    case Reason::kNoListener:
+      return "ask the peer to run 'jami-connctl listen' for it, and to trust this device";
+    case Reason::kBusy:
+      return "try again later";
+    case Reason::kBanned:
+      return "lift the ban with: jami-connctl trust unset ID";
+    case Reason::kNotPermitted:
+      return "ask for permission, or use another account";
+    case Reason::kBadCertificate:
+      return "the daemon's log says what is wrong with it";
+    case Reason::kTimedOut:
+      return "try again, or wait longer with --timeout";
+    case Reason::kConnectionLost:
+    case Reason::kReset:
+    case Reason::kStalled:
+      return "data may be incomplete; try again";
+    case Reason::kProtocolError:
+      return "update the older of the two sides";
+    case Reason::kNotReady:
+      return "wait until 'jami-connctl status' says ready";
+    case Reason::kResourceLimit:
+      return "close something, or raise the limit; see 'jami-connctl status --json'";
+    case Reason::kDuplicate:
+      return "use the channel that is open; see 'jami-connctl channels'";
+    case Reason::kCancelled:
+      return "data may be incomplete";
+    case Reason::kShuttingDown:
+      return "try again when it runs again";
+    case Reason::kInternal:
+      return "see the daemon's log";
+    default:
+      return {};
+  }
+}
+
+void print_line(const std::string& line) {
+  const std::string out = line + "\n";
+  // One write: lines of several programs on one stderr do not mix.
+  std::fwrite(out.data(), 1, out.size(), stderr);
+}
+
+}  // namespace
+
+std::unique_ptr<ipc::Client> Context::connect(int& exit_code) const {
+  auto client = ipc::Client::connect({.socket_path = socket_path, .name = "jami-connctl", .version = CONND_VERSION});
+  if (client) return std::move(*client);
+  exit_code = fail(client.error());
+  return nullptr;
+}
+
+std::optional<ipc::Json> Context::call(std::string_view method, ipc::Json params, int& exit_code) const {
+  const auto client = connect(exit_code);
+  if (!client) return std::nullopt;
+  auto reply = client->call(method, std::move(params));
+  if (reply) return std::move(*reply);
+  exit_code = fail(reply.error());
+  return std::nullopt;
+}
+
+int Context::fail(const ipc::Error& error, std::string_view hint) const {
+  std::string line = "jami-connctl: " + verb + ": " + printable(error.message);
+  line += " (" + std::string(proto::reason_name(error.reason)) + ")";
+  if (!error.detail.empty()) line += ": " + printable(error.detail);
+  if (hint.empty()) hint = advice(error.reason);
+  if (!hint.empty()) line += ": " + std::string(hint);
+  print_line(line);
+  return error.exit_code();
+}
+
+int Context::fail(std::string_view text, int exit_code) const {
+  print_line("jami-connctl: " + verb + ": " + printable(text));
+  return exit_code;
+}
+
+void Context::say(std::string_view text) const {
+  print_line("jami-connctl: " + verb + ": " + printable(text));
+}
+
+}  // namespace connd::tools

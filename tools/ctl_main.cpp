@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// jami-connctl: the command line of jami-connd. Read this first: it parses the arguments and runs one verb, each of
+/// which is in the ctl_ file of its group.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "tools/ctl_context.h"
+#include "tools/output.h"
+
+using namespace connd::tools;
+
+namespace {
+
+constexpr const char* kFooter =
+    R"--(PEER is a device id (64 hex digits) or an alias. Names are shown with \xHH for control characters.
+
+Exit codes: 0 done, ended cleanly; 1 other errors; 2 wrong usage; 3 jami-connd does not run; 4 peer not found, no
+answer, no path; 5 declined, nobody listens, busy; 6 not permitted, banned, bad certificate; 7 timed out; 8 the channel
+or connection broke: data may be incomplete; 128+n ended by signal n (141: the reader of our output has gone).
+
+Example: jami-connctl trust allow "$(ssh bob jami-connctl id)")--";
+
+/// Whoever started us without one of the three gets /dev/null for it: else the next fd that we open would become our
+/// standard output.
+void ensure_standard_fds() {
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) static_cast<void>(::open("/dev/null", O_RDWR));
+  }
+}
+
+/// `--exec` takes all that is behind it as it stands, options of CMD included, so the parser must not see it.
+std::vector<std::string> cut_exec(int argc, char** argv, Context& context) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  const auto verb = std::find(args.begin(), args.end(), "listen");
+  const auto exec = std::find(verb, args.end(), "--exec");
+  if (exec == args.end()) return args;
+  context.has_exec = true;
+  context.exec.assign(exec + 1, args.end());
+  args.erase(exec, args.end());
+  return args;
+}
+
+/// "open", "trust allow": as messages name it.
+std::string verb_of(const CLI::App& app) {
+  std::string name;
+  for (const CLI::App* verb : app.get_subcommands()) {
+    name += verb->get_name();
+    if (const std::string inner = verb_of(*verb); !inner.empty()) name += " " + inner;
+  }
+  return name;
+}
+
+int usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string verb = verb_of(app);
+  const std::string name = "jami-connctl" + (verb.empty() ? verb : " " + verb);
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::fprintf(stderr, "%s: %s: see '%s --help'\n", verb.empty() ? "jami-connctl" : ("jami-connctl: " + verb).c_str(),
+               printable(text).c_str(), name.c_str());
+  return kExitUsage;
+}
+
+int run(CLI::App& app, std::vector<std::string> args, Context& context) {
+  try {
+    std::reverse(args.begin(), args.end());  // as CLI11 wants it
+    app.parse(std::move(args));
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    return usage_error(app, error);
+  }
+  context.verb = verb_of(app);
+  const int code = context.run();
+  if (flush_stdout()) return code;
+  const int failed = context.fail("cannot write to standard output: " + std::system_category().message(errno));
+  return code != 0 ? code : failed;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ensure_standard_fds();
+  Context context;
+  CLI::App app("jami-connctl: the command line of jami-connd, the connection manager", "jami-connctl");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--socket", context.socket_path,
+                 "control socket of jami-connd (else $JAMI_CONND_SOCKET, user, system)")
+      ->type_name("PATH");
+  app.add_flag("--json", context.json, "print one JSON object per line, with the API's member names");
+  app.add_flag("-v,--verbose", context.verbose, "say more");
+  add_status_verbs(app, context);
+  add_open(app, context);
+  add_listen(app, context);
+  add_trust_verbs(app, context);
+  add_event_verbs(app, context);
+  return run(app, cut_exec(argc, argv, context), context);
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// The verbs trust and alias.
+#include <array>
+
+#include "tools/ctl_context.h"
+#include "tools/output.h"
+
+namespace connd::tools {
+namespace {
+
+using ipc::Json;
+
+struct Arguments {
+  std::string id;
+  std::string kind;
+  std::string name;
+  std::string device;
+};
+
+int run_trust(const Context& context, const char* method, const Arguments& arguments) {
+  Json params = {{"id", arguments.id}};
+  if (!arguments.kind.empty()) params["kind"] = arguments.kind;
+  int exit_code = 0;
+  const auto reply = context.call(method, std::move(params), exit_code);
+  if (!reply) return exit_code;
+  const auto entry = ipc::read_result<ipc::TrustEntry>(*reply);
+  if (!entry) return context.fail(entry.error());
+  if (context.json) {
+    print_json(*reply);
+  } else {
+    std::printf("%s %s %s%s\n", std::string(ipc::enum_name(entry->trust)).c_str(),
+                std::string(ipc::enum_name(entry->kind)).c_str(), printable(entry->id).c_str(),
+                entry->alias ? (" (" + printable(*entry->alias) + ")").c_str() : "");
+  }
+  return 0;
+}
+
+int run_trust_list(const Context& context) {
+  int exit_code = 0;
+  const auto reply = context.call("trust.list", Json::object(), exit_code);
+  if (!reply) return exit_code;
+  const auto list = ipc::read_result<ipc::TrustListResult>(*reply);
+  if (!list) return context.fail(list.error());
+  if (context.json) {
+    for (const Json& entry : (*reply)["entries"]) print_json(entry);
+    return 0;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& entry : list->entries) {
+    rows.push_back({std::string(ipc::enum_name(entry.trust)), std::string(ipc::enum_name(entry.kind)),
+                    printable(entry.id), printable(entry.alias.value_or("-"))});
+  }
+  print_table({"TRUST", "KIND", "ID", "ALIAS"}, rows);
+  return 0;
+}
+
+int run_alias_set(const Context& context, const Arguments& arguments) {
+  int exit_code = 0;
+  const Json alias = {{"name", arguments.name}, {"device", arguments.device}};
+  if (!context.call("alias.set", alias, exit_code)) return exit_code;
+  if (context.json) print_json(alias);
+  return 0;
+}
+
+int run_alias_remove(const Context& context, const Arguments& arguments) {
+  int exit_code = 0;
+  const Json alias = {{"name", arguments.name}};
+  if (!context.call("alias.remove", alias, exit_code)) return exit_code;
+  if (context.json) print_json(alias);
+  return 0;
+}
+
+int run_alias_list(const Context& context) {
+  int exit_code = 0;
+  const auto reply = context.call("alias.list", Json::object(), exit_code);
+  if (!reply) return exit_code;
+  const auto list = ipc::read_result<ipc::AliasListResult>(*reply);
+  if (!list) return context.fail(list.error());
+  if (context.json) {
+    for (const Json& alias : (*reply)["aliases"]) print_json(alias);
+    return 0;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& alias : list->aliases) rows.push_back({printable(alias.name), printable(alias.device)});
+  print_table({"NAME", "DEVICE"}, rows);
+  return 0;
+}
+
+struct TrustVerb {
+  const char* name;
+  const char* method;
+  const char* text;
+};
+constexpr std::array<TrustVerb, 3> kTrustVerbs = {{
+    {"allow", "trust.allow", "trust a device, account or CA: its devices may connect and open channels"},
+    {"ban", "trust.ban", "refuse it, and all below it; its connections close now"},
+    {"unset", "trust.unset", "make it unknown again"},
+}};
+
+void add_trust(CLI::App& app, Context& context, const std::shared_ptr<Arguments>& arguments) {
+  auto* trust = app.add_subcommand("trust", "say which devices, accounts and CAs are trusted")->require_subcommand(1);
+  trust->fallthrough();
+  trust->footer("Example: jami-connctl trust list");
+  for (const TrustVerb& verb : kTrustVerbs) {
+    auto* sub = trust->add_subcommand(verb.name, verb.text);
+    sub->footer(std::string("Example: jami-connctl trust ") + verb.name + " bob");
+    sub->add_option("id", arguments->id, "64 hex digits: a device; 40: an account or CA; or an alias")
+        ->required()
+        ->type_name("ID");
+    sub->add_option("--kind", arguments->kind, "what the id is: needed for a CA only")
+        ->check(CLI::IsMember({"device", "account", "ca"}))
+        ->type_name("device|account|ca");
+    sub->callback([&context, arguments, method = verb.method] {
+      context.run = [&context, arguments, method] { return run_trust(context, method, *arguments); };
+    });
+  }
+  auto* list = trust->add_subcommand("list", "list what is allowed or banned");
+  list->footer("Example: jami-connctl trust list --json");
+  list->callback([&context] { context.run = [&context] { return run_trust_list(context); }; });
+}
+
+void add_alias(CLI::App& app, Context& context, const std::shared_ptr<Arguments>& arguments) {
+  auto* alias = app.add_subcommand("alias", "give devices names, to be used as PEER")->require_subcommand(1);
+  alias->fallthrough();
+  alias->footer("Example: jami-connctl alias list");
+  auto* set = alias->add_subcommand("set", "name a device");
+  set->footer("Example: jami-connctl alias set bob 0123…(64 hex digits)");
+  set->add_option("name", arguments->name, "a letter or '_', then letters, digits, any of ._-@")
+      ->required()
+      ->type_name("NAME");
+  set->add_option("device", arguments->device, "64 hex digits")->required()->type_name("DEVICE");
+  set->callback(
+      [&context, arguments] { context.run = [&context, arguments] { return run_alias_set(context, *arguments); }; });
+  auto* remove = alias->add_subcommand("remove", "forget a name");
+  remove->footer("Example: jami-connctl alias remove bob");
+  remove->add_option("name", arguments->name, "the name")->required()->type_name("NAME");
+  remove->callback(
+      [&context, arguments] { context.run = [&context, arguments] { return run_alias_remove(context, *arguments); }; });
+  auto* list = alias->add_subcommand("list", "list the names");
+  list->footer("Example: jami-connctl alias list");
+  list->callback([&context] { context.run = [&context] { return run_alias_list(context); }; });
+}
+
+}  // namespace
+
+void add_trust_verbs(CLI::App& app, Context& context) {
+  // Shared by the parser's options, which write it, and the verbs, which read it.
+  const auto arguments = std::make_shared<Arguments>();
+  add_trust(app, context, arguments);
+  add_alias(app, context, arguments);
+}
+
+}  // namespace connd::tools
