@@ -33,6 +33,7 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   // EPOLLHUP with our own direction still open can only mean that the app's end is closed. After our SHUT_WR the app's
   // SHUT_WR shows the same; then nothing but the end is left to tell either.
   if ((events & EPOLLHUP) != 0) app_closed_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) eof_ahead_ = true;
   if ((events & EPOLLOUT) != 0) write_held();
   if (over_) return;
   if (eof_read_) {
@@ -52,9 +53,10 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
     bytes_out_ += static_cast<std::uint64_t>(n);
-    // A short read has emptied the socket: whatever comes later makes a new edge.
-    if (static_cast<std::size_t>(n) == room.size() || send_ == SendHalf::kFinishing) return static_cast<std::size_t>(n);
-    host_.mux().set_ready(handle_, false);
+    // A short read has emptied the socket: whatever comes later makes a new edge. But an EOF that was told of already
+    // makes none, and finishing wants to see the end.
+    const bool emptied = static_cast<std::size_t>(n) < room.size();
+    if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_.mux().set_ready(handle_, false);
     return static_cast<std::size_t>(n);
   }
   host_.mux().set_ready(handle_, false);

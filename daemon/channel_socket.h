@@ -110,6 +110,7 @@ class ChannelSocket final : public EdgeHandler {
   SendHalf send_ = SendHalf::kOpen;
   ReceiveHalf receive_ = ReceiveHalf::kOpen;
   bool app_closed_ = false;  ///< the app's end is closed, not just shut down
+  bool eof_ahead_ = false;   ///< an edge has told of EOF: it is behind the bytes that are still to be read
   bool eof_read_ = false;    ///< the app writes no more
   bool over_ = false;
   std::uint64_t bytes_in_ = 0;

@@ -97,7 +97,7 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::C
   if (context_.stores.trust.of(attempt.id().peer, chain->issuer_ids()) == Trust::kBanned) {
     return attempt.reject(proto::Reason::kBanned, "the peer's account or CA is banned");
   }
-  targets_[number] = {chain->public_key_der(), false};
+  targets_[number] = {chain->public_key_der(), SignalKeys::kBoth};
   attempt.on_certificate(true);
 }
 
@@ -109,7 +109,7 @@ void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::stri
   request.ice_text = ice_text;
   request.is_answer = is_answer;
   request.native_version = proto::ConnectionRequest::kNativeVersion;
-  context_.signalling.send(target->second.public_key, request.encode(), target->second.to_short_key);
+  context_.signalling.send(target->second.public_key, request.encode(), target->second.keys);
 }
 
 void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
@@ -258,7 +258,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};
-  targets_[id.number] = {message.signer_public_key, message.at_short_key};
+  targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
   if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
   ConnectAttempt::Owner& owner = *this;
   launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote)));
@@ -361,11 +361,6 @@ void ConnectionManager::on_channel_closed(MultiplexedSocket& socket, const Chann
   if (const auto it = connections_.find(socket.number()); it != connections_.end()) {
     it->second.idle_since = context_.connections.loop.now();
   }
-  context_.events.publish("channel.closed", {{"channel", end.channel},
-                                             {"peer", socket.peer().hex()},
-                                             {"reason", std::string(proto::reason_name(end.reason))},
-                                             {"bytes_in", end.bytes_in},
-                                             {"bytes_out", end.bytes_out}});
   context_.apps.on_channel_closed(end);
 }
 
@@ -390,16 +385,7 @@ std::variant<ipc::Fd, OpenError> ConnectionManager::accept_channel(proto::Channe
     return OpenError{cancelled ? proto::Reason::kCancelled : proto::Reason::kResourceLimit, text};
   }
   record->second.accepted = true;
-  publish_opened(channel, record->second, socket.peer());
   return std::move(*fd);
-}
-
-void ConnectionManager::publish_opened(proto::ChannelHandle channel, const ChannelRecord& record,
-                                       const proto::DeviceId& device) {
-  context_.events.publish("channel.opened", {{"channel", channel},
-                                             {"peer", device.hex()},
-                                             {"uri", record.uri},
-                                             {"direction", record.outgoing ? "outgoing" : "incoming"}});
 }
 
 void ConnectionManager::refuse_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
@@ -426,6 +412,21 @@ bool ConnectionManager::close_channel(proto::ChannelHandle channel, proto::Reaso
 std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, proto::Reason reason,
                                                  std::string_view text) {
   std::size_t closed = 0;
+  std::vector<OpenNumber> opens;
+  for (const auto& [number, open] : opens_) {
+    if (open.request.peer == device) opens.push_back(number);
+  }
+  std::vector<ConnectionNumber> attempts;
+  for (const auto& [number, attempt] : attempts_) {
+    if (attempt->id().peer == device) attempts.push_back(number);
+  }
+  for (const OpenNumber number : opens) (void)cancel_open(number, proto::Reason::kCancelled);
+  for (const ConnectionNumber number : attempts) {
+    ++closed;
+    // What we dialled went with the last open that waited for it.
+    const auto it = attempts_.find(number);
+    if (it != attempts_.end()) attempt_failed(*it->second, {proto::Reason::kCancelled, std::string(text), false});
+  }
   for (auto& [number, connection] : connections_) {
     if (connection.socket->peer() != device) continue;
     connection.socket->close_now(reason, text);

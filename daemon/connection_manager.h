@@ -47,6 +47,7 @@ struct OpenedChannel {
   proto::ChannelHandle channel = 0;
   proto::DeviceId device;
   proto::AccountId account;
+  std::string uri;
   ipc::Fd fd;           ///< the app's end; none when `joined`
   bool joined = false;  ///< a unique channel that an earlier open got, or will get
 };
@@ -135,7 +136,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
   // ---- connections ----
 
-  /// Closes all connections with a device; returns how many.
+  /// Closes all connections with a device, those that are being made included; returns how many. Opens that are pending
+  /// get kCancelled.
   std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
   /// Trust changed: who is banned now, or allowed no more, loses its connection.
   void trust_changed();
@@ -183,7 +185,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Where an attempt's requests or answers go.
   struct Target {
     proto::ByteVector public_key;
-    bool to_short_key;
+    SignalKeys keys;
   };
   /// A channel that exists, or a request that waits for the local side.
   struct ChannelRecord {
@@ -220,7 +222,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel, MultiplexedSocket& socket);
   void fail_later(OpenNumber number, OpenResult result);
   void give_up_dialling(const proto::DeviceId& device);
-  void publish_opened(proto::ChannelHandle channel, const ChannelRecord& record, const proto::DeviceId& device);
   void complete(OpenNumber number, OpenResult result);
   void fail_waiting(const proto::DeviceId& device, const AttemptFailure& failure);
   void redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text);

@@ -51,7 +51,7 @@ void ConnectionManager::place(OpenNumber number) {
   if (opened->joined && same == opening_.end()) {
     // The channel is open already, and somebody has its fd.
     return fail_later(number, OpenedChannel{opened->channel, socket->peer(), connections_.at(socket->number()).account,
-                                            ipc::Fd(), true});
+                                            open.request.uri, ipc::Fd(), true});
   }
   opening_[opened->channel].push_back(number);
 }
@@ -103,12 +103,12 @@ void ConnectionManager::accepted(const std::vector<OpenNumber>& numbers, proto::
     return;
   }
   const proto::AccountId account = connections_.at(socket.number()).account;
-  const auto record = channels_.emplace(
-      channel, ChannelRecord{socket.number(), first.request.uri, true, true, context_.connections.loop.now()});
-  publish_opened(channel, record.first->second, socket.peer());
+  const std::string uri = first.request.uri;
+  channels_.emplace(channel, ChannelRecord{socket.number(), uri, true, true, context_.connections.loop.now()});
   for (const OpenNumber number : numbers) {
     const bool gets_fd = number == numbers.front();
-    complete(number, OpenedChannel{channel, socket.peer(), account, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd});
+    complete(number,
+             OpenedChannel{channel, socket.peer(), account, uri, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd});
   }
 }
 

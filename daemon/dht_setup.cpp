@@ -10,7 +10,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "daemon/state_file.h"
+#include "daemon/atomic_file.h"
 #include "ipc/fd.h"
 
 namespace connd::daemon {
@@ -219,14 +219,15 @@ std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const p
 
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path) {
   if (path.empty()) return {};
-  const auto content = read_state_file(path, kMaxStateFileBytes);
-  if (!content) return {};
+  const auto file = read_bounded(path, kMaxStateFileBytes);
+  if (!file || !*file) return {};
+  const proto::ByteVector& content = **file;
   try {
     // Without limits four damaged bytes make msgpack ask for gigabytes.
     const msgpack::unpack_limit limit(kMaxSavedNodes, /*map*/ 2, /*str*/ 8, /*bin*/ sizeof(sockaddr_storage),
                                       /*ext*/ 0, /*depth*/ 4);
     const auto unpacked =
-        msgpack::unpack(reinterpret_cast<const char*>(content->data()), content->size(), nullptr, nullptr, limit);
+        msgpack::unpack(reinterpret_cast<const char*>(content.data()), content.size(), nullptr, nullptr, limit);
     auto nodes = unpacked->as<std::vector<dht::NodeExport>>();
     return nodes;
   } catch (const std::exception&) {
@@ -241,7 +242,9 @@ void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path&
   if (nodes.size() > kMaxSavedNodes) nodes.resize(kMaxSavedNodes);
   msgpack::sbuffer packed;
   msgpack::pack(packed, nodes);
-  (void)write_state_file(path, {reinterpret_cast<const std::uint8_t*>(packed.data()), packed.size()});
+  // What is lost is found again: no need to force it to the disk.
+  (void)write_atomically(path, {reinterpret_cast<const std::uint8_t*>(packed.data()), packed.size()}, 0600,
+                         Durability::kCached);
 }
 
 void Sealing::run() {

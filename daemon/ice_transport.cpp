@@ -60,7 +60,8 @@ proto::Result<IceTransport::Status> IceTransport::receive(proto::MutableBytes sc
   }
   frames_.feed(scratch.first(static_cast<std::size_t>(n)));
   // A short read has emptied the socket: whatever comes later makes a new edge.
-  return static_cast<std::size_t>(n) < scratch.size() ? Status::kBlocked : Status::kMore;
+  const bool emptied = static_cast<std::size_t>(n) < scratch.size() && !end_ahead_;
+  return emptied ? Status::kBlocked : Status::kMore;
 }
 
 proto::Result<std::optional<proto::Bytes>> IceTransport::next(proto::Buffer& output) {

@@ -24,6 +24,8 @@ class IceTransport {
   /// `handler` is told of edges. Throws nothing; an error of registration is reported by the first receive.
   IceTransport(EdgePoller& poller, IcePath path, EdgeHandler& handler);
 
+  /// An edge with these events came. The peer's end makes no second edge: receive() then reads up to it.
+  void note(std::uint32_t events) { end_ahead_ |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0; }
   /// Reads once into `scratch`; then call next() until it gives nothing, before `scratch` changes.
   proto::Result<Status> receive(proto::MutableBytes scratch);
   /// The next stream bytes of what was received. A STUN request is answered on the way: the answer is appended to
@@ -43,6 +45,7 @@ class IceTransport {
   IcePath path_;
   proto::Rfc4571Reader frames_;
   std::error_code watch_error_;
+  bool end_ahead_ = false;
   EdgePoller::Watch watch_;  // after path_: it goes before the socket is closed
 };
 

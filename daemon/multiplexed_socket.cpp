@@ -54,6 +54,7 @@ void MultiplexedSocket::start() {
 // ---- bytes in ----
 
 void MultiplexedSocket::on_edge(std::uint32_t events) {
+  transport_.note(events);
   if ((events & EPOLLOUT) != 0) request_turn();
   if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) receive();
 }

@@ -22,6 +22,9 @@ struct SignalMessage {
   bool at_short_key = false;
 };
 
+/// Under which of a device's ids a message is put.
+enum class SignalKeys : std::uint8_t { kShort, kLong, kBoth };
+
 class Signalling {
  public:
   /// Finds the chain of a device; not verified beyond the id. `done` is called once, in a later turn; never after this
@@ -29,7 +32,7 @@ class Signalling {
   virtual void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
                                 std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
   /// Sends a body to a device, encrypted to its key. Best effort: a loss shows as a missing answer.
-  virtual void send(const proto::ByteVector& public_key, proto::Bytes body, bool to_short_key) = 0;
+  virtual void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) = 0;
 
  protected:
   ~Signalling() = default;

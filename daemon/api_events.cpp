@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// events.*
+#include "daemon/api.h"
+
+namespace connd::daemon::api {
+
+Reply events_subscribe(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  const DaemonView& view = call.server.context().view;
+  ipc::Snapshot snapshot;
+  snapshot.seq = call.session.subscribe();
+  snapshot.ready = view.state() == ipc::DaemonState::kReady;
+  snapshot.network = view.network();
+  snapshot.connections = call.server.connections();
+  snapshot.channels = call.server.channels_seen_by(call.session);
+  return answer(snapshot);
+}
+
+Reply events_unsubscribe(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  call.session.unsubscribe();
+  return Answer{};
+}
+
+}  // namespace connd::daemon::api

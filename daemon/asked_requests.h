@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// AskedRequests: peers' requests for channels that a local client was asked about and has not answered. Pure.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "daemon/connection_manager.h"
+#include "daemon/listener_table.h"
+
+namespace connd::daemon {
+
+struct AskedRequest {
+  IncomingChannel incoming;
+  ClientNumber client = 0;
+  ListenerNumber listener = 0;
+  proto::TimePoint deadline;
+};
+
+class AskedRequests {
+ public:
+  /// `max_per_client`: requests of one client; their names are bounded by the connections that they came on.
+  explicit AskedRequests(std::size_t max_per_client) : max_per_client_(max_per_client) {}
+
+  /// False: the client has as many as it may.
+  bool add(AskedRequest request);
+  /// The request, taken out; nothing when it is not there.
+  std::optional<AskedRequest> take(proto::ChannelHandle channel);
+  [[nodiscard]] const AskedRequest* find(proto::ChannelHandle channel) const;
+  /// Of a client, or of one of its listeners alone.
+  [[nodiscard]] std::vector<proto::ChannelHandle> of_client(ClientNumber client) const;
+  [[nodiscard]] std::vector<proto::ChannelHandle> of_listener(ListenerNumber listener) const;
+  /// Those whose time is over.
+  [[nodiscard]] std::vector<proto::ChannelHandle> expired(proto::TimePoint now) const;
+  [[nodiscard]] proto::TimePoint next_deadline() const;
+  [[nodiscard]] std::size_t size() const { return requests_.size(); }
+
+ private:
+  const std::size_t max_per_client_;
+  std::unordered_map<proto::ChannelHandle, AskedRequest> requests_;
+  std::set<std::pair<proto::TimePoint, proto::ChannelHandle>> deadlines_;
+  std::unordered_map<ClientNumber, std::size_t> counts_;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The socket and its clients; channels, questions and events are in ipc_server_channels.cpp and ipc_server_events.cpp.
+#include "daemon/ipc_server.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include "daemon/api.h"
+#include "daemon/fd_limits.h"
+
+namespace connd::daemon {
+namespace {
+
+/// One turn's share of new clients.
+constexpr int kAcceptsPerTurn = 16;
+/// Without a free fd there is nothing to do but to wait for one.
+constexpr proto::Duration kAcceptPause = std::chrono::milliseconds(200);
+
+ipc::Fd reserve_fd() {
+  return ipc::Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+/// Says why, and closes. The line fits into an empty socket; who does not want it does not get it.
+void turn_away(ipc::Fd socket, const ipc::Error& error) {
+  const std::string line = ipc::error_line(nullptr, error) + "\n";
+  static_cast<void>(::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+}  // namespace
+
+IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListener listener)
+    : context_(context),
+      settings_(std::move(settings)),
+      listener_(std::make_unique<ControlListener>(std::move(listener))),
+      listeners_(settings_.listeners, settings_.reservations),
+      asked_(settings_.max_asked_per_client),
+      reserve_(reserve_fd()),
+      later_(context.loop, [this] { run_later(); }),
+      ask_timer_(context.loop, [this] { expire_asked(); }),
+      refusal_timer_(context.loop, [this] { report_refusals(refusals_.due(context_.loop.now())); }),
+      accept_again_(context.loop, [this] { on_connecting(); }),
+      accept_poll_(std::make_unique<Poll>(context.loop, listener_->fd(), [this](int) { on_connecting(); })) {
+  accept_poll_->want(Poll::kReadable);
+  context_.events.set_sink(
+      [this](std::uint64_t /*seq*/, const std::string& type, const ipc::Json& data) { on_event(type, data); });
+}
+
+IpcServer::~IpcServer() {
+  context_.events.set_sink({});
+}
+
+// ---- clients come ----
+
+void IpcServer::on_connecting() {
+  if (!accept_poll_) return;
+  accept_poll_->want(Poll::kReadable);
+  for (int i = 0; i < kAcceptsPerTurn && accept_one(); ++i) {
+  }
+}
+
+/// True when there may be another.
+bool IpcServer::accept_one() {
+  ipc::Fd socket(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (socket) {
+    admit(lift_fd(std::move(socket)));
+    return true;
+  }
+  switch (errno) {
+    case EINTR:
+    case ECONNABORTED:
+      return true;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+      out_of_fds();
+      return false;
+    default:
+      return false;
+  }
+}
+
+/// No fd is free. The reserve makes one, so that the client hears why; then it is taken again.
+void IpcServer::out_of_fds() {
+  spdlog::warn("no file descriptor is free for a client of the control socket");
+  reserve_.reset();
+  ipc::Fd socket(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (socket) {
+    turn_away(std::move(socket),
+              ipc::make_error(ipc::Reason::kResourceLimit, "the daemon has no file descriptor left"));
+  }
+  reserve_ = reserve_fd();
+  // The socket stays readable while others wait: without a pause this would spin.
+  accept_poll_->want(0);
+  accept_again_.arm_in(kAcceptPause);
+}
+
+void IpcServer::admit(ipc::Fd socket) {
+  auto credentials = ipc::peer_credentials(socket.get());
+  if (!credentials || !settings_.access.may_connect(*credentials)) {
+    return turn_away(std::move(socket),
+                     ipc::make_error(ipc::Reason::kNotPermitted, "this user may not use this daemon's control socket"));
+  }
+  if (sessions_.size() >= settings_.max_clients) {
+    spdlog::warn("a client of uid {} is turned away: {} clients are connected", credentials->uid, sessions_.size());
+    return turn_away(std::move(socket), ipc::make_error(ipc::Reason::kResourceLimit, "too many clients"));
+  }
+  const ClientNumber number = next_client_++;
+  const bool admin = settings_.access.is_admin(*credentials);
+  spdlog::debug("client={} uid={} pid={} admin={} connected", number, credentials->uid, credentials->pid, admin);
+  sessions_.emplace(
+      number, std::make_unique<IpcSession>(context_.loop, *this, number, std::move(socket), std::move(*credentials),
+                                           admin, settings_.max_uncollected_fds));
+}
+
+IpcSession* IpcServer::find(ClientNumber client) const {
+  const auto it = sessions_.find(client);
+  return it == sessions_.end() ? nullptr : it->second.get();
+}
+
+// ---- from the sessions ----
+
+void IpcServer::on_request(IpcSession& session, ipc::Request request) {
+  api::dispatch(*this, session, request);
+}
+
+void IpcServer::on_session_moved(IpcSession& session) {
+  moved_.push_back(session.number());
+  later_.arm_in(proto::Duration{0});
+}
+
+/// Nothing of a session or of the manager is on the stack here.
+void IpcServer::run_later() {
+  for (const ClientNumber number : std::exchange(moved_, {})) {
+    IpcSession* session = find(number);
+    if (session == nullptr) continue;
+    take_back(*session);
+    if (session->state() == IpcSession::State::kEnding) session->end();
+    if (session->state() != IpcSession::State::kGone) continue;
+    spdlog::debug("client={} name=\"{}\" gone", number, session->name());
+    sessions_.erase(number);
+  }
+  if (shut_down_done_ && sessions_.empty()) std::exchange(shut_down_done_, nullptr)();
+}
+
+/// What a client that has ended asked for; its channels live on as long as their fds.
+void IpcServer::take_back(IpcSession& session) {
+  const ClientNumber client = session.number();
+  listeners_.remove_client(client);
+  for (const proto::ChannelHandle channel : asked_.of_client(client)) {
+    asked_.take(channel);
+    refuse(channel, proto::Reason::kDeclined, "the application has gone");
+  }
+  ask_timer_.arm(asked_.next_deadline());
+  std::vector<OpenNumber> opens;
+  for (const auto& [key, open] : session.opens()) opens.push_back(open.open);
+  for (const OpenNumber open : opens) {
+    if (manager_ != nullptr) (void)manager_->cancel_open(open, proto::Reason::kCancelled);
+  }
+  session.unsubscribe();
+  owners_.orphan(client);
+  if (policy_owner_ != client) return;
+  policy_owner_ = 0;
+  for (const std::uint64_t question : std::exchange(questions_, {})) {
+    if (manager_ != nullptr) (void)manager_->answer_connection(question, false);
+  }
+}
+
+void IpcServer::shut_down(std::function<void()> done) {
+  shut_down_done_ = std::move(done);
+  accept_poll_.reset();
+  for (auto& [number, session] : sessions_) session->close();
+  later_.arm_in(proto::Duration{0});
+}
+
+}  // namespace connd::daemon

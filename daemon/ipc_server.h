@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// IpcServer: the local API's side of the daemon: the control socket, its clients, and who of them owns what.
+///
+/// It is there before the device has an identity and thus a ConnectionManager, and outlives it: opens that are pending
+/// when the manager shuts down are answered through it.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/asked_requests.h"
+#include "daemon/channel_owners.h"
+#include "daemon/client_access.h"
+#include "daemon/connection_manager.h"
+#include "daemon/control_listener.h"
+#include "daemon/daemon_view.h"
+#include "daemon/ipc_session.h"
+#include "daemon/listener_table.h"
+#include "daemon/refusal_meter.h"
+
+namespace connd::daemon {
+
+struct IpcSettings {
+  ClientAccess access = ClientAccess::user_service();
+  std::size_t max_clients = 256;
+  std::size_t max_channels_per_client = 65'536;
+  std::size_t max_uncollected_fds = ipc::kMaxUncollectedFds;
+  /// A listener that was asked has this long to answer.
+  proto::Duration ask_time = std::chrono::seconds(30);
+  /// Requests of peers that wait for one client's answer.
+  std::size_t max_asked_per_client = 4'096;
+  ListenerLimits listeners;
+  std::vector<PrefixReservation> reservations;
+};
+
+class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSession::Owner {
+ public:
+  struct Context {
+    Loop& loop;
+    Stores& stores;
+    EventHub& events;
+    const DaemonView& view;
+  };
+
+  /// Accepts clients from now on, and is the sink of `events`.
+  IpcServer(const Context& context, IpcSettings settings, ControlListener listener);
+  ~IpcServer();
+
+  /// There is one now, or (null) none any more. Until then opens say not-ready.
+  void set_manager(ConnectionManager* manager) { manager_ = manager; }
+  /// Accepts nobody any more, and lets the clients go when they have read what is queued, or IpcSession::kDrainTime has
+  /// passed. `done` in a later turn. The path goes with this object.
+  void shut_down(std::function<void()> done);
+  [[nodiscard]] std::size_t client_count() const { return sessions_.size(); }
+
+  // ChannelApps, ConnectionAsker
+  void on_channel_requested(const IncomingChannel& request) override;
+  void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;
+  void on_channel_closed(const ChannelEnd& end) override;
+  bool ask_connection(const Question& question) override;
+  void connection_question_over(std::uint64_t number) override;
+
+  // IpcSession::Owner
+  void on_request(IpcSession& session, ipc::Request request) override;
+  void on_session_moved(IpcSession& session) override;
+
+  // ---- for the methods of the API (daemon/api_*.cpp) ----
+
+  [[nodiscard]] const Context& context() const { return context_; }
+  [[nodiscard]] const IpcSettings& settings() const { return settings_; }
+  [[nodiscard]] ConnectionManager* manager() const { return manager_; }
+  [[nodiscard]] ListenerTable& listeners() { return listeners_; }
+  [[nodiscard]] const ChannelOwners& owners() const { return owners_; }
+  [[nodiscard]] const AskedRequests& asked() const { return asked_; }
+
+  /// The channel's owner if the client may know of it: the client itself, or an administrator. Else null.
+  [[nodiscard]] const OwnedChannel* visible_channel(const IpcSession& session, proto::ChannelHandle channel) const;
+  /// Answers later, unless it returns an error.
+  ipc::Outcome<void> start_open(IpcSession& session, const ipc::Json& id, OpenRequest request);
+  /// Takes a request that this client was asked about; nothing when it was not, or the request is over.
+  std::optional<AskedRequest> take_asked(const IpcSession& session, proto::ChannelHandle channel);
+  void refuse_listener(ListenerNumber listener);
+  /// The fd goes to the session in what is sent next.
+  void own(IpcSession& session, proto::ChannelHandle channel, OwnedChannel owned);
+  /// False: another client has it.
+  bool register_policy(const IpcSession& session);
+  /// False: this client was not asked, or not any more.
+  bool answer_connection(const IpcSession& session, std::uint64_t question, bool accept);
+  /// As channel.list and the events have it; `for_admin` adds the owner.
+  [[nodiscard]] std::vector<ipc::ChannelInfo> channels_seen_by(const IpcSession& session) const;
+  [[nodiscard]] std::vector<ipc::ConnectionInfo> connections() const;
+
+ private:
+  /// Who hears of an event.
+  enum class Audience : std::uint8_t { kAll, kAdmins };
+
+  void on_connecting();
+  bool accept_one();
+  void admit(ipc::Fd socket);
+  void out_of_fds();
+  void run_later();
+  void take_back(IpcSession& session);
+  IpcSession* find(ClientNumber client) const;
+
+  void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
+  void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
+  void expire_asked();
+  void refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
+  void open_done(ClientNumber client, std::uint64_t key, OpenResult result);
+  void answer_open(IpcSession& session, const IpcSession::PendingOpen& open, OpenedChannel opened);
+  void own_nobodys(const OpenedChannel& opened);
+  [[nodiscard]] ipc::ChannelInfo describe(const ChannelView& view, const OwnedChannel* owned, bool for_admin) const;
+
+  void on_event(const std::string& type, const ipc::Json& data);
+  void broadcast(const std::string& type, const ipc::Json& members, Audience audience);
+  void report_opened(proto::ChannelHandle channel, const OwnedChannel& owned);
+  void report_closed(const ChannelEnd& end, const OwnedChannel& owned);
+  void report_refusals(const std::vector<RefusalMeter::Report>& reports);
+
+  const Context context_;
+  const IpcSettings settings_;
+  ConnectionManager* manager_ = nullptr;
+  std::unique_ptr<ControlListener> listener_;
+  std::unordered_map<ClientNumber, std::unique_ptr<IpcSession>> sessions_;
+  std::vector<ClientNumber> moved_;
+  ClientNumber next_client_ = 1;
+  std::uint64_t next_open_ = 1;
+  ListenerTable listeners_;
+  ChannelOwners owners_;
+  AskedRequests asked_;
+  ClientNumber policy_owner_ = 0;
+  std::set<std::uint64_t> questions_;  ///< that the policy's owner has not answered
+  RefusalMeter refusals_;
+  std::function<void()> shut_down_done_;
+  ipc::Fd reserve_;  ///< closed to have one fd when there is none: the client is told, and goes
+  Timer later_;      ///< ends sessions, when nothing of theirs is on the stack
+  Timer ask_timer_;
+  Timer refusal_timer_;
+  Timer accept_again_;
+  std::unique_ptr<Poll> accept_poll_;
+};
+
+}  // namespace connd::daemon

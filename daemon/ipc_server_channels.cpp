@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Channels and questions: what the ConnectionManager tells and asks, and which client it is for.
+#include <algorithm>
+
+#include "daemon/api.h"
+#include "daemon/ipc_server.h"
+
+namespace connd::daemon {
+namespace {
+
+/// Of a peer that speaks Jami's dialect it would be false; only ours is spoken so far.
+constexpr bool kHalfClose = true;
+
+ipc::Error open_error(const OpenError& error, const std::string& peer) {
+  // The table's own text says nothing new as a detail.
+  const bool told = error.text == proto::reason_info(error.reason).text;
+  ipc::Error out = ipc::make_error(error.reason, {}, told ? std::string() : error.text);
+  out.peer = peer;
+  return out;
+}
+
+double age(proto::TimePoint since, proto::TimePoint now) {
+  return std::chrono::duration<double>(now - since).count();
+}
+
+}  // namespace
+
+// ---- opens ----
+
+ipc::Outcome<void> IpcServer::start_open(IpcSession& session, const ipc::Json& id, OpenRequest request) {
+  if (session.opens().size() >= ipc::kMaxRequestsInFlight) {
+    return ipc::make_error(ipc::Reason::kResourceLimit, "too many requests wait for an answer");
+  }
+  if (owners_.count_of(session.number()) + session.opens().size() >= settings_.max_channels_per_client) {
+    return ipc::make_error(ipc::Reason::kResourceLimit, "this client has as many channels as it may");
+  }
+  const std::uint64_t key = next_open_++;
+  const std::string peer = request.peer.hex();
+  session.opens().emplace(key, IpcSession::PendingOpen{id, 0, peer});
+  const auto started = manager_->open(std::move(request), [this, client = session.number(), key](OpenResult result) {
+    open_done(client, key, std::move(result));
+  });
+  if (const auto* error = std::get_if<OpenError>(&started)) {
+    session.opens().erase(key);
+    return open_error(*error, peer);
+  }
+  if (const auto it = session.opens().find(key); it != session.opens().end()) {
+    it->second.open = std::get<OpenNumber>(started);
+  }
+  return {};
+}
+
+void IpcServer::open_done(ClientNumber client, std::uint64_t key, OpenResult result) {
+  IpcSession* session = find(client);
+  auto* opened = std::get_if<OpenedChannel>(&result);
+  if (session == nullptr || !session->opens().contains(key)) {
+    if (opened != nullptr && !opened->joined) own_nobodys(*opened);
+    return;
+  }
+  const auto open = session->opens().extract(key);
+  if (opened != nullptr) return answer_open(*session, open.mapped(), std::move(*opened));
+  session->fail(open.mapped().id, open_error(std::get<OpenError>(result), open.mapped().peer));
+}
+
+void IpcServer::answer_open(IpcSession& session, const IpcSession::PendingOpen& open, OpenedChannel opened) {
+  const ipc::ChannelOpenResult result{opened.channel, opened.device.hex(), opened.account.hex(), kHalfClose};
+  if (!opened.joined) {
+    own(session, opened.channel, {0, 0, 0, opened.device, opened.account, std::move(opened.uri), true});
+    return session.reply(open.id, ipc::write_members(result), std::move(opened.fd));
+  }
+  const OwnedChannel* owned = owners_.find(opened.channel);
+  if (owned != nullptr && owned->client == session.number()) {
+    return session.reply(open.id, ipc::write_members(result));
+  }
+  const auto reason =
+      owned != nullptr || asked_.find(opened.channel) != nullptr ? ipc::Reason::kDuplicate : ipc::Reason::kReset;
+  ipc::Error error = ipc::make_error(reason);
+  error.peer = open.peer;
+  session.fail(open.id, error);
+}
+
+/// The client went while its channel was being opened. The fd closes, and with it the channel.
+void IpcServer::own_nobodys(const OpenedChannel& opened) {
+  OwnedChannel owned;
+  owned.device = opened.device;
+  owned.account = opened.account;
+  owned.uri = opened.uri;
+  owned.outgoing = true;
+  report_opened(opened.channel, owned);
+  owners_.add(opened.channel, std::move(owned));
+}
+
+void IpcServer::own(IpcSession& session, proto::ChannelHandle channel, OwnedChannel owned) {
+  owned.client = session.number();
+  owned.uid = session.credentials().uid;
+  owned.pid = session.credentials().pid;
+  report_opened(channel, owned);
+  owners_.add(channel, std::move(owned));
+}
+
+const OwnedChannel* IpcServer::visible_channel(const IpcSession& session, proto::ChannelHandle channel) const {
+  const OwnedChannel* owned = owners_.find(channel);
+  if (owned == nullptr || session.admin()) return owned;
+  return owned->client == session.number() ? owned : nullptr;
+}
+
+// ---- channels of peers ----
+
+void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
+  if (manager_ != nullptr) manager_->refuse_channel(channel, reason, text);
+}
+
+void IpcServer::on_channel_requested(const IncomingChannel& request) {
+  const Listener* listener = listeners_.match(request.uri);
+  // First, so that a peer which is not allowed does not learn who listens for what.
+  const bool takes =
+      request.trust == Trust::kAllowed || (listener != nullptr && listener->takes_unknown(request.device));
+  if (!takes) return refuse(request.channel, proto::Reason::kNotPermitted, {});
+  IpcSession* session = listener != nullptr ? find(listener->client) : nullptr;
+  if (session == nullptr || session->state() != IpcSession::State::kOpen) {
+    return refuse(request.channel, proto::Reason::kNoListener, {});
+  }
+  if (owners_.count_of(session->number()) >= settings_.max_channels_per_client) {
+    return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
+  }
+  listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)
+                                           : ask(*session, *listener, request);
+}
+
+void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
+  auto accepted = manager_->accept_channel(request.channel, {listener.strict_end});
+  if (!std::holds_alternative<ipc::Fd>(accepted)) return;  // the peer took it back, or was told why not
+  const ipc::ChannelOpened opened{listener.number,       request.channel, request.device.hex(),
+                                  request.account.hex(), request.uri,     kHalfClose};
+  own(session, request.channel, {0, 0, 0, request.device, request.account, request.uri, false});
+  session.notify("channel.opened", ipc::write_members(opened), std::move(std::get<ipc::Fd>(accepted)));
+}
+
+void IpcServer::ask(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
+  AskedRequest asked{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time};
+  if (!asked_.add(std::move(asked))) {
+    return refuse(request.channel, proto::Reason::kBusy, "the application has too many requests to answer");
+  }
+  ask_timer_.arm(asked_.next_deadline());
+  session.notify("channel.request",
+                 ipc::write_members(ipc::ChannelRequested{listener.number, request.channel, request.device.hex(),
+                                                          request.account.hex(), request.uri}));
+}
+
+std::optional<AskedRequest> IpcServer::take_asked(const IpcSession& session, proto::ChannelHandle channel) {
+  const AskedRequest* asked = asked_.find(channel);
+  if (asked == nullptr || asked->client != session.number()) return std::nullopt;
+  auto taken = asked_.take(channel);
+  ask_timer_.arm(asked_.next_deadline());
+  return taken;
+}
+
+void IpcServer::refuse_listener(ListenerNumber listener) {
+  for (const proto::ChannelHandle channel : asked_.of_listener(listener)) {
+    asked_.take(channel);
+    refuse(channel, proto::Reason::kDeclined, "the application listens no more");
+  }
+  ask_timer_.arm(asked_.next_deadline());
+}
+
+void IpcServer::expire_asked() {
+  for (const proto::ChannelHandle channel : asked_.expired(context_.loop.now())) {
+    refuse(channel, proto::Reason::kDeclined, "the application did not answer");
+    on_channel_request_cancelled(channel, proto::Reason::kTimedOut);
+  }
+  ask_timer_.arm(asked_.next_deadline());
+}
+
+void IpcServer::on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) {
+  const auto asked = asked_.take(channel);
+  if (!asked) return;
+  ask_timer_.arm(asked_.next_deadline());
+  if (IpcSession* session = find(asked->client)) {
+    session->notify("channel.request_cancelled", ipc::write_members(ipc::RequestCancelled{channel, reason}));
+  }
+}
+
+void IpcServer::on_channel_closed(const ChannelEnd& end) {
+  const auto owned = owners_.take(end.channel);
+  if (!owned) return;
+  report_closed(end, *owned);
+  IpcSession* session = find(owned->client);
+  if (session == nullptr) return;
+  ipc::ChannelClosed closed{end.channel, end.reason, end.bytes_in, end.bytes_out, std::nullopt};
+  if (!end.text.empty()) closed.detail = end.text;
+  session->notify("channel.closed", ipc::write_members(closed));
+}
+
+// ---- connections of peers ----
+
+bool IpcServer::register_policy(const IpcSession& session) {
+  if (policy_owner_ != 0 && policy_owner_ != session.number()) return false;
+  policy_owner_ = session.number();
+  return true;
+}
+
+bool IpcServer::ask_connection(const Question& question) {
+  IpcSession* session = find(policy_owner_);
+  if (session == nullptr || session->state() != IpcSession::State::kOpen) return false;
+  questions_.insert(question.number);
+  const std::string account = question.account ? question.account->hex() : std::string();
+  session->notify("connection.request", ipc::write_members(ipc::ConnectionRequested{
+                                            question.number, question.device.hex(), account, ipc::Trust::kUnknown}));
+  return true;
+}
+
+void IpcServer::connection_question_over(std::uint64_t number) {
+  if (questions_.erase(number) == 0) return;
+  if (IpcSession* session = find(policy_owner_)) {
+    session->notify("connection.request_cancelled",
+                    ipc::write_members(ipc::RequestCancelled{number, proto::Reason::kTimedOut}));
+  }
+}
+
+bool IpcServer::answer_connection(const IpcSession& session, std::uint64_t question, bool accept) {
+  if (policy_owner_ != session.number() || questions_.erase(question) == 0) return false;
+  return manager_ != nullptr && manager_->answer_connection(question, accept);
+}
+
+// ---- lists ----
+
+ipc::ChannelInfo IpcServer::describe(const ChannelView& view, const OwnedChannel* owned, bool for_admin) const {
+  ipc::ChannelInfo info;
+  info.channel = view.channel;
+  info.peer = view.device.hex();
+  info.account = view.account.hex();
+  info.uri = view.uri;
+  info.direction = view.outgoing ? ipc::Direction::kOutgoing : ipc::Direction::kIncoming;
+  info.state = ipc::ChannelState::kOpen;
+  info.bytes_in = view.bytes_in;
+  info.bytes_out = view.bytes_out;
+  info.age_s = age(view.since, context_.loop.now());
+  if (for_admin && owned != nullptr && owned->pid >= 0) {
+    info.uid = owned->uid;
+    info.pid = static_cast<std::uint64_t>(owned->pid);
+  }
+  return info;
+}
+
+std::vector<ipc::ChannelInfo> IpcServer::channels_seen_by(const IpcSession& session) const {
+  std::vector<ipc::ChannelInfo> channels;
+  if (manager_ == nullptr) return channels;
+  manager_->each_channel([&](const ChannelView& view) {
+    const OwnedChannel* owned = owners_.find(view.channel);
+    const bool its = owned != nullptr && owned->client == session.number();
+    if (its || session.admin()) channels.push_back(describe(view, owned, session.admin()));
+  });
+  std::sort(channels.begin(), channels.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });
+  return channels;
+}
+
+std::vector<ipc::ConnectionInfo> IpcServer::connections() const {
+  std::vector<ipc::ConnectionInfo> connections;
+  if (manager_ == nullptr) return connections;
+  const proto::TimePoint now = context_.loop.now();
+  manager_->each_connection([&](const ConnectionView& view) {
+    ipc::ConnectionInfo& info = connections.emplace_back();
+    info.direction = view.outgoing ? ipc::Direction::kOutgoing : ipc::Direction::kIncoming;
+    info.age_s = age(view.since, now);
+    if (view.socket == nullptr) {
+      info.connection = view.attempt->id().number;
+      info.peer = view.attempt->id().peer.hex();
+      info.trust = api::to_api(context_.stores.trust.of(view.attempt->id().peer));
+      return;
+    }
+    const MultiplexedSocket& socket = *view.socket;
+    info.connection = socket.number();
+    info.peer = socket.peer().hex();
+    info.account = view.account.hex();
+    info.state = view.closing ? ipc::ConnectionState::kClosing : ipc::ConnectionState::kConnected;
+    info.trust = api::to_api(view.trust);
+    info.channels = socket.channel_count();
+    info.dialect = ipc::Dialect::kNative;
+    info.local_address = socket.path().local;
+    info.remote_address = socket.path().remote;
+    if (const auto rtt = socket.mux_state()->round_trip()) {
+      info.rtt_ms = std::chrono::duration<double, std::milli>(*rtt).count();
+    }
+    info.bytes_in = socket.bytes_in();
+    info.bytes_out = socket.bytes_out();
+  });
+  std::sort(connections.begin(), connections.end(),
+            [](const auto& a, const auto& b) { return a.connection < b.connection; });
+  return connections;
+}
+
+}  // namespace connd::daemon

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/ipc_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "ipc/api_admin.h"
+
+namespace connd::daemon {
+
+IpcSession::IpcSession(Loop& loop, Owner& owner, ClientNumber number, ipc::Fd socket, ipc::PeerCredentials credentials,
+                       bool admin, std::size_t max_uncollected_fds)
+    : loop_(loop),
+      owner_(owner),
+      number_(number),
+      credentials_(std::move(credentials)),
+      admin_(admin),
+      channel_(std::move(socket), {.role = ipc::Role::kServer,
+                                   .max_queued_bytes = ipc::kMaxQueuedBytes,
+                                   .max_uncollected_fds = max_uncollected_fds}),
+      poll_(loop, channel_.fd(), [this](int events) { on_ready(events); }),
+      timer_(loop, [this] { on_timer(); }) {
+  update();
+}
+
+// ---- in ----
+
+void IpcSession::on_ready(int events) {
+  if ((events & Poll::kWritable) != 0) flush();
+  if ((events & Poll::kReadable) != 0 && state_ == State::kOpen) read();
+  update();
+}
+
+void IpcSession::read() {
+  channel_.retry_fds();  // a sign of life: it may have collected some
+  static_cast<void>(channel_.on_readable());
+  process();
+}
+
+void IpcSession::process() {
+  more_ = false;
+  for (int i = 0; i < kMessagesPerTurn; ++i) {
+    if (state_ != State::kOpen) return;
+    ipc::FdChannel::Outcome outcome = channel_.next();
+    if (auto* incoming = std::get_if<ipc::FdChannel::Incoming>(&outcome)) {
+      take(std::move(*incoming));
+    } else if (const auto* ended = std::get_if<ipc::FdChannel::Ended>(&outcome)) {
+      return take_end(*ended);
+    } else {
+      return;
+    }
+  }
+  more_ = state_ == State::kOpen;
+}
+
+void IpcSession::take(ipc::FdChannel::Incoming incoming) {
+  // No method takes an fd: one that came is closed when this returns, and its `fds` is an unknown member.
+  if (auto* request = std::get_if<ipc::Request>(&incoming.message))
+    return owner_.on_request(*this, std::move(*request));
+  if (const auto* bad = std::get_if<ipc::Malformed>(&incoming.message)) fail(bad->id, bad->error);
+}
+
+void IpcSession::take_end(const ipc::FdChannel::Ended& ended) {
+  if (ended.error && ended.answer) fail(nullptr, *ended.error);
+  if (ended.error) spdlog::info("client={} ended: {}", number_, ended.error->message);
+  if (state_ == State::kOpen) become(State::kEnding);
+}
+
+// ---- out ----
+
+void IpcSession::reply(const ipc::Json& id, ipc::Json result, ipc::Fd fd) {
+  if (fd) result["fds"] = 1;
+  std::string line = ipc::reply_line(id, std::move(result));
+  if (line.size() > ipc::kMaxLineBytes) {
+    return fail(id, ipc::make_error(ipc::Reason::kResourceLimit, "the answer does not fit into a line of 1 MiB"));
+  }
+  send(std::move(line), std::move(fd));
+}
+
+void IpcSession::fail(const ipc::Json& id, const ipc::Error& error) {
+  send(ipc::error_line(id, error), {});
+}
+
+void IpcSession::notify(std::string_view method, ipc::Json params, ipc::Fd fd) {
+  if (fd) params["fds"] = 1;
+  send(ipc::notification_line(method, std::move(params)), std::move(fd));
+}
+
+void IpcSession::send(std::string line, ipc::Fd fd) {
+  if (state_ == State::kGone) return;
+  if (!channel_.send(std::move(line), std::move(fd))) {
+    spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+    return become(State::kGone);
+  }
+  flush();
+  update();
+}
+
+void IpcSession::flush() {
+  if (state_ == State::kGone) return;
+  channel_.on_writable();
+  if (lost_ > 0 && channel_.queued_bytes() <= kMaxQueuedForEvents / 2) tell_lost();
+  if (state_ == State::kDraining && channel_.queued_bytes() == 0) become(State::kGone);
+}
+
+// ---- events ----
+
+std::uint64_t IpcSession::subscribe() {
+  subscribed_ = true;
+  lost_ = 0;  // the snapshot that follows tells all of it
+  return event_seq_;
+}
+
+void IpcSession::event(const std::string& type, double time, const ipc::Json& members) {
+  if (!subscribed_ || state_ != State::kOpen) return;
+  ++event_seq_;
+  if (lost_ > 0 || channel_.queued_bytes() > kMaxQueuedForEvents) {
+    ++lost_;
+    return;
+  }
+  ipc::Json params = members;
+  params["seq"] = event_seq_;
+  params["type"] = type;
+  params["time"] = time;
+  notify("event", std::move(params));
+}
+
+void IpcSession::tell_lost() {
+  const ipc::EventsLost lost{event_seq_, std::exchange(lost_, 0)};
+  if (subscribed_) notify("events.lost", ipc::write_members(lost));
+}
+
+// ---- the end ----
+
+void IpcSession::close() {
+  if (state_ == State::kOpen) become(State::kEnding);
+}
+
+void IpcSession::end() {
+  if (state_ != State::kEnding) return;
+  state_ = State::kDraining;
+  drain_until_ = loop_.now() + kDrainTime;
+  flush();
+  update();
+}
+
+void IpcSession::become(State state) {
+  if (state_ == state || state_ == State::kGone) return;
+  state_ = state;
+  more_ = false;
+  update();
+  owner_.on_session_moved(*this);
+}
+
+void IpcSession::on_timer() {
+  if (channel_.stalled_for_fds()) channel_.retry_fds();
+  flush();
+  if (more_) process();
+  if (state_ == State::kDraining && loop_.now() >= drain_until_) become(State::kGone);
+  update();
+}
+
+void IpcSession::update() {
+  if (state_ == State::kGone) {
+    poll_.want(0);
+    return timer_.stop();
+  }
+  const int read = state_ == State::kOpen && !more_ ? Poll::kReadable : 0;
+  const int write = channel_.wants_write() ? Poll::kWritable : 0;
+  poll_.want(read | write);
+  proto::TimePoint next = drain_until_;
+  if (channel_.stalled_for_fds()) next = std::min(next, loop_.now() + kFdRetryTime);
+  if (more_) next = loop_.now();
+  timer_.arm(next);
+}
+
+}  // namespace connd::daemon

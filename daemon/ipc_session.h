@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// IpcSession: one client of the control socket: its lines in and out, what it waits for, its subscription.
+///
+/// It ends in two steps, each told to its Owner and done by it in a later turn: `ending` when nothing more comes from
+/// the client (what it asked for is taken back then), and gone when what was to be said has been said, or cannot be.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "daemon/connection_manager.h"
+#include "daemon/listener_table.h"
+#include "daemon/loop.h"
+#include "ipc/fd_channel.h"
+#include "ipc/fd_pass.h"
+
+namespace connd::daemon {
+
+class IpcSession {
+ public:
+  class Owner {
+   public:
+    /// Answer by reply() or fail(), at once or later.
+    virtual void on_request(IpcSession& session, ipc::Request request) = 0;
+    /// The session moved on to kEnding or kGone: call end() or destroy it, in a later turn.
+    virtual void on_session_moved(IpcSession& session) = 0;
+
+   protected:
+    ~Owner() = default;
+  };
+  enum class State : std::uint8_t {
+    kOpen,      ///< reads and writes
+    kEnding,    ///< the client has ended: nothing is read any more; end() comes next
+    kDraining,  ///< what is queued is still written
+    kGone,
+  };
+  struct PendingOpen {
+    ipc::Json id;
+    OpenNumber open = 0;  ///< 0 until the manager has said it
+    std::string peer;     ///< for the error
+  };
+
+  /// One turn's share of a client that sends much at once; others come between.
+  static constexpr int kMessagesPerTurn = 64;
+  /// Above this much unread output events are counted and not queued: the rest of the bound is for answers.
+  static constexpr std::size_t kMaxQueuedForEvents = std::size_t{1} << 20;
+  /// How often what waits for the client to take fds is tried again; no poll event tells.
+  static constexpr proto::Duration kFdRetryTime = std::chrono::milliseconds(10);
+  /// A client that has ended has this long to read what is left.
+  static constexpr proto::Duration kDrainTime = std::chrono::seconds(5);
+
+  IpcSession(Loop& loop, Owner& owner, ClientNumber number, ipc::Fd socket, ipc::PeerCredentials credentials,
+             bool admin, std::size_t max_uncollected_fds);
+
+  [[nodiscard]] ClientNumber number() const { return number_; }
+  [[nodiscard]] const ipc::PeerCredentials& credentials() const { return credentials_; }
+  [[nodiscard]] bool admin() const { return admin_; }
+  [[nodiscard]] State state() const { return state_; }
+  /// As hello said; for logs.
+  void set_name(std::string name) { name_ = std::move(name); }
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+  // ---- to the client. Nothing happens when it is gone; an fd is closed then ----
+
+  /// With an fd the result gets its `fds`.
+  void reply(const ipc::Json& id, ipc::Json result, ipc::Fd fd = {});
+  void fail(const ipc::Json& id, const ipc::Error& error);
+  void notify(std::string_view method, ipc::Json params, ipc::Fd fd = {});
+
+  // ---- events ----
+
+  /// (Re)starts the subscription: events from now on, the first with the number returned plus 1.
+  std::uint64_t subscribe();
+  void unsubscribe() { subscribed_ = false; }
+  [[nodiscard]] bool subscribed() const { return subscribed_; }
+  /// `time`: seconds since 1970.
+  void event(const std::string& type, double time, const ipc::Json& members);
+
+  // ---- opens without an answer, by a key of the owner's ----
+
+  std::unordered_map<std::uint64_t, PendingOpen>& opens() { return opens_; }
+
+  // ---- the end ----
+
+  /// The daemon wants it to end: nothing is read any more.
+  void close();
+  /// After kEnding, when what the client asked for was taken back: writes what is queued, then it is gone.
+  void end();
+
+ private:
+  void on_ready(int events);
+  void read();
+  void process();
+  void take(ipc::FdChannel::Incoming incoming);
+  void take_end(const ipc::FdChannel::Ended& ended);
+  void send(std::string line, ipc::Fd fd);
+  void flush();
+  void tell_lost();
+  void on_timer();
+  void update();
+  void become(State state);
+
+  Loop& loop_;
+  Owner& owner_;
+  const ClientNumber number_;
+  const ipc::PeerCredentials credentials_;
+  const bool admin_;
+  std::string name_;
+  ipc::FdChannel channel_;
+  State state_ = State::kOpen;
+  bool more_ = false;  ///< lines that were read wait for the next turn
+  proto::TimePoint drain_until_ = proto::kNever;
+  std::unordered_map<std::uint64_t, PendingOpen> opens_;
+  bool subscribed_ = false;
+  std::uint64_t event_seq_ = 0;  ///< of the last event, lost ones included
+  std::uint64_t lost_ = 0;
+  Poll poll_;
+  Timer timer_;
+};
+
+}  // namespace connd::daemon

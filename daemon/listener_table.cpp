@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/listener_table.h"
+
+#include <algorithm>
+
+namespace connd::daemon {
+namespace {
+
+std::size_t common_length(std::string_view a, std::string_view b) {
+  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
+  return static_cast<std::size_t>(end - a.begin());
+}
+
+}  // namespace
+
+bool PrefixReservation::permits(const ipc::PeerCredentials& client) const {
+  if (client.uid == 0) return true;
+  return (uid && *uid == client.uid) || (gid && client.in_group(*gid));
+}
+
+bool Listener::takes_unknown(const proto::DeviceId& device) const {
+  return any_peer || std::find(peers.begin(), peers.end(), device) != peers.end();
+}
+
+ListenerTable::Added ListenerTable::add(Listener listener) {
+  Names& names = listener.prefix ? prefixes_ : exact_;
+  if (const auto it = names.find(listener.uri); it != names.end()) return Taken{by_number_.at(it->second).owner.uid};
+  const PrefixReservation* reservation = reservation_of(listener.uri);
+  if (reservation != nullptr && !reservation->permits(listener.owner)) return Refusal::kReserved;
+  std::size_t& count = counts_[listener.client];
+  const bool room = count < limits_.per_client && by_number_.size() < limits_.in_all &&
+                    listener.uri.size() <= limits_.name_bytes - name_bytes_;
+  if (!room) return Refusal::kTooMany;
+  ++count;
+  name_bytes_ += listener.uri.size();
+  listener.number = next_++;
+  names.emplace(listener.uri, listener.number);
+  const ListenerNumber number = listener.number;
+  by_number_.emplace(number, std::move(listener));
+  return number;
+}
+
+bool ListenerTable::remove(ListenerNumber number) {
+  const auto it = by_number_.find(number);
+  if (it == by_number_.end()) return false;
+  const Listener& listener = it->second;
+  (listener.prefix ? prefixes_ : exact_).erase(listener.uri);
+  name_bytes_ -= listener.uri.size();
+  if (const auto count = counts_.find(listener.client); --count->second == 0) counts_.erase(count);
+  by_number_.erase(it);
+  return true;
+}
+
+void ListenerTable::remove_client(ClientNumber client) {
+  std::vector<ListenerNumber> its;
+  for (const auto& [number, listener] : by_number_) {
+    if (listener.client == client) its.push_back(number);
+  }
+  for (const ListenerNumber number : its) remove(number);
+}
+
+const Listener* ListenerTable::find(ListenerNumber number) const {
+  const auto it = by_number_.find(number);
+  return it == by_number_.end() ? nullptr : &it->second;
+}
+
+const PrefixReservation* ListenerTable::reservation_of(std::string_view uri) const {
+  const PrefixReservation* longest = nullptr;
+  for (const PrefixReservation& reservation : reservations_) {
+    if (!uri.starts_with(reservation.prefix)) continue;
+    if (longest == nullptr || reservation.prefix.size() > longest->prefix.size()) longest = &reservation;
+  }
+  return longest;
+}
+
+const Listener* ListenerTable::match(std::string_view uri) const {
+  // Who listens for "fi" must not get what is reserved below "file://".
+  const PrefixReservation* reservation = reservation_of(uri);
+  const auto may = [&](const Listener& listener) {
+    return reservation == nullptr || reservation->permits(listener.owner);
+  };
+  if (const auto it = exact_.find(uri); it != exact_.end()) {
+    const Listener& listener = by_number_.at(it->second);
+    if (may(listener)) return &listener;
+  }
+  std::string_view rest = uri;
+  for (auto it = prefixes_.upper_bound(rest); it != prefixes_.begin(); it = prefixes_.upper_bound(rest)) {
+    --it;
+    const std::string& prefix = it->first;
+    const std::size_t common = common_length(prefix, rest);
+    if (common == prefix.size()) {
+      const Listener& listener = by_number_.at(it->second);
+      if (may(listener)) return &listener;
+      if (prefix.empty()) return nullptr;
+      rest = rest.substr(0, prefix.size() - 1);  // the next shorter one
+    } else {
+      rest = rest.substr(0, common);  // no prefix of `uri` is longer than what it shares with its neighbour
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace connd::daemon

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// ListenerTable: which local client takes which names.
+///
+/// An exact name wins over prefixes, a longer prefix over a shorter one. An exact name and the same text as a prefix
+/// are two different things. Pure: no I/O, no clock.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "ipc/api.h"
+#include "ipc/fd_pass.h"
+#include "proto/device_id.h"
+
+namespace connd::daemon {
+
+/// A client of the control socket; never used again while the daemon runs. 0 is none.
+using ClientNumber = std::uint64_t;
+using ListenerNumber = std::uint64_t;
+
+struct ListenerLimits {
+  /// One program serves some names, a multiplexer of services some hundred.
+  std::size_t per_client = 1'024;
+  std::size_t in_all = 16'384;
+  /// Names may be 65,000 bytes long: together they take no more than this.
+  std::size_t name_bytes = std::size_t{16} << 20;
+};
+
+/// A prefix below which only one user, or the members of one group, may listen. Root always may.
+struct PrefixReservation {
+  std::string prefix;
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  [[nodiscard]] bool permits(const ipc::PeerCredentials& client) const;
+};
+
+struct Listener {
+  ListenerNumber number = 0;
+  ClientNumber client = 0;
+  ipc::PeerCredentials owner;
+  std::string uri;
+  bool prefix = false;
+  ipc::ListenMode mode = ipc::ListenMode::kAuto;
+  bool strict_end = false;
+  /// Whose channels it takes beside those of allowed peers.
+  bool any_peer = false;
+  std::vector<proto::DeviceId> peers;
+
+  [[nodiscard]] bool takes_unknown(const proto::DeviceId& device) const;
+};
+
+class ListenerTable {
+ public:
+  explicit ListenerTable(ListenerLimits limits = {}, std::vector<PrefixReservation> reservations = {})
+      : limits_(limits), reservations_(std::move(reservations)) {}
+
+  struct Taken {
+    uid_t owner;
+  };
+  enum class Refusal : std::uint8_t { kTooMany, kReserved };
+  /// The new listener's number (that in `listener` is not looked at); or who has that name; or why there is none.
+  using Added = std::variant<ListenerNumber, Taken, Refusal>;
+  Added add(Listener listener);
+  /// False when there is no such listener.
+  bool remove(ListenerNumber number);
+  void remove_client(ClientNumber client);
+
+  /// Who takes a channel of this name; null: nobody. Valid until the next change.
+  [[nodiscard]] const Listener* match(std::string_view uri) const;
+  [[nodiscard]] const Listener* find(ListenerNumber number) const;
+  [[nodiscard]] std::size_t size() const { return by_number_.size(); }
+
+ private:
+  /// Names in the order of bytes: the prefixes of a name stand before it.
+  using Names = std::map<std::string, ListenerNumber, std::less<>>;
+
+  [[nodiscard]] const PrefixReservation* reservation_of(std::string_view uri) const;
+
+  const ListenerLimits limits_;
+  const std::vector<PrefixReservation> reservations_;
+  std::unordered_map<ListenerNumber, Listener> by_number_;
+  Names exact_;
+  Names prefixes_;
+  std::unordered_map<ClientNumber, std::size_t> counts_;
+  std::size_t name_bytes_ = 0;
+  ListenerNumber next_ = 1;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/daemon/manager_node.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include <catch2/catch.hpp>
+#include <sys/socket.h>
+
+namespace connd::test {
+namespace {
+
+using namespace daemon;
+
+/// The `i`-th identity of the program, made once.
+const proto::Identity& identity(std::size_t i) {
+  static std::map<std::size_t, proto::Identity> made;
+  auto it = made.find(i);
+  if (it != made.end()) return it->second;
+  proto::IdentityOptions options;
+  options.rsa_bits = 2048;
+  const auto now = static_cast<std::int64_t>(std::time(nullptr));
+  options.validity = {now - 3'600, now + 86'400};
+  auto generated = proto::generate_identity(options);
+  REQUIRE(generated.ok());
+  auto loaded = proto::Identity::load(generated->device_key_pem.view(), generated->chain_pem);
+  REQUIRE(loaded.ok());
+  return made.emplace(i, std::move(*loaded)).first->second;
+}
+
+Stores open_stores(const std::string& dir) {
+  auto trust = TrustStore::open(dir + "/trust.json");
+  auto aliases = AliasStore::open(dir + "/aliases.json");
+  auto requests = RequestLog::open(dir + "/requests");
+  auto certificates = CertificateStore::open(dir + "/certificates");
+  REQUIRE((trust.ok() && aliases.ok() && requests.ok() && certificates.ok()));
+  return {std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates)};
+}
+
+}  // namespace
+
+bool World::run_until(const std::function<bool()>& done, std::chrono::seconds limit) {
+  bool late = false;
+  Timer deadline(loop, [&] {
+    late = true;
+    loop.stop();
+  });
+  deadline.arm_in(limit);
+  done_ = done;
+  if (!done()) loop.run();
+  done_ = nullptr;
+  return !late;
+}
+
+void Exchange::add(Node& node) {
+  nodes[node.id] = &node;
+}
+void Exchange::remove(Node& node) {
+  nodes.erase(node.id);
+}
+
+void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_key, const proto::ByteVector& to_key,
+                    proto::ByteVector body) {
+  for (const auto& [id, node] : nodes) {
+    if (node->public_key != to_key) continue;
+    ++messages;
+    if (filter && !filter(from, id, body)) return;
+    const proto::DeviceId to = id;
+    world_.loop.post([this, to, message = SignalMessage{from, from_key, std::move(body), false}] {
+      const auto it = nodes.find(to);
+      if (it != nodes.end()) it->second->manager->on_signal(message);
+    });
+    return;
+  }
+}
+
+Node::Node(Exchange& exchange, std::size_t number, const Options& options)
+    : id(identity(number).chain.device_id()),
+      public_key(identity(number).chain.public_key_der()),
+      chain(identity(number).chain),
+      exchange_(exchange),
+      stores_(open_stores(dir_.path())) {
+  events_.set_sink([this](std::uint64_t, const std::string& type, const nlohmann::json& data) {
+    all_events.emplace_back(type, data);
+  });
+  World& world = exchange.world();
+  const ConnectionManager::Context context{world.context, world.bridge, *this, stores_, events_, *this, *this};
+  ConnectionManager::Settings settings;
+  settings.limits = options.limits;
+  settings.times = options.times;
+  settings.mux.keepalive_interval = options.keepalive;
+  settings.ice.local_addresses = {"127.0.0.1"};
+  settings.ice.allow_loopback = true;
+  settings.gate.policy = options.policy;
+  auto tls = proto::TlsContext::create(identity(number));
+  REQUIRE(tls.ok());
+  manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));
+  exchange.add(*this);
+}
+
+Node::~Node() {
+  exchange_.remove(*this);
+  bool done = false;
+  manager->shut_down([&] { done = true; });
+  (void)exchange_.world().run_until([&] { return done; });
+}
+
+OpenResult Node::open(const Node& peer, const std::string& uri, bool unique, bool strict_end, proto::Duration timeout) {
+  std::optional<OpenResult> result;
+  OpenRequest request{peer.id, uri, unique, {strict_end}, timeout};
+  auto started = manager->open(request, [&](OpenResult r) { result = std::move(r); });
+  if (auto* error = std::get_if<OpenError>(&started)) return *error;
+  REQUIRE(exchange_.world().run_until([&] { return result.has_value(); }, std::chrono::seconds(60)));
+  return std::move(*result);
+}
+
+void Node::open_later(const Node& peer, const std::string& uri, std::vector<OpenResult>& results,
+                      proto::Duration timeout) {
+  OpenRequest request{peer.id, uri, false, {}, timeout};
+  auto started = manager->open(request, [&results](OpenResult r) { results.push_back(std::move(r)); });
+  if (auto* error = std::get_if<OpenError>(&started)) results.emplace_back(*error);
+}
+
+void Node::allow(const Node& peer) {
+  REQUIRE(stores_.trust.allow(TrustSubject(peer.id), 1).ok());
+  manager->trust_changed();
+}
+void Node::ban(const Node& peer) {
+  REQUIRE(stores_.trust.ban(TrustSubject(peer.id), 1).ok());
+  manager->trust_changed();
+}
+
+std::size_t Node::events(const std::string& type) const {
+  return static_cast<std::size_t>(
+      std::count_if(all_events.begin(), all_events.end(), [&](const auto& e) { return e.first == type; }));
+}
+
+void Node::find_certificate(const proto::DeviceId& device, proto::TimePoint,
+                            std::function<void(std::optional<proto::CertificateChain>)> done) {
+  ++exchange_.lookups;
+  const auto it = exchange_.nodes.find(device);
+  std::optional<proto::CertificateChain> found;
+  if (it != exchange_.nodes.end()) found = it->second->chain;
+  exchange_.world().loop.post([this, self = id, found, done = std::move(done)] {
+    if (exchange_.nodes.count(self) != 0) done(found);
+  });
+}
+
+void Node::send(const proto::ByteVector& key, proto::Bytes body, SignalKeys) {
+  exchange_.send(id, public_key, key, {body.begin(), body.end()});
+}
+
+void Node::on_channel_requested(const IncomingChannel& request) {
+  if (!accept) {
+    requests.push_back(request);
+    return;
+  }
+  auto fd = manager->accept_channel(request.channel, {strict});
+  if (auto* taken = std::get_if<ipc::Fd>(&fd)) accepted.push_back({request.channel, request.uri, std::move(*taken)});
+}
+void Node::on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) {
+  cancelled.emplace_back(channel, reason);
+}
+void Node::on_channel_closed(const ChannelEnd& end) {
+  ended.push_back(end);
+}
+bool Node::ask_connection(const Question& question) {
+  if (!answers_questions) return false;
+  questions.push_back(question);
+  return true;
+}
+void Node::connection_question_over(std::uint64_t) {}
+
+namespace {
+void make_nonblocking(int fd) {
+  REQUIRE(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0);
+}
+}  // namespace
+
+std::string read_exactly(World& world, int fd, std::size_t n) {
+  make_nonblocking(fd);
+  std::string out;
+  const bool in_time = world.run_until([&] {
+    char buffer[65536];
+    ssize_t got = 0;
+    while (out.size() < n && (got = read(fd, buffer, std::min(sizeof buffer, n - out.size()))) > 0) {
+      out.append(buffer, static_cast<std::size_t>(got));
+    }
+    return out.size() == n || got == 0 || (got < 0 && errno != EAGAIN);
+  });
+  CHECK(in_time);
+  return out;
+}
+
+std::string read_to_end(World& world, int fd) {
+  return read_exactly(world, fd, std::string::npos);
+}
+
+void write_all(World& world, int fd, const std::string& bytes) {
+  make_nonblocking(fd);
+  std::size_t done = 0;
+  const bool in_time = world.run_until([&] {
+    ssize_t n = 0;
+    while (done < bytes.size() && (n = ::send(fd, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL)) > 0) {
+      done += static_cast<std::size_t>(n);
+    }
+    return done == bytes.size() || (n < 0 && errno != EAGAIN);
+  });
+  CHECK(in_time);
+  CHECK(done == bytes.size());
+}
+
+}  // namespace connd::test

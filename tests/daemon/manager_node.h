@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// ConnectionManagers in one process, on one loop: real ICE over loopback, real TLS, real sockets. Only the signalling
+/// is handed over in memory.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/connection_manager.h"
+#include "tests/daemon/temp_dir.h"
+
+namespace connd::test {
+
+/// The loop, and what all nodes on it share.
+class World {
+ public:
+  World() : context{loop, poller, turns, scratch, handles} {}
+  /// Runs the loop until `done`; false when that takes longer than `limit`.
+  bool run_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(20));
+
+  daemon::Loop loop;
+  // libuv runs the handle that was started last first: made before all others, this one looks at what the turn did.
+  daemon::BeforeWait check{loop, [this] {
+                             if (done_ && done_()) loop.stop();
+                           }};
+  daemon::EdgePoller poller{loop};
+  daemon::TurnQueue turns{loop};
+  daemon::GlibBridge bridge{loop};
+  daemon::PumpScratch scratch;
+  proto::HandleSource handles;
+  daemon::ConnectionContext context;
+
+ private:
+  std::function<bool()> done_;
+};
+
+class Node;
+
+/// Carries messages between the nodes of a world, in later turns; a test may look at them, drop or repeat them.
+class Exchange {
+ public:
+  explicit Exchange(World& world) : world_(world) {}
+  void add(Node& node);
+  void remove(Node& node);
+  void send(const proto::DeviceId& from, const proto::ByteVector& from_key, const proto::ByteVector& to_key,
+            proto::ByteVector body);
+  /// False drops a message.
+  std::function<bool(const proto::DeviceId& from, const proto::DeviceId& to, const proto::ByteVector& body)> filter;
+  std::map<proto::DeviceId, Node*> nodes;
+  int lookups = 0;
+  int messages = 0;
+
+  World& world() { return world_; }
+
+ private:
+  World& world_;
+};
+
+/// One device: identity, stores, manager, and a local side that writes down what it is told.
+class Node final : private daemon::Signalling, private daemon::ChannelApps, private daemon::ConnectionAsker {
+ public:
+  struct Options {
+    daemon::IceRequestPolicy policy = daemon::IceRequestPolicy::kTrusted;
+    daemon::ManagerLimits limits{};
+    proto::ConnectTimes times{};
+    proto::Duration keepalive = proto::kKeepaliveInterval;
+  };
+  Node(Exchange& exchange, std::size_t identity, const Options& options);
+  Node(Exchange& exchange, std::size_t identity) : Node(exchange, identity, Options{}) {}
+  ~Node();
+
+  /// Opens and waits.
+  daemon::OpenResult open(const Node& peer, const std::string& uri, bool unique = false, bool strict = false,
+                          proto::Duration timeout = std::chrono::seconds(20));
+  /// Opens; `results` gets it.
+  void open_later(const Node& peer, const std::string& uri, std::vector<daemon::OpenResult>& results,
+                  proto::Duration timeout = std::chrono::seconds(20));
+  void allow(const Node& peer);
+  void ban(const Node& peer);
+
+  [[nodiscard]] std::size_t events(const std::string& type) const;
+
+  const proto::DeviceId id;
+  const proto::ByteVector public_key;
+  const proto::CertificateChain chain;
+  std::unique_ptr<daemon::ConnectionManager> manager;
+
+  struct Accepted {
+    proto::ChannelHandle channel;
+    std::string uri;
+    ipc::Fd fd;
+  };
+  bool accept = true;   ///< else requests wait in `requests`
+  bool strict = false;  ///< of accepted channels
+  std::vector<daemon::IncomingChannel> requests;
+  std::deque<Accepted> accepted;
+  std::vector<std::pair<proto::ChannelHandle, proto::Reason>> cancelled;
+  std::vector<daemon::ChannelEnd> ended;
+  std::vector<daemon::ConnectionAsker::Question> questions;
+  bool answers_questions = true;
+  std::vector<std::pair<std::string, nlohmann::json>> all_events;
+
+ private:
+  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+                        std::function<void(std::optional<proto::CertificateChain>)> done) override;
+  void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
+  void on_channel_requested(const daemon::IncomingChannel& request) override;
+  void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;
+  void on_channel_closed(const daemon::ChannelEnd& end) override;
+  bool ask_connection(const Question& question) override;
+  void connection_question_over(std::uint64_t number) override;
+
+  Exchange& exchange_;
+  TempDir dir_;
+  daemon::Stores stores_;
+  daemon::EventHub events_;
+};
+
+/// Writes all, then reads `n` bytes, running the loop meanwhile. For small amounts.
+std::string read_exactly(World& world, int fd, std::size_t n);
+/// Until EOF (or an error).
+std::string read_to_end(World& world, int fd);
+void write_all(World& world, int fd, const std::string& bytes);
+
+}  // namespace connd::test
