@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the sources and says where they break the rules of the layout: who may include whom, which folders there are,
+SPDX lines, and words that do not belong into a product.
+
+usage: check_includes.py [--self-test] [ROOT]
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+TOP = {"CMakeLists.txt", "CMakePresets.json", "daemon", "ipc", "proto", "tools", "tests", "packaging", "systemd", "README.md"}
+SOURCES = {".h", ".cpp", ".py", ".sh", ".txt"}
+
+# Of proto/, what ipc/ may use: apps link ipc/ alone, under its own licence.
+PROTO_FOR_IPC = {"proto/result.h", "proto/bytes.h", "proto/reason.h"}
+# What each folder may include of the project, and which libraries' headers (by their first part).
+FOLDERS = {
+    # arpa and netinet: for inet_pton, text to address; sockets are in <sys>.
+    "proto": ({"proto"}, {"msgpack.hpp", "msgpack", "openssl", "arpa", "netinet"}),
+    "ipc": ({"ipc"}, {"nlohmann"}),
+    "daemon": ({"daemon", "proto", "ipc"}, {"uv.h", "glib.h", "gio", "glib", "nice", "opendht", "opendht.h", "spdlog", "fmt",
+                                            "nlohmann", "openssl", "CLI", "systemd", "msgpack.hpp"}),
+    "tools": ({"tools", "ipc"}, {"CLI", "nlohmann"}),
+    "tests": ({"daemon", "proto", "ipc", "tools", "tests"}, None),
+}
+# Libraries that do I/O, tell the time or make threads have no place in the sans-IO core.
+NOT_IN_PROTO = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "net", "thread", "mutex", "fstream", "iostream", "filesystem",
+                "condition_variable", "future", "cstdio"}
+POSIX = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "arpa", "net", "netinet", "pwd.h", "grp.h", "signal.h", "spawn.h",
+         "linux", "ifaddrs.h", "dirent.h", "errno.h", "termios.h", "stdlib.h", "limits.h"}
+STANDARD = re.compile(r"^[a-z_0-9]+$")
+CLOCK = re.compile(r"_clock::now\(\)")
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+MIT = "SPDX-License-Identifier: GPL-3.0-or-later OR MIT"
+GPL = "SPDX-License-Identifier: GPL-3.0-or-later"
+
+
+def include_problem(folder, kind, name):
+    """What is wrong with this include in this folder, or None."""
+    own, libraries = FOLDERS[folder]
+    first = name.split("/")[0]
+    if kind == '"':
+        if "/" not in name:
+            return "own headers are included as \"folder/file.h\""
+        if name in PROTO_FOR_IPC and folder in ("ipc", "tools"):
+            return None
+        if folder == "tests" and first not in own:
+            return "no such folder"
+        return None if first in own else f"{folder}/ may not include {first}/"
+    if folder == "tests":
+        return None
+    if first in FOLDERS:
+        return "own headers are included with quotes"
+    if folder == "proto" and first in NOT_IN_PROTO:
+        return "proto/ does no I/O and has no thread"
+    if first in libraries or STANDARD.match(name) or (folder != "proto" and first in POSIX):
+        return None
+    return f"{folder}/ may not use <{name}>"
+
+
+def check_source(path, text):
+    """Problems of one file; `path` is relative to the root."""
+    folder = path.parts[0]
+    lines = text.splitlines()
+    out = []
+    wanted = MIT if folder == "ipc" else GPL
+    if wanted not in "\n".join(lines[:3]):
+        out.append(f"{path}: no line '{wanted}' at the top")
+    for number, line in enumerate(lines, 1):
+        if path.suffix in (".h", ".cpp"):
+            found = INCLUDE.match(line)
+            problem = found and include_problem(folder, *found.groups())
+            if problem:
+                out.append(f"{path}:{number}: {problem}")
+        if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", line) and path.name != "check_includes.py":
+            out.append(f"{path}:{number}: finish it, or say it in an issue")
+        if folder == "proto" and CLOCK.search(line):
+            out.append(f"{path}:{number}: time is an argument in proto/")
+    if path.suffix in (".h", ".cpp") and len(lines) > 800:
+        out.append(f"{path}: {len(lines)} lines; 800 is the end")
+    return out
+
+
+def tracked(root):
+    out = subprocess.run(["git", "-C", root, "ls-files", "-z"], check=False, capture_output=True)
+    if out.returncode == 0:
+        return [pathlib.PurePath(name) for name in out.stdout.decode().split("\0") if name]
+    # A source archive has no repository: all that is there, but what builds make.
+    return [path.relative_to(root) for path in pathlib.Path(root).rglob("*")
+            if path.is_file() and path.relative_to(root).parts[0] not in ("build", ".git")]
+
+
+def check_tree(root):
+    out = []
+    for path in tracked(root):
+        top = path.parts[0]
+        if top not in TOP and not top.startswith(".") and not top.startswith("LICENSE"):
+            out.append(f"{path}: not one of the project's folders (SPEC section 8)")
+            continue
+        full = pathlib.Path(root) / path
+        is_source = path.suffix in SOURCES and top in FOLDERS and "corpus" not in path.parts and "vectors" not in path.parts
+        if is_source and full.exists():
+            out += check_source(path, full.read_text(encoding="utf-8"))
+    return out
+
+
+def self_test():
+    """The rules themselves: what must be found is found, and nothing else."""
+    bad = [("proto", '"', "ipc/fd.h"), ("proto", "<", "uv.h"), ("proto", "<", "sys/socket.h"), ("proto", "<", "thread"),
+           ("ipc", '"', "proto/mux.h"), ("ipc", '"', "daemon/loop.h"), ("ipc", "<", "uv.h"), ("tools", '"', "daemon/loop.h"),
+           ("tools", '"', "proto/mux.h"), ("tools", "<", "openssl/ssl.h"), ("daemon", '"', "tools/x.h"), ("daemon", '"', "loop.h"),
+           ("daemon", "<", "proto/mux.h"), ("tests", '"', "elsewhere/x.h")]
+    good = [("proto", '"', "proto/mux.h"), ("proto", "<", "openssl/ssl.h"), ("proto", "<", "vector"), ("ipc", '"', "proto/result.h"),
+            ("ipc", "<", "sys/socket.h"), ("ipc", "<", "nlohmann/json.hpp"), ("tools", '"', "ipc/client.h"), ("tools", "<", "unistd.h"),
+            ("daemon", '"', "ipc/fd.h"), ("daemon", "<", "nice/agent.h"), ("tests", '"', "daemon/loop.h"), ("tests", "<", "uv.h")]
+    for case in bad:
+        assert include_problem(*case), f"not found: {case}"
+    for case in good:
+        assert not include_problem(*case), f"wrongly found: {case}"
+    here = pathlib.PurePath("proto/x.h")
+    assert check_source(here, f"// {GPL}\nint x;\n") == []
+    for text in ("int x;\n", f"// {GPL}\n// TODO\n", f"// {GPL}\nauto t = std::chrono::steady_clock::now();\n",
+                 f'// {GPL}\n  #  include "ipc/fd.h"\n'):
+        assert len(check_source(here, text)) == 1, text
+
+
+def main():
+    arguments = sys.argv[1:]
+    if "--self-test" in arguments:
+        self_test()
+        arguments.remove("--self-test")
+    root = arguments[0] if arguments else str(pathlib.Path(__file__).resolve().parents[1])
+    problems = check_tree(root)
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Runs the e2e tests as an unprivileged user with 1,024 files, on loopback:
+#   tests/e2e/as_user.sh BUILD_DIR [PYTEST ARGUMENTS…]
+# As root it uses "nobody", with copies of what is needed, for that user may not see this directory.
+set -euo pipefail
+build=$(realpath "$1")
+shift
+here=$(realpath "$(dirname "$0")")
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -r "$here" "$work/e2e"
+rm -rf "$work/e2e/__pycache__"
+cp "$build/daemon/jami-connd" "$build/tools/jami-connctl" "$build/tests/make_identity" "$work/"
+mkdir "$work/home" "$work/tmp"
+
+as_user=()
+if ((EUID == 0)); then
+  chmod 755 "$work"
+  chown -R nobody:nogroup "$work/home" "$work/tmp"
+  as_user=(setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all)
+fi
+cd "$work/tmp"
+ulimit -n 1024
+env HOME="$work/home" TMPDIR="$work/tmp" PYTHONDONTWRITEBYTECODE=1 CONND_E2E_MODE=loopback \
+  CONND_DAEMON="$work/jami-connd" CONND_CTL="$work/jami-connctl" CONND_MAKE_IDENTITY="$work/make_identity" \
+  CONND_E2E_CACHE="$work/home/identities" \
+  "${as_user[@]}" /usr/bin/python3 -m pytest -p no:cacheprovider -q -rs "$@" "$work/e2e"

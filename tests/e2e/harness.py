@@ -1,0 +1,612 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real daemons on a private network: start, stop, freeze, cut and look into them.
+
+    with Lab() as lab:
+        alice, bob = lab.pair()
+        bob.api.call("listen.add", uri="echo")
+        channel = alice.api.open(bob.device, "echo")
+
+Two modes. `netns` (root): each node has a network namespace of its own, all joined by a bridge in one more, where the
+DHT's first node runs. `loopback` (anybody): all run in the network that is there. CONND_E2E_MODE chooses; without it,
+netns if this may be done. Every process is stopped by its pid, and dies with this one (PR_SET_PDEATHSIG); what a killed
+run left behind is swept by the next one.
+"""
+import atexit
+import ctypes
+import fcntl
+import glob
+import os
+import pathlib
+import resource
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+
+from api_client import ApiError, Client, Deadline
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
+# Times are for an ordinary build; sanitizers are slower.
+SANITIZER = os.environ.get("CONND_SANITIZE", "")
+SCALE = 4.0 if SANITIZER else 1.0
+# Long tests at their full size.
+FULL = bool(os.environ.get("CONND_FULL"))
+START_SECONDS = 20 * SCALE
+READY_SECONDS = 40 * SCALE
+STOP_SECONDS = 15 * SCALE
+REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:")
+
+PREFIX = "jce-"
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+NET = "10.77.0."
+# OpenDHT's default port: any would do in a namespace of its own.
+DHT_PORT = 4222
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+# As many files as we may have.
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+
+
+def sized(sanitized, quick, full):
+    """A count or size for this kind of run."""
+    return sanitized if SANITIZER else full if FULL else quick
+
+
+def as_many_channels(wanted):
+    """At most as many as this process may hold both ends of, with some files for the rest."""
+    return min(wanted, (FILES - 200) // 2)
+
+
+def binary(variable, relative):
+    return os.environ.get(variable) or str(BUILD / relative)
+
+
+DAEMON = binary("CONND_DAEMON", "daemon/jami-connd")
+CTL = binary("CONND_CTL", "tools/jami-connctl")
+MAKE_IDENTITY = binary("CONND_MAKE_IDENTITY", "tests/make_identity")
+
+
+def until(condition, timeout, what):
+    """For what gives no event: asks until `condition` is true; its value."""
+    deadline = Deadline(timeout)
+    while True:
+        value = condition()
+        if value:
+            return value
+        if deadline.passed():
+            raise TimeoutError(f"not in {timeout} s: {what}")
+        select.select([], [], [], 0.01)
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def sha256(data):
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+# ---- network namespaces ----
+
+
+def namespaces_allowed():
+    return os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True).returncode == 0
+
+
+def default_mode():
+    mode = os.environ.get("CONND_E2E_MODE")
+    if mode not in (None, "", "netns", "loopback"):
+        raise ValueError(f"CONND_E2E_MODE={mode}: netns or loopback")
+    return mode or ("netns" if namespaces_allowed() else "loopback")
+
+
+def enter(namespace):
+    """Moves the calling thread into a namespace."""
+    with open(f"/run/netns/{namespace}", "rb") as file:
+        if LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns {namespace}")
+
+
+def inside(namespace, function, *arguments):
+    """Runs a function in a thread inside a namespace (None: here). Sockets that it makes stay there."""
+    if namespace is None:
+        return function(*arguments)
+    result = []
+
+    def body():
+        try:
+            enter(namespace)
+            result.append((function(*arguments), None))
+        except BaseException as error:  # handed to the caller
+            result.append((None, error))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    value, error = result[0]
+    if error:
+        raise error
+    return value
+
+
+def sweep():
+    """Removes namespaces and directories of runs that are no more."""
+    for path in glob.glob(f"/run/netns/{PREFIX}*") + glob.glob(f"{tempfile.gettempdir()}/{PREFIX}*"):
+        owner = os.path.basename(path).split("-")[1]
+        if owner.isdigit() and os.path.exists(f"/proc/{owner}"):
+            continue
+        if path.startswith("/run/netns/"):
+            subprocess.run(["ip", "netns", "del", os.path.basename(path)], check=False, capture_output=True)
+        elif os.stat(path).st_uid == os.geteuid():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+# ---- processes ----
+
+
+class Process:
+    """One process with its log. `namespace`: None is ours; `nofile`: its limit of open files."""
+
+    def __init__(self, command, log, namespace=None, nofile=None, environment=None, stdin=subprocess.DEVNULL,
+                 stdout=None, user=None, mode="wb"):
+        self.command = [str(part) for part in command]
+        self.log_path = log
+        self.log_file = open(log, mode)  # closed in wait()
+        self.namespace = namespace
+        self.nofile = nofile
+        self.popen = subprocess.Popen(self.command, stdin=stdin, stdout=stdout or self.log_file, stderr=self.log_file,
+                                      env=environment, preexec_fn=self._prepare, close_fds=True, user=user)
+        self.pid = self.popen.pid
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def _prepare(self):
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if self.namespace:
+            enter(self.namespace)
+        if self.nofile:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
+
+    def log(self):
+        return pathlib.Path(self.log_path).read_text(errors="replace")
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def wait(self, timeout):
+        """The exit code."""
+        code = self.popen.wait(timeout)
+        self.log_file.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+        return code
+
+    def kill(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+        return self.wait(STOP_SECONDS)
+
+
+class Notify:
+    """The other end of sd_notify(3)."""
+
+    def __init__(self, path):
+        self.path = path
+        if os.path.exists(path):
+            os.unlink(path)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(path)
+
+    def wait_ready(self, process, timeout):
+        """True once READY=1 has come, False when the process ended first."""
+        deadline = Deadline(timeout)
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        poller.register(process.pidfd, select.POLLIN)
+        while True:
+            ready = dict(poller.poll(deadline.left() * 1000))
+            if not ready:
+                raise TimeoutError(f"no READY=1 in {timeout} s")
+            if self.sock.fileno() in ready and b"READY=1" in self.sock.recv(65536).split(b"\n"):
+                return True
+            if process.pidfd in ready:
+                return False
+
+    def close(self):
+        self.sock.close()
+        os.unlink(self.path)
+
+
+# ---- identities ----
+
+
+def identity(number, target):
+    """Copies ready-made identity `number` (RSA 2048) to a state directory; made once per build, then kept."""
+    cache = pathlib.Path(os.environ.get("CONND_E2E_CACHE") or BUILD / "e2e-identities")
+    stamp = int(os.stat(MAKE_IDENTITY).st_mtime)
+    base = cache / str(stamp)
+    base.mkdir(parents=True, exist_ok=True)
+    with open(base / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = base / str(number)
+        if not made.exists():
+            fresh = base / f"{number}.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            run(MAKE_IDENTITY, str(fresh), "2048")
+            fresh.rename(made)
+    shutil.copytree(made, target, ignore=shutil.ignore_patterns("lock"))
+
+
+# ---- nodes ----
+
+
+class Node:
+    """One daemon, its state directory and its place on the network."""
+
+    def __init__(self, lab, name, number, options, nofile=None, bootstrap=None, lan_discovery=False, user=None):
+        self.lab = lab
+        self.name = name
+        self.directory = lab.directory / name
+        self.directory.mkdir()
+        self.state = self.directory / "state"
+        self.socket_path = str(self.directory / "s")
+        self.namespace = lab.add_namespace(name, number) if lab.mode == "netns" else None
+        self.address = f"{NET}{number + 10}" if self.namespace else lab.loopback_address()
+        self.options = list(options)
+        self.bootstrap = [lab.dht_address()] if bootstrap is None else bootstrap
+        self.lan_discovery = lan_discovery
+        self.nofile = nofile
+        self.user = user
+        self.process = None
+        self.runs = 0
+        self.apis = []
+        self._api = None
+        self.hello = None
+
+    # -- life --
+
+    def arguments(self):
+        out = [DAEMON, "--state-dir", self.state, "--socket", self.socket_path, "--log-level", "debug"]
+        for place in self.bootstrap or ["none"]:
+            out += ["--bootstrap", place]
+        if not self.lan_discovery:
+            out.append("--no-lan-discovery")
+        return [str(part) for part in out + self.options]
+
+    def environment(self, **more):
+        keep = {key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS") or key in ("PATH", "HOME")}
+        return keep | more
+
+    def launch(self, **environment):
+        """Starts the daemon without waiting for anything."""
+        self.runs += 1
+        log = self.directory / f"log.{self.runs}"
+        self.process = Process(self.arguments(), log, self.namespace, self.nofile, self.environment(**environment),
+                               user=self.user)
+        return self.process
+
+    def start(self, ready=True):
+        """Starts the daemon; returns when its control socket listens, and, if wanted, when it is on the DHT."""
+        notify = Notify(str(self.directory / "n"))
+        self.launch(NOTIFY_SOCKET=notify.path)
+        came = notify.wait_ready(self.process, START_SECONDS)
+        notify.close()
+        assert came, f"{self.name} ended with {self.process.wait(1)}:\n{self.process.log()[-4000:]}"
+        self._api = None
+        if ready:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=READY_SECONDS):
+        deadline = Deadline(timeout)
+        with self.client("wait_ready") as client:
+            client.call("events.subscribe")
+            while True:
+                self.hello = client.call("hello", client="wait_ready")
+                if self.hello["ready"]:
+                    return self
+                # What makes it ready is told by an event; which one is the daemon's affair.
+                client.wait("event", deadline.left())
+
+    def stop(self, expect=0):
+        """SIGTERM; the daemon ends by itself, in time, and with no complaint of a sanitizer."""
+        self.close_clients()
+        self.process.popen.terminate()
+        code = self.process.wait(STOP_SECONDS)
+        self.check_log()
+        assert code == expect, f"{self.name} ended with {code}:\n{self.process.log()[-4000:]}"
+
+    def kill(self):
+        """SIGKILL."""
+        self.close_clients()
+        self.process.kill()
+
+    def check_log(self):
+        text = self.process.log()
+        for report in REPORTS:
+            assert report not in text, f"{self.name}:\n{text[text.index(report) - 200:][:8000]}"
+
+    def freeze(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    # -- network --
+
+    def cut(self, how="drop"):
+        """From now on all TCP and UDP of this node is dropped; "reset": TCP is answered by a reset, DHT goes on."""
+        verdict = {"drop": "meta l4proto { tcp, udp } drop", "reset": "meta l4proto tcp reject with tcp reset"}[how]
+        rules = "table ip cut {\n" + "".join(
+            f"chain {hook} {{ type filter hook {hook} priority 0; {verdict}; }}\n" for hook in ("input", "output")) + "}\n"
+        inside(self.namespace, lambda: run("nft", "-f", "-", input=rules))
+
+    def mend(self):
+        inside(self.namespace, lambda: run("nft", "delete", "table", "ip", "cut"))
+
+    # -- looking into it --
+
+    def client(self, name="e2e"):
+        client = Client(self.socket_path, name)
+        self.apis.append(client)
+        return client
+
+    @property
+    def api(self):
+        """A client for the main thread, made when first used, and anew when it was lost."""
+        if self._api is None or self._api.gone:
+            self._api = self.client()
+        return self._api
+
+    def close_clients(self):
+        for client in self.apis:
+            client.close()
+        self.apis, self._api = [], None
+
+    @property
+    def device(self):
+        return self.hello["device"]
+
+    @property
+    def account(self):
+        return self.hello["account"]
+
+    def status(self):
+        return self.api.call("daemon.status")
+
+    def connections(self, peer=None):
+        return [c for c in self.api.call("connection.list")["connections"] if peer is None or c["peer"] == peer.device]
+
+    def allow(self, *peers):
+        for peer in peers:
+            self.api.call("trust.allow", id=peer.device)
+
+    def rss(self):
+        """Resident bytes."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise ValueError("no VmRSS")
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def ctl(self, *arguments, **options):
+        """The command-line client, run to its end."""
+        options = {"capture_output": True, "timeout": 60 * SCALE, "check": False} | options
+        return subprocess.run([CTL, "--socket", self.socket_path, *arguments], env=self.environment(), **options)
+
+    def ctl_start(self, *arguments, **options):
+        """The same, still running; ends with the lab."""
+        popen = subprocess.Popen([CTL, "--socket", self.socket_path, *arguments], env=self.environment(),
+                                 preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), **options)
+        self.lab.helpers.append(popen)
+        return popen
+
+
+# ---- the laboratory ----
+
+LABS = []
+
+
+class Lab:
+    """Nodes, and the DHT's first node. Ends all of them when it is left, whatever happened."""
+
+    def __init__(self, mode=None, dht=True):
+        sweep()
+        self.mode = mode or default_mode()
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self.namespaces = []
+        self.nodes = []
+        self.helpers = []
+        self.dht = None
+        LABS.append(self)
+        atexit.register(self.close)
+        try:
+            self.hub = self._add_hub() if self.mode == "netns" else None
+            self.dht_port = DHT_PORT if self.hub else free_udp_port()
+            if dht:
+                self._start_dht()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.check()
+        finally:
+            self.close()
+
+    # -- network --
+
+    def _name(self, name):
+        return f"{self.directory.name}-{name}"
+
+    def _add(self, name):
+        full = self._name(name)
+        run("ip", "netns", "add", full)
+        self.namespaces.append(full)
+        inside(full, lambda: pathlib.Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1", encoding="ascii"))
+        run("ip", "-n", full, "link", "set", "lo", "up")
+        return full
+
+    def _add_hub(self):
+        hub = self._add("hub")
+        run("ip", "-n", hub, "link", "add", "br0", "type", "bridge")
+        # Peer discovery is multicast; without a querier a snooping bridge may forget who listens.
+        run("ip", "-n", hub, "link", "set", "br0", "type", "bridge", "mcast_snooping", "0")
+        run("ip", "-n", hub, "addr", "add", f"{NET}1/24", "dev", "br0")
+        run("ip", "-n", hub, "link", "set", "br0", "up")
+        return hub
+
+    def add_namespace(self, name, number):
+        full = self._add(name)
+        run("ip", "link", "add", f"v{number}", "netns", self.hub, "type", "veth", "peer", "name", "eth0", "netns", full)
+        run("ip", "-n", self.hub, "link", "set", f"v{number}", "master", "br0", "up")
+        run("ip", "-n", full, "addr", "add", f"{NET}{number + 10}/24", "dev", "eth0")
+        run("ip", "-n", full, "link", "set", "eth0", "up")
+        run("ip", "-n", full, "route", "add", "default", "via", f"{NET}1")
+        # libnice skips interfaces that are not running yet.
+        until(lambda: "LOWER_UP" in run("ip", "-n", full, "link", "show", "eth0"), 5, "link of the namespace")
+        return full
+
+    def loopback_address(self):
+        return "127.0.0.1"
+
+    def dht_address(self):
+        return f"{NET}1:{self.dht_port}" if self.hub else f"127.0.0.1:{self.dht_port}"
+
+    def _start_dht(self):
+        self.dht = Process(["dhtnode", "-s", "-n", "0", "-p", str(self.dht_port)], self.directory / "dhtnode.log", self.hub)
+        port = f":{self.dht_port:04X} "
+
+        def bound():
+            assert self.dht.running(), self.dht.log()
+            return port in pathlib.Path(f"/proc/{self.dht.pid}/net/udp").read_text(encoding="ascii")
+
+        until(bound, 10, "dhtnode's port")
+
+    # -- nodes --
+
+    def node(self, name, *options, identity_number=None, **more):
+        """A node that has an identity and is not started yet."""
+        number = len(self.nodes)
+        node = Node(self, name, number, options, **more)
+        self.nodes.append(node)
+        if identity_number != "none":
+            identity(number if identity_number is None else identity_number, node.state)
+        return node
+
+    def pair(self, *options, trust=True):
+        """Two running nodes that trust each other and have never met."""
+        nodes = [self.node("alice", *options), self.node("bob", *options)]
+        for node in nodes:
+            node.start(ready=False)
+        for node in nodes:
+            node.wait_ready()
+        if trust:
+            nodes[0].allow(nodes[1])
+            nodes[1].allow(nodes[0])
+        return nodes
+
+    def strangers(self, *nodes, count=4):
+        return Strangers(self, nodes, count)
+
+    # -- the end --
+
+    def check(self):
+        """Ends the daemons that still run as they should end."""
+        for popen in self.helpers:
+            if popen.poll() is None:
+                popen.kill()
+        for node in self.nodes:
+            if node.process and node.process.running():
+                node.thaw()
+                node.stop()
+
+    def report(self, lines=60):
+        """The ends of all logs."""
+        out = []
+        for node in self.nodes:
+            for log in sorted(node.directory.glob("log.*"))[-2:]:
+                out.append(f"---- {node.name} {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:]))
+        return "\n".join(out)
+
+    def close(self):
+        if self not in LABS:
+            return
+        LABS.remove(self)
+        atexit.unregister(self.close)
+        for popen in self.helpers:
+            if popen.poll() is None:
+                popen.kill()
+            popen.wait()
+            for pipe in (popen.stdin, popen.stdout, popen.stderr):
+                if pipe:
+                    try:
+                        pipe.close()
+                    except BrokenPipeError:
+                        pass
+        for node in self.nodes:
+            node.close_clients()
+            if node.process and node.process.running():
+                node.process.kill()
+        if self.dht:
+            self.dht.kill()
+        for name in self.namespaces:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        if not os.environ.get("CONND_E2E_KEEP"):
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Strangers:
+    """Runs strangers.py against nodes while the block lasts, from a place of their own on the network."""
+
+    def __init__(self, lab, nodes, count):
+        self.lab, self.nodes, self.count = lab, nodes, count
+        self.made = self.written = 0
+        self.popen = None
+
+    def __enter__(self):
+        pids = ",".join(str(node.process.pid) for node in self.nodes)
+        addresses = ",".join(node.address for node in self.nodes)
+        command = ["/usr/bin/python3", str(pathlib.Path(__file__).with_name("strangers.py")), pids, addresses, str(self.count)]
+        hub = self.lab.hub
+
+        def prepare():
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if hub:
+                enter(hub)
+
+        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=prepare)
+        self.lab.helpers.append(self.popen)
+        assert self.popen.stdout.readline() == b"ready\n"
+        return self
+
+    def __exit__(self, *_):
+        out, _ = self.popen.communicate(timeout=20)
+        if out:
+            self.made, self.written = map(int, out.split())
+
+
+def free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+__all__ = ["ApiError", "Client", "Deadline", "Lab", "Node", "CTL", "DAEMON", "SANITIZER", "SCALE", "as_many_channels", "inside", "run",
+           "sha256", "sized", "until"]

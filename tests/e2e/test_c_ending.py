@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SCENARIOS C: ending."""
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from harness import SCALE, ApiError, as_many_channels, sha256, sized, until
+from traffic import Echo, Sender, fill, round_trip
+
+
+def joined(alice, bob, uri, **options):
+    """A channel, both ends."""
+    bob.api.call("listen.add", uri=uri, strict_end=options.get("strict_end", True))
+    here = alice.api.open(bob.device, uri, **options)
+    return here, bob.api.incoming(uri=uri)
+
+
+def reason_of(call, *arguments, **options):
+    with pytest.raises(ApiError) as caught:
+        call(*arguments, **options)
+    return caught.value.reason
+
+
+def test_c1_sender_ends(pair):
+    here, there = joined(*pair, "c1")
+    data = os.urandom(3 << 20)
+    sender = Sender(here, None)
+    sender.block, sender.total = data, len(data)
+    sender.start()
+    assert there.receive(len(data)) == data
+    sender.join(20)
+    here.finish()
+    assert there.receive_all() == b""
+    there.finish()
+    assert here.receive_all() == b""
+    ends = here.end(), there.end()
+    assert [end["reason"] for end in ends] == ["closed", "closed"]
+    assert (ends[0]["bytes_out"], ends[1]["bytes_in"]) == (len(data), len(data))
+
+
+def test_c1_receiver_closes(pair):
+    here, there = joined(*pair, "c1r")
+    sender = Sender(here, None)
+    sender.start()
+    assert len(there.receive(1 << 20)) == 1 << 20
+    there.close()
+    sender.join(20)
+    assert isinstance(sender.error, OSError)
+    assert here.end()["reason"] == "reset"
+    assert there.end()["reason"] == "cancelled"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("strict", [True, False])
+def test_c2_half_close(pair, first, strict):
+    ends = joined(*pair, f"c2 {first} {strict}", strict_end=strict)
+    one, other = ends[first], ends[1 - first]
+
+    def finish(channel):
+        if strict:
+            channel.finish()
+        else:
+            channel.shut()
+
+    one.send(b"request")
+    finish(one)
+    assert other.receive_all() == b"request"
+    answer = os.urandom(500_000)
+    sender = Sender(other, None)
+    sender.block, sender.total = answer, len(answer)
+    sender.start()
+    assert one.receive(len(answer)) == answer
+    sender.join(20)
+    finish(other)
+    assert one.receive_all() == b""
+    assert one.end()["reason"] == other.end()["reason"] == "closed"
+
+
+APP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from api_client import Client
+client = Client(sys.argv[2], "app")
+channel = client.open(sys.argv[3], sys.argv[4], strict_end=sys.argv[5] == "strict")
+channel.send(b"partial")
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def killed_app(alice, bob, uri, strict, before_kill):
+    """An app of alice's that sends some bytes and is killed; bob's end."""
+    bob.api.call("listen.add", uri=uri)
+    here = os.path.dirname(__file__)
+    app = subprocess.Popen([sys.executable, "-c", APP, here, alice.socket_path, bob.device, uri, strict],
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert app.stdout.readline() == b"open\n"
+    there = bob.api.incoming(uri=uri)
+    assert there.receive(7) == b"partial"
+    before_kill(there)
+    app.kill()
+    app.communicate()
+    return there
+
+
+def test_c3_killed_app_strict(pair):
+    alice, bob = pair
+    fds = alice.fds()
+    there = killed_app(alice, bob, "c3 strict", "strict", lambda _: None)
+    assert there.end()["reason"] == "reset"
+    until(lambda: alice.fds() <= fds, 10 * SCALE, "no fd is left over")
+
+
+def test_c3_killed_app_with_unread_data(pair):
+    alice, bob = pair
+    there = killed_app(alice, bob, "c3 unread", "plain", lambda channel: fill(channel.sock, 0.3))
+    assert there.end()["reason"] == "reset"
+
+
+def test_c4_connection_breaks(pair, netns):
+    alice, bob = pair
+    reads, read_there = joined(alice, bob, "c4 reads")
+    writes, write_there = joined(alice, bob, "c4 writes")
+    both, both_there = joined(alice, bob, "c4 both")
+    senders = [Sender(channel, None) for channel in (read_there, writes, both)]
+    for sender in senders:
+        sender.start()
+    assert len(reads.receive(1 << 20)) == 1 << 20
+    assert len(write_there.receive(1 << 20)) == 1 << 20
+    alice.cut("reset")
+    try:
+        here = [channel.end(90) for channel in (reads, writes, both)]
+        there = [channel.end(90) for channel in (read_there, write_there, both_there)]
+    finally:
+        alice.mend()
+    assert {end["reason"] for end in here + there} == {"connection-lost"}
+    for sender in senders:
+        sender.join(20)
+        assert isinstance(sender.error, OSError)
+    for node in pair:
+        node.api.sync()
+        assert not node.api.taken("channel.closed"), "reported twice"
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
+
+
+def test_c5_closed_while_pending_and_opened_from_an_end(pair):
+    alice, bob = pair
+    bob.api.call("listen.add", uri="c5 ask", mode="ask")
+    request = alice.api.send("channel.open", peer=bob.device, uri="c5 ask")
+    asked = bob.api.wait("channel.request")[0]["request"]
+    alice.api.call("channel.cancel", id=request)
+    assert reason_of(alice.api.reply, request) == "cancelled"
+    assert bob.api.wait("channel.request_cancelled")[0] == {"request": asked, "reason": "cancelled"}
+    with Echo(bob):
+        channel = alice.api.open(bob.device, "echo 0")
+        for number in range(1, 20):
+            channel.finish()
+            channel.receive_all()
+            assert channel.end()["reason"] == "closed"
+            channel.close()
+            channel = alice.api.open(bob.device, f"echo {number}")
+        assert round_trip(channel, b"last") == b"last"
+
+
+def test_c6_connection_closed_while_an_open_waits(pair):
+    alice, bob = pair
+    bob.api.call("listen.add", uri="c6", mode="ask")
+    request = alice.api.send("channel.open", peer=bob.device, uri="c6")
+    first = bob.api.wait("channel.request")[0]["request"]
+    bob.api.call("connection.close", peer=alice.device)
+    assert bob.api.wait("channel.request_cancelled", request=first)
+    second = bob.api.wait("channel.request")[0]["request"]  # over a fresh connection
+    bob.api.call("channel.decline", request=second)
+    assert reason_of(alice.api.reply, request) == "declined"
+    alice.api.sync()
+    assert not any(alice.api.replies.values()), "answered twice"
+
+
+def test_c7_cut_in_the_middle_of_many_opens(pair):
+    alice, bob = pair
+    count, live = sized((300, 60), (1500, 250), (49_000, as_many_channels(8_000)))
+    with Echo(bob, "c7"):
+        waiting, opened, ends = [], {}, {}
+        for number in range(count):
+            waiting.append(alice.api.send("channel.open", peer=bob.device, uri=f"c7 {number}", timeout=60))
+            if number == count // 2:
+                assert bob.api.call("connection.close", peer=alice.device)["closed"] >= 1
+            while len(waiting) + len(opened) - len(ends) >= live:
+                if waiting:
+                    channel = alice.api.opened(waiting.pop(0), 60 * SCALE)  # each succeeds: re-dialled
+                    opened[channel.handle] = channel
+                    channel.close()
+                end = alice.api.find("channel.closed")
+                if end:
+                    assert end[0]["channel"] not in ends, "ended twice"
+                    ends[end[0]["channel"]] = end[0]["reason"]
+        for request in waiting:
+            channel = alice.api.opened(request, 60 * SCALE)
+            opened[channel.handle] = channel
+            channel.close()
+        while len(ends) < count:
+            end = alice.api.wait("channel.closed", 60 * SCALE)[0]
+            assert end["channel"] not in ends, "ended twice"
+            ends[end["channel"]] = end["reason"]
+    assert set(ends) == set(opened)
+    assert set(ends.values()) <= {"cancelled", "connection-lost"}
+
+
+def test_c8_closing_all_connections_with_a_device_and_an_account(pair):
+    alice, bob = pair
+    for peer in (bob.device, bob.account):
+        here, there = joined(alice, bob, "c8 " + peer[:8])
+        assert alice.api.call("connection.close", peer=peer)["closed"] == 1
+        assert here.end()["reason"] == "connection-lost"
+        assert there.end()["reason"] == "connection-lost"
+        until(lambda: not alice.connections(bob) and not bob.connections(alice), 10, "no connection")
+
+
+def test_c9_daemon_stops_with_data_in_flight(lab):
+    alice, bob = lab.pair()
+    here, there = joined(alice, bob, "c9")
+    sender = Sender(here, None)
+    sender.start()
+    assert len(there.receive(1 << 20)) == 1 << 20
+    device = alice.device
+    alice.process.popen.terminate()
+    assert here.end(30)["reason"] == "shutting-down"
+    assert there.end(30)["reason"] in ("connection-lost", "shutting-down", "reset")
+    sender.join(20)
+    assert isinstance(sender.error, OSError)
+    assert alice.process.wait(20) == 0
+    alice.check_log()
+    assert not os.path.exists(alice.socket_path)
+    alice.start()
+    assert alice.device == device
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
+
+
+def test_c9_killed_daemon_leaves_a_stale_socket(lab):
+    alice = lab.node("alice").start()
+    device = alice.device
+    alice.kill()
+    assert os.path.exists(alice.socket_path)
+    alice.start()
+    assert alice.device == device
+
+
+def test_frozen_peer_is_declared_dead(lab):
+    """E1: keepalive, with a short interval."""
+    alice, bob = lab.pair("--keepalive", "2")
+    here, _ = joined(alice, bob, "e1")
+    bob.freeze()
+    try:
+        assert here.end(30)["reason"] in ("stalled", "connection-lost", "timed-out")
+        assert here.receive_all() == b"" or here.sock
+    except ConnectionResetError:
+        pass  # the best effort beside channel.closed
+    finally:
+        os.kill(bob.process.pid, signal.SIGCONT)
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"thawed") == b"thawed"
+
+
+def test_sums_agree_over_many_sizes(pair):
+    alice, bob = pair
+    with Echo(bob, "sizes"):
+        for size in (0, 1, 16_379, 16_380, 65_531, 65_532, 65_533, 65_536, 1_000_003):
+            channel = alice.api.open(bob.device, f"sizes {size}")
+            data = os.urandom(size)
+            sender = Sender(channel, None)
+            sender.block, sender.total = data, size
+            sender.start()
+            assert sha256(channel.receive(size)) == sha256(data)
+            sender.join(20)
+            channel.finish()
+            assert channel.receive_all() == b"" and channel.end()["reason"] == "closed"
+            channel.close()

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SCENARIOS G: the local API against the real daemon."""
+import os
+import resource
+import socket
+import stat
+import subprocess
+
+import pytest
+from harness import SCALE, ApiError, as_many_channels, sized, until
+from traffic import Echo, round_trip
+
+MAX_LINE = 1 << 20
+PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, PROTOCOL_ERROR = -32700, -32600, -32601, -32602, -32015
+
+
+def reason_of(call, *arguments, **options):
+    with pytest.raises(ApiError) as caught:
+        call(*arguments, **options)
+    return caught.value.reason
+
+
+LINES = [
+    (b"garbage", PARSE_ERROR, None, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":{"client":"a\0b"}}', PARSE_ERROR, None, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":{"client":"\xff\xfe"}}', PARSE_ERROR, None, False),
+    (b"[" * 40 + b"]" * 40, PARSE_ERROR, None, False),
+    (b"x" * (2 << 20), INVALID_REQUEST, None, True),
+    (b"[]", INVALID_REQUEST, None, False),
+    (b'[{"jsonrpc":"2.0","id":5,"method":"hello"}]', INVALID_REQUEST, None, False),
+    (b'"text"', INVALID_REQUEST, None, False),
+    (b'{"jsonrpc":"1.0","id":5,"method":"hello"}', INVALID_REQUEST, 5, False),
+    (b'{"jsonrpc":"2.0","id":5}', INVALID_REQUEST, 5, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","more":1}', INVALID_REQUEST, 5, False),
+    (b'{"jsonrpc":"2.0","method":"hello"}', INVALID_REQUEST, None, False),
+    (b'{"jsonrpc":"2.0","id":null,"method":"hello"}', INVALID_REQUEST, None, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"no.such"}', NO_METHOD, 5, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":[1]}', INVALID_PARAMS, 5, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":{"client":7}}', INVALID_PARAMS, 5, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":{"client":"x","unknown":7}}', INVALID_PARAMS, 5, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"channel.open","params":{"peer":"zz","uri":"x"}}', None, 5, False),
+    (b'{"jsonrpc":"2.0","id":5,"method":"hello","params":{"client":"x","fds":1}}', PROTOCOL_ERROR, None, True),
+]
+
+
+@pytest.mark.parametrize("number", range(len(LINES)))
+def test_g2_every_malformed_line_is_answered(pair, number):
+    alice, _ = pair
+    line, code, request, closes = LINES[number]
+    client = alice.client()
+    client.send_line(line)
+    message, _ = client.message_for(request, 10)
+    error = message["error"]
+    assert code in (None, error["code"]), message
+    assert error["data"]["reason"] and error["message"] and "\n" not in error["message"]
+    if closes:
+        client.wait_gone()
+    else:
+        assert client.call("hello", client="still here")["server"] == "jami-connd"
+    assert alice.api.call("hello", client="others")["api"] == 1
+
+
+def test_g2_an_fd_nobody_asked_for(pair):
+    alice, _ = pair
+    client = alice.client()
+    client.sock.setblocking(True)
+    line = b'{"jsonrpc":"2.0","id":9,"method":"hello","params":{"client":"x"}}\n'
+    socket.send_fds(client.sock, [line], [0])
+    client.sock.setblocking(False)
+    message, _ = client.message_for(None, 10)
+    assert message["error"]["code"] == PROTOCOL_ERROR
+    client.wait_gone()
+
+
+def test_g2_last_line_without_an_end(pair):
+    alice, _ = pair
+    client = alice.client()
+    client.sock.send(b'{"jsonrpc":"2.0","id":9')
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.message_for(None, 10)[0]["error"]["code"] == PARSE_ERROR
+    client.wait_gone()
+
+
+def test_g1_every_method_answers_wrong_params(pair):
+    alice, _ = pair
+    schema = alice.api.call("rpc.discover")
+    assert schema["api"] == 1
+    assert {"hello", "channel.open", "listen.add", "trust.allow", "events.subscribe"} <= set(schema["methods"])
+    for method, about in schema["methods"].items():
+        assert reason_of(alice.api.call, method, no_such_member=1) == "invalid-argument", method
+        if about["params"].get("required"):
+            assert reason_of(alice.api.call, method) == "invalid-argument", method
+
+
+def test_g1_handles_that_do_not_exist(pair):
+    alice, _ = pair
+    for method, member in (("channel.close", "channel"), ("channel.finish", "channel"), ("listen.remove", "listener"),
+                           ("channel.accept", "request"), ("channel.decline", "request"),
+                           ("connection.accept", "request"), ("connection.decline", "request")):
+        assert reason_of(alice.api.call, method, **{member: 123_456_789}) == "not-found", method
+    assert reason_of(alice.api.call, "channel.cancel", id=424242) == "not-found"
+
+
+def test_g1_status_says_what_matters(pair):
+    alice, _ = pair
+    status = alice.status()
+    assert status["state"] == "ready" and status["pid"] == alice.process.pid and status["device"] == alice.device
+    assert status["dht"]["state"] == "connected" and status["dht"]["bootstrap"] == alice.bootstrap
+    assert status["dht"]["lan_discovery"] is False and status["dht"]["port"] > 0
+    assert {"connections", "channels", "clients", "listeners", "pending_opens"} <= set(status["counts"])
+    assert status["limits"]["max_channels"] > 100 and status["problems"] == []
+
+
+def test_g3_a_thousand_opens_in_flight_on_one_socket(pair):
+    alice, bob = pair
+    count = as_many_channels(sized(300, 1000, 4000))
+    with Echo(bob, "g3"):
+        requests = {alice.api.send("channel.open", peer=bob.device, uri=f"g3 {n}"): n for n in range(count)}
+        channels = {n: alice.api.opened(request, 60 * SCALE) for request, n in requests.items()}
+        assert len({channel.handle for channel in channels.values()}) == count
+        for n, channel in channels.items():  # the right fd with each line
+            channel.send(b"%d" % n).shut()
+        for n, channel in channels.items():
+            assert channel.receive_all() == b"%d" % n
+            channel.close()
+        for channel in channels.values():
+            channel.end()
+
+
+def test_g3_as_a_plain_user_with_1024_files(lab):
+    """The kernel counts fds in flight per user: this process, with as few files as its daemons."""
+    script = os.path.join(os.path.dirname(__file__), "many_opens.py")
+    alice = lab.node("alice", nofile=4096 if hard_limit() >= 4096 else None).start()
+    bob = lab.node("bob").start()
+    bob.allow(alice)
+    with Echo(bob, "many"):
+        done = subprocess.run(["/usr/bin/python3", script, alice.socket_path, bob.device, "700"], capture_output=True,
+                              text=True, timeout=120 * SCALE, check=False, preexec_fn=few_files)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout == "700 channels\n"
+
+
+def hard_limit():
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def few_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, min(1024, hard_limit())))
+
+
+def test_g4_client_that_does_not_read(pair):
+    alice, bob = pair
+    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    deaf.connect(alice.socket_path)
+    deaf.settimeout(20)
+    line = b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}\n' * 100
+    with Echo(bob):
+        channel = alice.api.open(bob.device, "echo")
+        with pytest.raises(OSError):
+            for _ in range(10_000):
+                deaf.send(line)
+                # Others do not notice.
+                assert round_trip(channel, b"x") == b"x"
+                if deaf_is_stuck(deaf):
+                    raise OSError("stopped reading from it, or dropped it")
+    deaf.close()
+    assert alice.status()["state"] == "ready"
+
+
+def deaf_is_stuck(sock):
+    import select
+
+    return not select.select([], [sock], [], 0.2)[1]
+
+
+def test_g5_listeners(pair):
+    alice, bob = pair
+    owner, other = bob.client("owner"), bob.client("other")
+    owner.call("listen.add", uri="g5", prefix=True)
+    with pytest.raises(ApiError) as busy:
+        other.call("listen.add", uri="g5", prefix=True)
+    assert busy.value.reason == "busy" and str(os.getuid()) in busy.value.detail
+    exact = other.call("listen.add", uri="g5 deep", prefix=False)["listener"]
+    longer = other.call("listen.add", uri="g5 long", prefix=True)["listener"]
+    for uri, client in (("g5 deep", other), ("g5 deeper", owner), ("g5 longest", other), ("g5", owner)):
+        alice.api.open(bob.device, uri)
+        assert client.incoming(uri=uri)
+    other.call("listen.remove", listener=exact)
+    other.call("listen.remove", listener=longer)
+    alice.api.open(bob.device, "g5 deep")
+    assert owner.incoming(uri="g5 deep")
+    owner.close()  # its listener ends with it
+    bob.apis.remove(owner)
+
+    def gone():
+        try:
+            alice.api.open(bob.device, "g5 deep").close()
+        except ApiError as error:
+            return error.reason == "no-listener"
+        return False
+
+    until(gone, 10, "the listener's end")
+    assert other.call("listen.add", uri="g5", prefix=True)["listener"]
+
+
+def test_g6_socket_mode_and_owner(pair):
+    alice, _ = pair
+    mode = os.stat(alice.socket_path)
+    assert stat.S_IMODE(mode.st_mode) == 0o600 and mode.st_uid == os.getuid()
+    assert stat.S_IMODE(os.stat(alice.state).st_mode) == 0o700
+    for key in (alice.state / "identity").glob("*.key"):
+        assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
+
+
+def test_g8_events_are_numbered_without_gaps(pair):
+    alice, bob = pair
+    client = alice.client("events")
+    snapshot = client.call("events.subscribe")
+    assert snapshot["ready"] is True and snapshot["network"] == "connected"
+    with Echo(bob, "g8"):
+        for number in range(20):
+            alice.api.open(bob.device, f"g8 {number}").close()
+    ended = 0
+    seen = []
+    while ended < 20:
+        event, _ = client.wait("event")
+        seen.append(event["seq"])
+        ended += event["type"] == "channel.closed"
+    assert seen == list(range(snapshot["seq"] + 1, snapshot["seq"] + 1 + len(seen)))
+    client.call("events.unsubscribe")
+
+
+def test_a_stranger_can_type_it_with_socat(pair):
+    alice, _ = pair
+    line = b'{"jsonrpc":"2.0","id":1,"method":"daemon.status"}\n'
+    done = subprocess.run(["socat", "-t", "5", "-", f"UNIX-CONNECT:{alice.socket_path}"], input=line, capture_output=True,
+                          timeout=20, check=True)
+    assert b'"state":"ready"' in done.stdout
