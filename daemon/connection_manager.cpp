@@ -313,6 +313,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   const proto::DeviceId device = socket.peer();
   spdlog::info("connection={} peer={} down reason={} text=\"{}\"", number, short_name(device),
                proto::reason_name(reason), text);
+  add_to(past_, socket);
   dead_sockets_.push_back(std::move(it->second.socket));
   connections_.erase(it);
   auto& list = peers_[device].connections;
@@ -343,7 +344,7 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
                                              const std::string& uri, bool /*unique*/) {
   const auto it = connections_.find(socket.number());
   if (it == connections_.end()) return socket.refuse(channel, proto::Reason::kNotReady, {});
-  if (channels_.size() >= settings_.mux.max_channels) {
+  if (channels_.size() >= settings_.limits.max_channels) {
     return socket.refuse(channel, proto::Reason::kResourceLimit, "the daemon has as many channels as it can");
   }
   channels_.emplace(channel, ChannelRecord{socket.number(), uri, false, false, context_.connections.loop.now()});
@@ -590,6 +591,20 @@ void ConnectionManager::each_connection(const std::function<void(const Connectio
     view.since = connection.since;
     visit(view);
   }
+}
+
+ManagerTotals ConnectionManager::totals() const {
+  ManagerTotals totals = past_;
+  for (const auto& [number, connection] : connections_) add_to(totals, *connection.socket);
+  return totals;
+}
+
+void ConnectionManager::add_to(ManagerTotals& totals, const MultiplexedSocket& socket) {
+  ++totals.connections;
+  totals.bytes_in += socket.bytes_in();
+  totals.bytes_out += socket.bytes_out();
+  totals.tls_records_in += socket.tls().records_in();
+  totals.tls_records_out += socket.tls().records_out();
 }
 
 void ConnectionManager::each_channel(const std::function<void(const ChannelView&)>& visit) const {

@@ -26,6 +26,8 @@ namespace connd::daemon {
 
 struct ManagerLimits {
   std::size_t max_connections = 4'096;
+  /// Of all connections together; requests of peers that wait for an answer count.
+  std::size_t max_channels = proto::kMaxChannels;
   std::size_t max_pending_opens = 65'536;
   /// Set-ups under way that peers asked for; of them, those by peers that are not allowed.
   std::size_t max_setups = 32;
@@ -77,6 +79,15 @@ class ChannelApps {
 
  protected:
   ~ChannelApps() = default;
+};
+
+/// Sums since the manager was made, of connections that are up or were.
+struct ManagerTotals {
+  std::uint64_t connections = 0;
+  std::uint64_t bytes_in = 0;  ///< of the ICE streams, framing included
+  std::uint64_t bytes_out = 0;
+  std::uint64_t tls_records_in = 0;  ///< of application data
+  std::uint64_t tls_records_out = 0;
 };
 
 struct ConnectionView {
@@ -152,6 +163,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
   void each_connection(const std::function<void(const ConnectionView&)>& visit) const;
   void each_channel(const std::function<void(const ChannelView&)>& visit) const;
+  [[nodiscard]] ManagerTotals totals() const;
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
   [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
   [[nodiscard]] std::size_t pending_opens() const { return opens_.size(); }
@@ -244,6 +256,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] bool is_primary(const Connection& connection) const;
   void close_idle();
   void on_tick();
+  static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
   void run_later();
   void later_save_requests();
@@ -274,6 +287,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // What a callback must not destroy under its own feet goes here until a later turn.
   std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;
   std::vector<std::unique_ptr<ConnectAttempt>> dead_attempts_;
+  ManagerTotals past_;  ///< of connections that are gone
   ConnectionNumber next_connection_ = 1;
   OpenNumber next_open_ = 1;
   std::vector<std::pair<OpenNumber, OpenResult>> failed_opens_;

@@ -20,7 +20,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   if (opens_.size() >= settings_.limits.max_pending_opens) {
     return OpenError{Reason::kResourceLimit, "too many opens are pending"};
   }
-  if (channels_.size() + opens_.size() >= settings_.mux.max_channels) {
+  if (channels_.size() + opens_.size() >= settings_.limits.max_channels) {
     return OpenError{Reason::kResourceLimit, "the daemon has as many channels as it can"};
   }
   const OpenNumber number = next_open_++;

@@ -279,8 +279,8 @@ struct IdentityResult {
   std::string short_device;
   std::string account;
   std::string ca;
-  bool account_key = false;        ///< whether this device holds the account's private key
-  std::vector<std::string> chain;  ///< PEM, the device's certificate first
+  bool account_key = false;  ///< whether this device holds the account's private key
+  std::string chain;         ///< PEM certificates, the device's first
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("device", self.device);
@@ -288,7 +288,7 @@ struct IdentityResult {
     io.required("account", self.account);
     io.required("ca", self.ca);
     io.required("account_key", self.account_key);
-    io.required("chain", self.chain);
+    io.required("chain", self.chain, Bounds{0, kMaxChainBytes});
   }
 };
 

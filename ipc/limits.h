@@ -40,6 +40,8 @@ inline constexpr std::size_t kMaxUriBytes = 65'000;
 inline constexpr std::size_t kMaxNameBytes = 128;
 /// Free text of a decline; it travels to the peer.
 inline constexpr std::size_t kMaxTextBytes = 1024;
+/// A certificate chain as PEM: as proto/ has it.
+inline constexpr std::size_t kMaxChainBytes = std::size_t{64} << 10;
 /// Devices that one listener may name.
 inline constexpr std::size_t kMaxListenerPeers = 64;
 /// Items of a list that a reader accepts: what fits into a line anyway.

@@ -41,7 +41,12 @@ std::string members_text(const Json& members) {
   return text;
 }
 
-void print_event(const Context& context, const ipc::Event& event, const Json& members) {
+/// 0, or the errno that says why nobody will see it.
+int flush_error() {
+  return flush_stdout() ? 0 : errno;
+}
+
+int print_event(const Context& context, const ipc::Event& event, const Json& members) {
   if (context.json) {
     Json line = members;
     line["type"] = event.type;  // events.lost has none of its own
@@ -50,10 +55,10 @@ void print_event(const Context& context, const ipc::Event& event, const Json& me
     const std::string when = event.time > 0 ? clock_text(event.time) : "-";
     std::printf("%s %s%s\n", when.c_str(), printable(event.type).c_str(), members_text(members).c_str());
   }
-  std::fflush(stdout);
+  return flush_error();
 }
 
-void print_snapshot(const Context& context, const ipc::Snapshot& snapshot) {
+int print_snapshot(const Context& context, const ipc::Snapshot& snapshot) {
   Json whole = ipc::write_members(snapshot);
   whole["type"] = "snapshot";
   if (context.json) {
@@ -65,7 +70,7 @@ void print_snapshot(const Context& context, const ipc::Snapshot& snapshot) {
     for (const Json& item : whole["connections"]) std::printf("- connection%s\n", members_text(item).c_str());
     for (const Json& item : whole["channels"]) std::printf("- channel%s\n", members_text(item).c_str());
   }
-  std::fflush(stdout);
+  return flush_error();
 }
 
 int run_events(const Context& context) {
@@ -74,17 +79,19 @@ int run_events(const Context& context) {
   if (!client) return exit_code;
   SignalFd signals;
   std::optional<ipc::Error> failed;
+  int unseen = 0;  // errno of stdout
   client->on_lost([&failed](const ipc::Error& error) { failed = error; });
-  client->on_event([&context](const ipc::Event& event, const Json& members) { print_event(context, event, members); },
+  client->on_event([&](const ipc::Event& event, const Json& members) { unseen = print_event(context, event, members); },
                    [&](const ipc::Outcome<ipc::Snapshot>& snapshot) {
                      if (!snapshot) failed = snapshot.error();
-                     if (snapshot) print_snapshot(context, *snapshot);
+                     if (snapshot) unseen = print_snapshot(context, *snapshot);
                    });
   while (!failed) {
     const auto signal = turn(*client, signals);
     if (signal && *signal != SIGCHLD) return exit_code_of_signal(*signal);
-    // Nobody reads any more: without this we would go on for ever. A full disk is told by main.
-    if (std::ferror(stdout) != 0) return errno == EPIPE ? exit_code_of_signal(SIGPIPE) : kExitFailure;
+    // Nobody reads any more, or the disk is full: without this we would go on for ever.
+    if (unseen == EPIPE) return exit_code_of_signal(SIGPIPE);
+    if (unseen != 0) return context.fail(cannot_write(unseen));
   }
   return context.fail(*failed);
 }

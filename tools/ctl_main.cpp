@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <system_error>
 
 #include "tools/ctl_context.h"
 #include "tools/output.h"
@@ -75,9 +74,9 @@ int run(CLI::App& app, std::vector<std::string> args, Context& context) {
   }
   context.verb = verb_of(app);
   const int code = context.run();
-  if (flush_stdout()) return code;
-  const int failed = context.fail("cannot write to standard output: " + std::system_category().message(errno));
-  return code != 0 ? code : failed;
+  // A verb that failed has told why.
+  if (flush_stdout() || code != 0) return code;
+  return context.fail(cannot_write(errno));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <system_error>
 
 namespace connd::tools {
 namespace {
@@ -103,6 +104,10 @@ void print_json(const ipc::Json& value) {
 bool flush_stdout() {
   const bool flushed = std::fflush(stdout) == 0;
   return flushed && std::ferror(stdout) == 0;
+}
+
+std::string cannot_write(int error) {
+  return "cannot write to standard output: " + std::system_category().message(error);
 }
 
 }  // namespace connd::tools

@@ -27,5 +27,7 @@ void print_fields(const std::vector<std::pair<std::string, std::string>>& fields
 void print_json(const ipc::Json& value);
 /// Writes stdout out. False, with errno, when it could not take all.
 [[nodiscard]] bool flush_stdout();
+/// What to say of it.
+[[nodiscard]] std::string cannot_write(int error);
 
 }  // namespace connd::tools

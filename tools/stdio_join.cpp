@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "tools/output.h"
+
 namespace connd::tools {
 namespace {
 
@@ -26,10 +28,6 @@ ipc::ChannelSocket non_blocking(ipc::ChannelSocket channel) {
   const int flags = ::fcntl(channel.fd(), F_GETFL);
   ::fcntl(channel.fd(), F_SETFL, flags | O_NONBLOCK);
   return channel;
-}
-
-std::string system_text(const char* what, int error) {
-  return std::string(what) + ": " + std::system_category().message(error);
 }
 
 }  // namespace
@@ -101,10 +99,10 @@ int StdioJoin::report(const Context& context) const {
   if (down_.state() == Pump::State::kWriteFailed) {
     // As a filter of a shell pipeline that writes to nobody: silently.
     if (down_.error() == EPIPE) return exit_code_of_signal(SIGPIPE);
-    return context.fail(system_text("cannot write to standard output", down_.error()));
+    return context.fail(cannot_write(down_.error()));
   }
   if (up_.state() == Pump::State::kReadFailed) {
-    return context.fail(system_text("cannot read standard input", up_.error()));
+    return context.fail("cannot read standard input: " + std::system_category().message(up_.error()));
   }
   if (quiet_over_) {
     return context.fail(ipc::make_error(ipc::Reason::kTimedOut, "the peer did not end the channel in the time of -q"),

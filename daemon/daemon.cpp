@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/daemon.h"
+
+#include <csignal>
+#include <ctime>
+
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include "ipc/control_socket.h"
+
+namespace connd::daemon {
+namespace {
+
+/// A DHT port that is taken may be free again; the daemon is of use without a network meanwhile.
+constexpr proto::Duration kNetworkRetry = std::chrono::seconds(10);
+
+std::int64_t unix_now() {
+  return static_cast<std::int64_t>(std::time(nullptr));
+}
+
+ipc::DhtState api_state(DhtState state) {
+  switch (state) {
+    case DhtState::kDisconnected:
+      return ipc::DhtState::kDisconnected;
+    case DhtState::kConnecting:
+      return ipc::DhtState::kConnecting;
+    case DhtState::kConnected:
+      break;
+  }
+  return ipc::DhtState::kConnected;
+}
+
+ipc::IceRequestPolicy api_policy(IceRequestPolicy policy) {
+  switch (policy) {
+    case IceRequestPolicy::kTrusted:
+      return ipc::IceRequestPolicy::kTrusted;
+    case IceRequestPolicy::kAnyone:
+      return ipc::IceRequestPolicy::kAnyone;
+    case IceRequestPolicy::kAsk:
+      break;
+  }
+  return ipc::IceRequestPolicy::kAsk;
+}
+
+std::vector<std::string> texts(const std::vector<HostPort>& places) {
+  std::vector<std::string> out;
+  for (const HostPort& place : places) out.push_back(place.text());
+  return out;
+}
+
+/// The system's service has the socket where systemd, or nobody, told it; every other one belongs to its user.
+bool is_system_service(const std::string& socket, const Environment& environment) {
+  return environment.uid == 0 && (socket == ipc::kSystemSocketPath || !environment.get("RUNTIME_DIRECTORY").empty());
+}
+
+Outcome<ControlListener> make_listener(const Config& config, const Environment& environment, ClientAccess& access) {
+  auto passed = ControlListener::from_systemd();
+  if (!passed) return passed.failure();
+  auto socket = resolve_socket(config.socket, environment);
+  const std::string path = socket ? *socket : std::string();
+  access = is_system_service(path, environment) ? ClientAccess::system_service() : ClientAccess::user_service();
+  if (*passed) return std::move(**passed);
+  if (!socket) return socket.failure();
+  return ControlListener::bind({path, access.socket_mode(), access.users});
+}
+
+Outcome<Stores> open_stores(const StateDir& state) {
+  auto trust = TrustStore::open(state.file("trust.json"));
+  if (!trust) return trust.failure();
+  auto aliases = AliasStore::open(state.file("aliases.json"));
+  if (!aliases) return aliases.failure();
+  auto requests = RequestLog::open(state.file("requests"));
+  if (!requests) return requests.failure();
+  auto certificates = CertificateStore::open(state.file("certificates"));
+  if (!certificates) return certificates.failure();
+  return Stores{std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates)};
+}
+
+}  // namespace
+
+struct Daemon::Network {
+  std::unique_ptr<DhtClient> dht;
+  std::unique_ptr<DhtSignalling> signalling;
+  std::unique_ptr<ConnectionManager> manager;
+};
+
+Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Environment& environment) {
+  auto fds = raise_fd_limit(config.max_channels);
+  if (!fds) return fds.failure();
+  auto path = resolve_state_dir(config.state_dir, environment);
+  if (!path) return path.failure();
+  auto state = StateDir::open(*path);
+  if (!state) return state.failure();
+  auto stores = open_stores(*state);
+  if (!stores) return stores.failure();
+  IpcSettings ipc;
+  auto listener = make_listener(config, environment, ipc.access);
+  if (!listener) return listener.failure();
+  ipc.max_clients = config.max_clients;
+  ipc.max_channels_per_client = config.max_channels_per_client;
+  ipc.max_uncollected_fds = config.max_uncollected_fds;
+  ipc.ask_time = config.accept_timeout;
+  return std::unique_ptr<Daemon>(
+      new Daemon(config, *fds, std::move(*state), std::move(*stores), std::move(ipc), std::move(*listener)));
+}
+
+Daemon::Daemon(Config config, FdLimits fds, StateDir state, Stores stores, IpcSettings ipc, ControlListener listener)
+    : config_(std::move(config)),
+      fds_(fds),
+      state_dir_(std::move(state)),
+      stores_(std::move(stores)),
+      started_(loop_.now()),
+      ipc_({loop_, stores_, events_, *this}, std::move(ipc), std::move(listener)),
+      retry_(loop_, [this] { retry_network(); }) {}
+
+Daemon::~Daemon() = default;
+
+int Daemon::run() {
+  sigterm_.emplace(loop_, SIGTERM, [this] { stop(); });
+  sigint_.emplace(loop_, SIGINT, [this] { stop(); });
+  sighup_.emplace(loop_, SIGHUP, [] { spdlog::info("SIGHUP: nothing to reload"); });
+  load_identity();
+  // The control socket listens: what is not there yet is a state, and clients can ask for it.
+  sd_notify(0, "READY=1");
+  spdlog::info("jami-connd version={} state-dir={} max-channels={}", CONND_VERSION, state_dir_.path(),
+               fds_.max_channels);
+  loop_.run();
+  sd_notify(0, "STOPPING=1");
+  ipc_.set_manager(nullptr);
+  network_.reset();
+  return exit_code_;
+}
+
+// ---- identity and network ----
+
+void Daemon::load_identity() {
+  IdentityStoreOptions options;
+  options.now_unix = unix_now();
+  load_or_generate_identity(loop_, state_dir_.path(), options,
+                            [this](Outcome<LoadedIdentity> loaded) { on_identity(std::move(loaded)); });
+}
+
+void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
+  if (stopping_) return;
+  if (!loaded) return fail(loaded.failure().text);
+  identity_ = std::move(*loaded);
+  const proto::CertificateChain& chain = identity_->identity.chain;
+  spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
+  retry_network();
+  events_.publish("identity.ready", {{"device", chain.device_id().hex()}, {"account", chain.account_id().hex()}});
+}
+
+void Daemon::retry_network() {
+  const auto started = start_network(*identity_);
+  if (started) {
+    problem_.clear();
+    return;
+  }
+  if (config_.dht_port != 0) {
+    // A port that was asked for by number is part of what the user wants: without it the start has failed.
+    return fail(started.failure().text);
+  }
+  problem_ = started.failure().text;
+  spdlog::error("no network: {}", problem_);
+  retry_.arm_in(kNetworkRetry);
+}
+
+Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
+  auto tls = proto::TlsContext::create(loaded.identity);
+  if (!tls)
+    return failure(std::errc::invalid_argument, "the identity cannot be used for TLS: " + tls.error().message());
+  auto network = std::make_unique<Network>();
+  DhtHandlers handlers;
+  handlers.on_request = [this](IncomingRequest request) {
+    if (network_) network_->manager->on_signal(DhtSignalling::message_from(std::move(request)));
+  };
+  handlers.on_state = [this](DhtState state) {
+    spdlog::info("dht state={}", to_string(state));
+    events_.publish("network.state", {{"network", to_string(state)}});
+  };
+  try {
+    network->dht = std::make_unique<DhtClient>(loop_, dht_config(loaded), std::move(handlers));
+  } catch (const std::exception& e) {
+    return failure(std::errc::address_in_use, e.what());
+  }
+  network->signalling = std::make_unique<DhtSignalling>(*network->dht);
+  const ConnectionManager::Context context{
+      {loop_, poller_, turns_, scratch_, handles_}, bridge_, *network->signalling, stores_, events_, ipc_, ipc_};
+  network->manager = std::make_unique<ConnectionManager>(context, manager_settings(), loaded.identity.chain.device_id(),
+                                                         std::move(*tls));
+  network_ = std::move(network);
+  ipc_.set_manager(network_->manager.get());
+  return {};
+}
+
+DhtConfig Daemon::dht_config(const LoadedIdentity& loaded) const {
+  DhtConfig dht;
+  dht.device_key_pem = std::string(loaded.device_key_pem.view());
+  dht.account_key_pem = std::string(loaded.account_key_pem.view());
+  dht.certificate_chain_pem = loaded.chain_pem;
+  dht.port = static_cast<std::uint16_t>(config_.dht_port);
+  dht.bootstrap = texts(config_.bootstrap);
+  dht.lan_discovery = !config_.no_lan_discovery;
+  dht.state_file = state_dir_.file("dht-nodes");
+  dht.max_requests_per_second = static_cast<int>(config_.dht_max_requests);
+  dht.max_peer_requests_per_second = static_cast<int>(config_.dht_max_peer_requests);
+  dht.max_searches = static_cast<int>(config_.dht_max_searches);
+  dht.max_store_bytes = static_cast<int>(config_.dht_max_store << 20);
+  dht.max_store_keys = static_cast<int>(config_.dht_max_store_keys);
+  return dht;
+}
+
+ConnectionManager::Settings Daemon::manager_settings() const {
+  ConnectionManager::Settings settings;
+  settings.limits.max_connections = config_.max_connections;
+  settings.limits.max_setups = config_.max_setups;
+  settings.limits.max_unknown_setups = config_.max_unknown_setups;
+  settings.limits.idle_time = config_.idle_timeout;
+  settings.limits.max_channels = fds_.max_channels;
+  settings.mux.max_channels =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(fds_.max_channels, proto::kMaxChannels));
+  settings.mux.max_buffer = config_.max_connection_buffer << 20;
+  settings.mux.keepalive_interval = config_.keepalive;
+  settings.gate.policy = config_.ice_request;
+  settings.gate.max_lookups = config_.max_unknown_lookups;
+  settings.gate.lookups_per_minute = static_cast<unsigned>(config_.unknown_lookups_per_minute);
+  settings.gate.ask_time = config_.policy_timeout;
+  return settings;
+}
+
+// ---- the end ----
+
+void Daemon::fail(const std::string& text) {
+  spdlog::error("{}", text);
+  exit_code_ = 1;
+  stop();
+}
+
+/// Connections first, so that peers and apps see a proper end; then the clients, who are told of it; then the DHT.
+void Daemon::stop() {
+  if (std::exchange(stopping_, true)) return;
+  spdlog::info("stopping");
+  retry_.stop();
+  const auto clients_next = [this] { ipc_.shut_down([this] { stop_dht(); }); };
+  if (network_) {
+    network_->manager->shut_down(clients_next);
+  } else {
+    clients_next();
+  }
+}
+
+void Daemon::stop_dht() {
+  if (!network_) return loop_.stop();
+  network_->dht->shutdown([this] { loop_.stop(); });
+}
+
+// ---- what the API shows ----
+
+std::optional<ipc::IdentityResult> Daemon::identity() const {
+  if (!identity_) return std::nullopt;
+  const proto::CertificateChain& chain = identity_->identity.chain;
+  ipc::IdentityResult out;
+  out.device = chain.device_id().hex();
+  out.short_device = chain.short_device_id().hex();
+  out.account = chain.account_id().hex();
+  out.ca = chain.ca_id().hex();
+  out.account_key = !identity_->account_key_pem.view().empty();
+  out.chain = identity_->chain_pem;
+  return out;
+}
+
+ipc::DaemonState Daemon::state() const {
+  if (stopping_) return ipc::DaemonState::kStopping;
+  return network_ ? ipc::DaemonState::kReady : ipc::DaemonState::kStarting;
+}
+
+ipc::DhtState Daemon::network() const {
+  return network_ ? api_state(network_->dht->status().state) : ipc::DhtState::kDisconnected;
+}
+
+void Daemon::describe(ipc::DaemonStatus& status) const {
+  status.version = CONND_VERSION;
+  status.uptime_s = std::chrono::duration<double>(loop_.now() - started_).count();
+  status.ice_request = api_policy(config_.ice_request);
+  status.dht.bootstrap = texts(config_.bootstrap);
+  status.dht.lan_discovery = !config_.no_lan_discovery;
+  status.limits["open_files"] = fds_.soft;
+  status.limits["max_channels"] = fds_.max_channels;
+  status.limits["max_connections"] = config_.max_connections;
+  status.limits["max_connection_buffer"] = config_.max_connection_buffer << 20;
+  status.limits["idle_timeout_s"] = config_.idle_timeout.count();
+  status.limits["keepalive_s"] = config_.keepalive.count();
+  if (!problem_.empty()) status.problems.push_back(problem_);
+  if (!network_) return;
+  const DhtStatus& dht = network_->dht->status();
+  status.dht.state = api_state(dht.state);
+  status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
+  status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
+  const ManagerTotals totals = network_->manager->totals();
+  status.metrics["connections_made"] = totals.connections;
+  status.metrics["bytes_in"] = totals.bytes_in;
+  status.metrics["bytes_out"] = totals.bytes_out;
+  status.metrics["tls_records_in"] = totals.tls_records_in;
+  status.metrics["tls_records_out"] = totals.tls_records_out;
+  status.metrics["dht_requests_received"] = dht.requests_received;
+  status.metrics["dht_requests_ignored"] = dht.requests_ignored;
+  status.metrics["dht_requests_dropped"] = dht.requests_dropped;
+}
+
+}  // namespace connd::daemon

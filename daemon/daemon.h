@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// Daemon: the composition root. It builds all parts, wires them, and takes them down in order; it owns everything.
+///
+/// Start-up has two halves. What must be there for a daemon to be of any use (state directory, stores, control socket)
+/// is made at once, and its failure is the end. Identity and network come later and are states: the control socket is
+/// there meanwhile and says so.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "daemon/config.h"
+#include "daemon/dht_signalling.h"
+#include "daemon/fd_limits.h"
+#include "daemon/identity_store.h"
+#include "daemon/ipc_server.h"
+#include "daemon/state_dir.h"
+
+namespace connd::daemon {
+
+class Daemon final : private DaemonView {
+ public:
+  /// State directory, stores and control socket. Failures are one line for the user.
+  static Outcome<std::unique_ptr<Daemon>> create(const Config& config, const Environment& environment);
+  ~Daemon();
+
+  /// Runs until SIGTERM or SIGINT has been carried out. Returns the exit code.
+  int run();
+
+ private:
+  /// Everything that needs an identity.
+  struct Network;
+
+  Daemon(Config config, FdLimits fds, StateDir state, Stores stores, IpcSettings ipc, ControlListener listener);
+
+  void load_identity();
+  void on_identity(Outcome<LoadedIdentity> loaded);
+  void retry_network();
+  Outcome<void> start_network(const LoadedIdentity& loaded);
+  void stop();
+  void stop_dht();
+  void fail(const std::string& text);
+  [[nodiscard]] DhtConfig dht_config(const LoadedIdentity& loaded) const;
+  [[nodiscard]] ConnectionManager::Settings manager_settings() const;
+
+  // DaemonView
+  [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
+  [[nodiscard]] ipc::DaemonState state() const override;
+  [[nodiscard]] ipc::DhtState network() const override;
+  void describe(ipc::DaemonStatus& status) const override;
+
+  const Config config_;
+  const FdLimits fds_;
+  StateDir state_dir_;
+  Stores stores_;
+  Loop loop_;
+  const proto::TimePoint started_;
+  EdgePoller poller_{loop_};
+  TurnQueue turns_{loop_};
+  GlibBridge bridge_{loop_};
+  PumpScratch scratch_;
+  proto::HandleSource handles_;
+  EventHub events_;
+  IpcServer ipc_;
+  std::optional<LoadedIdentity> identity_;
+  std::unique_ptr<Network> network_;
+  std::string problem_;  ///< why there is no network, if it failed
+  std::optional<SignalWatcher> sigterm_;
+  std::optional<SignalWatcher> sigint_;
+  std::optional<SignalWatcher> sighup_;
+  Timer retry_;
+  bool stopping_ = false;
+  int exit_code_ = 0;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// DhtSignalling: Signalling over the DHT.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "daemon/dht_client.h"
+#include "daemon/signalling.h"
+
+namespace connd::daemon {
+
+class DhtSignalling final : public Signalling {
+ public:
+  /// `dht` outlives this.
+  explicit DhtSignalling(DhtClient& dht) : dht_(dht) {}
+
+  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+                        std::function<void(std::optional<proto::CertificateChain>)> done) override {
+    dht_.find_certificate(device, std::nullopt, deadline, std::move(done));
+  }
+  void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) override {
+    // A message that is lost is sent again when no answer comes.
+    dht_.send_request(public_key, body, request_keys(keys), [](bool) {});
+  }
+
+  static SignalMessage message_from(IncomingRequest request) {
+    return {request.signer, std::move(request.signer_public_key_der), std::move(request.body), request.at_short_key};
+  }
+
+ private:
+  static RequestKeys request_keys(SignalKeys keys) {
+    switch (keys) {
+      case SignalKeys::kShort:
+        return RequestKeys::kShort;
+      case SignalKeys::kLong:
+        return RequestKeys::kLong;
+      case SignalKeys::kBoth:
+        break;
+    }
+    return RequestKeys::kBoth;
+  }
+
+  DhtClient& dht_;
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// jami-connd. Read this first, then daemon.cpp, then connection_manager.cpp.
+#include <malloc.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "daemon/daemon.h"
+#include "daemon/log.h"
+
+int main(int argc, char** argv) {
+  using namespace connd::daemon;
+  // Buffers of slow channels are large and short-lived: glibc must give them back, not learn to keep them.
+  mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+  std::signal(SIGPIPE, SIG_IGN);
+
+  auto parsed = parse_command_line({argv + 1, argv + argc});
+  if (const auto* exit = std::get_if<CommandLineExit>(&parsed)) {
+    std::fputs(exit->text.c_str(), exit->code == 0 ? stdout : stderr);
+    return exit->code;
+  }
+  const Config& config = std::get<Config>(parsed);
+  const Environment environment = Environment::of_process();
+  set_up_logging(config.log_level, environment);
+  auto daemon = Daemon::create(config, environment);
+  if (!daemon) {
+    std::fprintf(stderr, "jami-connd: %s\n", daemon.failure().text.c_str());
+    return 1;
+  }
+  return (*daemon)->run();
+}

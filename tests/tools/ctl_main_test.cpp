@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include <fcntl.h>
+
+#include <catch2/catch.hpp>
+
+#include "tests/tools/played_daemon.h"
+#include "tests/tools/program.h"
+
+using namespace connd;
+using namespace connd::test;
+
+TEST_CASE("no daemon: exit code 3, and a line that says what to do") {
+  for (const char* verb : {"id", "status", "connections", "channels", "events"}) {
+    Program program({"--socket", "/nonexistent/control.sock", verb});
+    CHECK(program.wait() == 3);
+    CHECK(program.error_is_one_line());
+    CHECK(program.errors().find("(daemon-absent)") != std::string::npos);
+    CHECK(program.errors().find("systemctl") != std::string::npos);
+    CHECK(program.output().empty());
+  }
+}
+
+TEST_CASE("a wrong command line: exit code 2, one line, nothing asked") {
+  const std::vector<std::vector<std::string>> wrong = {
+      {},
+      {"frobnicate"},
+      {"open", "bob"},
+      {"open", "bob", "x", "-q", "soon"},
+      {"open", "bob", "x", "--timeout", "-1"},
+      {"trust"},
+      {"trust", "allow"},
+      {"trust", "allow", "x", "--kind", "cat"},
+      {"alias", "set", "bob"},
+      {"listen"},
+      {"listen", "x", "--exec"},
+      {"call"},
+      {"call", "m", "[]"},
+      {"call", "m", "{"},
+      {"status", "--wat"},
+  };
+  for (const auto& arguments : wrong) {
+    Program program(arguments);
+    INFO("of " << arguments.size() << ": " << (arguments.empty() ? "" : arguments[0]));
+    CHECK(program.wait() == 2);
+    CHECK(program.error_is_one_line());
+  }
+}
+
+TEST_CASE("help goes to stdout, for each verb, with an example") {
+  const std::vector<std::vector<std::string>> verbs = {{},
+                                                       {"id"},
+                                                       {"status"},
+                                                       {"connections"},
+                                                       {"channels"},
+                                                       {"close"},
+                                                       {"version"},
+                                                       {"open"},
+                                                       {"listen"},
+                                                       {"events"},
+                                                       {"call"},
+                                                       {"trust"},
+                                                       {"alias"},
+                                                       {"trust", "ban"},
+                                                       {"trust", "list"},
+                                                       {"alias", "set"},
+                                                       {"alias", "remove"},
+                                                       {"alias", "list"}};
+  for (auto arguments : verbs) {
+    arguments.emplace_back("--help");
+    Program program(arguments);
+    CHECK(program.wait() == 0);
+    CHECK(program.output().find("Example") != std::string::npos);
+    CHECK(program.errors().empty());
+  }
+}
+
+TEST_CASE("a full disk under stdout is an error, whatever the verb did") {
+  const ipc::Fd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  REQUIRE(full);
+  Program program({"version"}, {.out = full.get()});
+  CHECK(program.wait() == 1);
+  CHECK(program.errors().find("No space left") != std::string::npos);
+}
+
+TEST_CASE("an error of the daemon: its reason's exit code, and control characters escaped") {
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "connections"});
+  daemon.greet();
+  daemon.fail(daemon.expect("connection.list"), ipc::Reason::kNotPermitted, "a\x1b[31mb\nc");
+  CHECK(program.wait() == 6);
+  CHECK(program.error_is_one_line());
+  CHECK(program.errors().find("a\\x1b[31mb\\x0ac") != std::string::npos);
+}
