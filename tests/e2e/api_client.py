@@ -134,6 +134,8 @@ class Client:
             del self.output[: self.sock.send(self.output)]
         except BlockingIOError:
             pass
+        except (BrokenPipeError, ConnectionResetError):
+            self.output.clear()  # what the daemon said before it closed can still be read
 
     def _read(self):
         try:
