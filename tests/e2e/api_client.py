@@ -4,6 +4,7 @@
 One thread per Client: whoever waits reads what comes, hands replies to their requests and keeps notifications until
 somebody asks for them. Every wait has a deadline; none polls.
 """
+import array
 import json
 import os
 import select
@@ -12,6 +13,8 @@ import time
 
 # PROTOCOL.md section 4: at most 64 fds are on their way to one client.
 MAX_FDS = 64
+# Not socket.recv_fds: before Python 3.12 it forgets the flags that it was given.
+FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 READ_BYTES = 1 << 18
 DEFAULT_TIMEOUT = 40.0
 
@@ -131,15 +134,19 @@ class Client:
             del self.output[: self.sock.send(self.output)]
         except BlockingIOError:
             pass
+        except (BrokenPipeError, ConnectionResetError):
+            self.output.clear()  # what the daemon said before it closed can still be read
 
     def _read(self):
         try:
-            data, fds, flags, _ = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = self.sock.recvmsg(READ_BYTES, FD_SPACE, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except ConnectionResetError:
-            data, fds, flags = b"", [], 0
-        self.fds += fds
+            data, ancillary, flags = b"", [], 0
+        for level, kind, content in ancillary:
+            assert (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+            self.fds += array.array("i", content)
         if flags & socket.MSG_CTRUNC:
             self.gone = True
             raise ConnectionError("MSG_CTRUNC: fds were lost")

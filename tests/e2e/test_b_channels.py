@@ -31,24 +31,23 @@ def finish(channel):
 def test_b1_further_open_is_one_small_record_each_way(netns, pair):
     alice, bob = pair
     bob.api.call("listen.add", uri="b1", prefix=True)
-    first = alice.api.open(bob.device, "b1 first")
-    bob.api.incoming()
+    # Kept open: an end is a record, too.
+    channels = [alice.api.open(bob.device, "b1 first"), bob.api.incoming()]
     connections = alice.connections(bob)
     assert len(connections) == 1
     counter = RecordCounter(alice, connections[0])
     handle = connections[0]["connection"]
     alice.api.call("events.subscribe")
     for number in range(1, 9):
-        channel = alice.api.open(bob.device, f"b1 {number}")
-        there = bob.api.incoming(uri=f"b1 {number}")
+        channels += [alice.api.open(bob.device, f"b1 {number}"), bob.api.incoming(uri=f"b1 {number}")]
         counter.wait_for(number, number, 5 * SCALE)
         assert len(counter.sent.records) == len(counter.received.records) == number
-        assert channel.handle != first.handle and there.handle
     # What a request, an answer and their windows are: some dozens of bytes, and 17 of TLS.
     assert all(kind == 23 and length < 120 for kind, length in counter.sent.records + counter.received.records)
     alice.api.sync()
     assert not alice.api.taken("event", type="connection.progress"), "a further handshake"
     assert [c["connection"] for c in alice.connections(bob)] == [handle]
+    assert len({channel.handle for channel in channels[::2]}) == len(channels) / 2
     counter.close()
 
 
@@ -99,13 +98,23 @@ def test_b4_unique(pair):
         plain = alice.api.open(bob.device, "u")
         distinct = alice.api.opened(unique(alice, bob, "u2"))
         assert len(handles | {plain.handle, distinct.handle}) == 3
-        assert echo.uris == ["u", "u", "u2"]
+        until(lambda: echo.uris == ["u", "u", "u2"], 10, "three channels, not more")
         channel = Channel(alice.api, *fds[0])
         assert round_trip(channel, b"one") == b"one"
         channel.shut()
         assert channel.receive_all() == b"" and channel.end()["reason"] == "closed"
         fresh = alice.api.opened(unique(alice, bob))
         assert fresh.handle not in handles and round_trip(fresh, b"new") == b"new"
+
+
+def one_fd(node, request):
+    """The one channel of a unique open, whichever way its fd came."""
+    opened = node.api.opened(request)
+    if isinstance(opened, dict):
+        opened = node.api.incoming(channel=opened["channel"])
+    node.api.sync()
+    assert not node.api.taken("channel.opened"), "a second fd"
+    return opened
 
 
 def test_b4_unique_from_both_sides(pair):
@@ -115,11 +124,9 @@ def test_b4_unique_from_both_sides(pair):
     for number in range(10):
         uri = f"cross {number}"
         here, there = unique(alice, bob, uri), unique(bob, alice, uri)
-        # Each side gets the one channel as the result of its open; whose request won is not its affair.
-        ends = [alice.api.opened(here), bob.api.opened(there)]
-        for node in pair:
-            node.api.sync()
-            assert [n for n in node.api.notes if n[0] == "channel.opened"] == [] or len(ends) == 2
+        # Each side gets the one channel as the result of its open, or, if the other's request came first, had it from
+        # its listener already: then the result has no fd.
+        ends = [one_fd(node, request) for node, request in zip(pair, (here, there), strict=True)]
         ends[0].send(b"a")
         ends[1].send(b"b")
         assert ends[1].receive(1) == b"a" and ends[0].receive(1) == b"b"
@@ -226,7 +233,7 @@ def test_b9_listener_takes_its_time(pair):
         connection = alice.connections(bob)[0]["connection"]
         assert reason_of(alice.api.reply, impatient) == "timed-out"
         over = bob.api.wait("channel.request_cancelled", request=asked[1])[0]
-        assert over["reason"] == "cancelled"
+        assert over["reason"] in ("cancelled", "timed-out")  # the peer gave up; why, is the peer's word
         assert reason_of(bob.api.call, "channel.accept", request=asked[1]) == "not-found"
         assert round_trip(channel, b"not held up") == b"not held up"
         there = bob.api.opened(bob.api.send("channel.accept", request=asked[2]))
