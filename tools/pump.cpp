@@ -47,6 +47,8 @@ void Pump::prepare(PollSet& set) {
   const bool holds = at_ < filled_;
   if (!holds && !source_ready_) source_index_ = set.add(source_, POLLIN);
   if ((holds || splice_) && !sink_ready_) sink_index_ = set.add(sink_, POLLOUT);
+  // Both ready: it was this turn's bound that stopped us, and no event would ever wake us for what is there already.
+  if (source_index_ == PollSet::kNone && sink_index_ == PollSet::kNone) set.wake_at(Clock::time_point{});
 }
 
 void Pump::run(const PollSet& set) {

@@ -108,6 +108,19 @@ TEST_CASE("pump: big data through pipes, both ways at once") {
   CHECK(sum_of(got.down) == sum_of(down));
 }
 
+TEST_CASE("pump: one direction alone goes on by itself when a turn's bound is reached") {
+  // Nothing else wakes the loop then. Each round can meet it or not: both ends must keep up for 16 moves.
+  const std::string down = pattern(std::size_t{16} << 20);
+  for (int round = 0; round < 10; ++round) {
+    PlayedDaemon daemon;
+    const ipc::Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    Program program({"--socket", daemon.path(), "open", "bob", "x"}, {.in = null.get()});
+    const Exchange got = exchange(daemon, program, "", down, false);
+    CHECK(got.exit_code == 0);
+    CHECK(sum_of(got.down) == sum_of(down));
+  }
+}
+
 TEST_CASE("pump: big data from and to regular files") {
   PlayedDaemon daemon;
   const ipc::Fd in = temporary_file();
