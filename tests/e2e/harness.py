@@ -309,10 +309,12 @@ class Node:
     def wait_ready(self, timeout=READY_SECONDS):
         deadline = Deadline(timeout)
         with self.client("wait_ready") as client:
-            client.call("events.subscribe")
+            network = client.call("events.subscribe")["network"]
             while True:
                 self.hello = client.call("hello", client="wait_ready")
-                if self.hello["ready"]:
+                for state in client.taken("event", type="network.state"):
+                    network = state["network"]
+                if self.hello["ready"] and network == "connected":
                     return self
                 # What makes it ready is told by an event; which one is the daemon's affair.
                 client.wait("event", deadline.left())
