@@ -312,12 +312,11 @@ class Node:
             network = client.call("events.subscribe")["network"]
             while True:
                 self.hello = client.call("hello", client="wait_ready")
-                for state in client.taken("event", type="network.state"):
-                    network = state["network"]
                 if self.hello["ready"] and network == "connected":
                     return self
                 # What makes it ready is told by an event; which one is the daemon's affair.
-                client.wait("event", deadline.left())
+                event, _ = client.wait("event", deadline.left())
+                network = event.get("network", network)
 
     def stop(self, expect=0):
         """SIGTERM; the daemon ends by itself, in time, and with no complaint of a sanitizer."""
