@@ -224,6 +224,7 @@ class Mux {
   bool go_away_sent_ = false;
   bool go_away_received_ = false;
   TimePoint go_away_deadline_ = kNever;
+  bool go_away_over_ = false;  ///< that deadline has come
   std::uint64_t peer_max_channels_ = kMaxChannels;
   std::uint64_t peer_max_name_ = kMaxName;
   TimePoint last_received_;
