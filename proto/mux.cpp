@@ -12,6 +12,8 @@ namespace connd::proto {
 namespace {
 // Two targets: the frame that passes the first, and one more header.
 constexpr std::size_t kOutputBound = 2 * Mux::kOutputTarget + kMaxFrameBody;
+/// The time for open channels after a goaway is over, and its timer has fired: nothing more to wake up for.
+constexpr TimePoint kGoAwayOver = TimePoint::min();
 }  // namespace
 
 Mux::Mux(const MuxConfig& config, std::unique_ptr<FrameCodec> codec, HandleSource& handles, TimePoint now)
@@ -226,7 +228,8 @@ void Mux::queue_chunk(ByteVector chunk) {
 
 TimePoint Mux::next_deadline() const {
   const TimePoint quiet_since = ping_sent_ == kNever ? last_received_ : ping_sent_;
-  return std::min(quiet_since + config_.keepalive_interval, go_away_deadline_);
+  const TimePoint keepalive = quiet_since + config_.keepalive_interval;
+  return go_away_deadline_ == kGoAwayOver ? keepalive : std::min(keepalive, go_away_deadline_);
 }
 
 Result<void> Mux::on_timeout(TimePoint now) {
@@ -240,7 +243,7 @@ Result<void> Mux::on_timeout(TimePoint now) {
     ping_sent_ = ping_time_ = now;
     send(control::Ping{++ping_number_});
   }
-  if (now >= go_away_deadline_) go_away_deadline_ = kNever;  // finished() by now; nothing more to wake up for
+  if (now >= go_away_deadline_) go_away_deadline_ = kGoAwayOver;
   return {};
 }
 

@@ -530,6 +530,20 @@ TEST_CASE("goaway: no new requests, open channels finish, the rest is cut after 
   CHECK(pair.client.mux->finished(pair.now));
 }
 
+TEST_CASE("goaway: the time for open channels stays over once its timer has fired") {
+  MuxPair pair;
+  open(pair.client, "a", pair.now);
+  pair.settle();
+  pair.server.mux->go_away(Reason::kIdle, "idle", pair.now);
+  pair.settle();
+  pair.now += kGoAwayTime;
+  REQUIRE(pair.server.mux->on_timeout(pair.now).ok());
+  REQUIRE(pair.client.mux->on_timeout(pair.now).ok());
+  CHECK(pair.server.mux->finished(pair.now));
+  CHECK(pair.client.mux->finished(pair.now));
+  CHECK(pair.server.mux->next_deadline() > pair.now);
+}
+
 TEST_CASE("B14: floods end the connection, with bounded memory") {
   SECTION("pings whose answers nobody reads") {
     RawPeer raw;
