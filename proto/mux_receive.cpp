@@ -8,6 +8,16 @@
 #include "proto/utf8.h"
 
 namespace connd::proto {
+namespace {
+
+/// Why a channel was refused or aborted. The codes of clean ends (closed, idle) are no reasons for that: passed on,
+/// they would make a cut-off channel look complete, or a refusal an acceptance.
+Reason failure_from_code(std::uint64_t code, Reason instead) {
+  const Reason reason = reason_from_code(code);
+  return reason_info(reason).exit_code == 0 ? instead : reason;
+}
+
+}  // namespace
 
 void Mux::feed(Bytes plain, TimePoint now) {
   assert(in_.empty());
@@ -234,8 +244,10 @@ Result<std::optional<MuxEvent>> Mux::on(control::Refuse& m, TimePoint now) {
   apply(*channel, ChannelEvent::kRefused);  // an orphan is gone with this
   if (told) return std::optional<MuxEvent>{};
   forget(*channel);
-  return std::optional(
-      MuxEvent{.kind = Kind::kRefused, .channel = handle, .reason = reason_from_code(m.code), .text = m.text});
+  return std::optional(MuxEvent{.kind = Kind::kRefused,
+                                .channel = handle,
+                                .reason = failure_from_code(m.code, Reason::kDeclined),
+                                .text = m.text});
 }
 
 Result<std::optional<MuxEvent>> Mux::on(control::Reset& m, TimePoint now) {
@@ -252,7 +264,7 @@ Result<std::optional<MuxEvent>> Mux::on(control::Reset& m, TimePoint now) {
   forget(*channel);
   return std::optional(MuxEvent{.kind = before == ChannelState::kOffered ? Kind::kCancelled : Kind::kReset,
                                 .channel = handle,
-                                .reason = reason_from_code(m.code),
+                                .reason = failure_from_code(m.code, Reason::kReset),
                                 .text = m.text});
 }
 

@@ -544,6 +544,25 @@ TEST_CASE("goaway: the time for open channels stays over once its timer has fire
   CHECK(pair.server.mux->next_deadline() > pair.now);
 }
 
+TEST_CASE("C4: a peer that gives the code of a clean end for a refusal or a reset does not make it one") {
+  const Reason clean = GENERATE(Reason::kClosed, Reason::kIdle);
+  MuxPair pair;
+  pair.server.accept_all = false;
+  open(pair.client, "refused", pair.now);
+  open(pair.client, "aborted", pair.now);
+  pair.settle();
+  const auto requested = pair.server.seen(Kind::kRequested);
+  REQUIRE(requested.size() == 2);
+  pair.server.mux->refuse(requested[0].channel, clean, "");
+  pair.server.mux->accept(requested[1].channel, pair.now);
+  pair.server.mux->reset(requested[1].channel, clean, "");
+  pair.settle();
+  REQUIRE(pair.client.seen(Kind::kRefused).size() == 1);
+  CHECK(pair.client.seen(Kind::kRefused)[0].reason == Reason::kDeclined);
+  REQUIRE(pair.client.seen(Kind::kReset).size() == 1);
+  CHECK(pair.client.seen(Kind::kReset)[0].reason == Reason::kReset);
+}
+
 TEST_CASE("B14: floods end the connection, with bounded memory") {
   SECTION("pings whose answers nobody reads") {
     RawPeer raw;
