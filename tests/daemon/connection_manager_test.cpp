@@ -404,3 +404,17 @@ TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
   CHECK(two.alice.manager->channel_count() == 1);
   CHECK(open_fds() == before);
 }
+
+TEST_CASE("C3: strict ends: an app that finishes and then closes without taking the peer's end is not waited for") {
+  Two two;
+  auto result = two.alice.open(two.bob, "x", false, true);
+  OpenedChannel& a = opened(result);
+  write_all(two.world, a.fd.get(), "all of it");
+  CHECK(two.alice.manager->finish_channel(a.channel));
+  // Bob has our EOF, and goes on in his direction.
+  CHECK(read_to_end(two.world, two.bob.accepted.at(0).fd.get()) == "all of it");
+  a.fd.reset();
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  CHECK((two.alice.ended[0].reason == Reason::kReset));
+  CHECK((two.bob.ended[0].reason == Reason::kReset));
+}
