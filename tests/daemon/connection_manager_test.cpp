@@ -418,3 +418,15 @@ TEST_CASE("C3: strict ends: an app that finishes and then closes without taking 
   CHECK((two.alice.ended[0].reason == Reason::kReset));
   CHECK((two.bob.ended[0].reason == Reason::kReset));
 }
+
+TEST_CASE("a peer's refusal with the code of a clean end is a refusal, and leaves nothing behind") {
+  Two two;
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "no", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  two.bob.manager->refuse_channel(two.bob.requests[0].channel, Reason::kClosed, {});
+  REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  CHECK((failed(results[0]) == Reason::kDeclined));
+  CHECK(two.alice.manager->channel_count() == 0);
+}
