@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include <catch2/catch.hpp>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "tests/daemon/manager_node.h"
@@ -33,6 +34,21 @@ std::size_t open_fds() {
   closedir(dir);
   return n;
 }
+
+/// While it lives the process gets no further descriptor.
+class NoFreeFd {
+ public:
+  NoFreeFd() {
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const ipc::Fd next(dup(0));
+    const rlimit none{static_cast<rlim_t>(next.get()), before_.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  ~NoFreeFd() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 struct Two {
   World world;
@@ -429,4 +445,47 @@ TEST_CASE("a peer's refusal with the code of a clean end is a refusal, and leave
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
   CHECK((failed(results[0]) == Reason::kDeclined));
   CHECK(two.alice.manager->channel_count() == 0);
+}
+
+TEST_CASE("no free descriptor: the peer's request is refused with resource-limit, and the next one is served") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  {
+    const NoFreeFd none;
+    const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+    REQUIRE(std::holds_alternative<OpenError>(accepted));
+    CHECK((std::get<OpenError>(accepted).reason == Reason::kResourceLimit));
+  }
+  REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  CHECK((failed(results[0]) == Reason::kResourceLimit));
+  CHECK(two.bob.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channel_count() == 1);
+  two.bob.accept = true;
+  auto next = two.alice.open(two.bob, "y");
+  CHECK(opened(next).fd);
+}
+
+TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  REQUIRE(std::holds_alternative<ipc::Fd>(accepted));
+  {
+    const NoFreeFd none;
+    REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  }
+  CHECK((failed(results[0]) == Reason::kResourceLimit));
+  REQUIRE(two.world.run_until([&] { return two.bob.ended.size() == 1; }));
+  CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
+  CHECK(two.alice.manager->channel_count() == 1);
 }
