@@ -489,3 +489,22 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
   CHECK(two.alice.manager->channel_count() == 1);
 }
+
+TEST_CASE("a device that comes back without having said good-bye: opens go to its new connection") {
+  World world;
+  Exchange exchange(world);
+  Node bob(exchange, 1);
+  Node before(exchange, 0);
+  bob.allow(before);
+  auto old = before.open(bob, "old");
+  CHECK(opened(old).fd);
+  // The same device, started again: bob still holds the connection of its former life.
+  Node after(exchange, 0);
+  auto fresh = after.open(bob, "fresh");
+  CHECK(opened(fresh).fd);
+  CHECK(bob.manager->connection_count() == 2);
+  auto back = bob.open(after, "back");
+  CHECK(opened(back).fd);
+  CHECK(before.accepted.empty());
+  CHECK(after.accepted.size() == 1);
+}
