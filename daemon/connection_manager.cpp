@@ -68,7 +68,7 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
   ConnectAttempt& started = *attempt;
   attempts_.emplace(started.id().number, std::move(attempt));
-  tick_.arm_in(kTick);
+  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
   context_.events.publish("connection.connecting",
                           {{"connection", started.id().number},
                            {"peer", started.id().peer.hex()},
@@ -142,7 +142,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
   peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
   peer.last_failure = failure;
-  tick_.arm_in(kTick);
+  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
 }
 
 void ConnectionManager::drop_attempt(ConnectionNumber number) {

@@ -508,3 +508,26 @@ TEST_CASE("a device that comes back without having said good-bye: opens go to it
   CHECK(before.accepted.empty());
   CHECK(after.accepted.size() == 1);
 }
+
+TEST_CASE("E4: attempts that come all the time do not put off what is due") {
+  World world;
+  Exchange exchange(world);
+  Exchange elsewhere(world);
+  Node stranger(elsewhere, 3);
+  Node::Options options;
+  options.limits.idle_time = 300ms;
+  Node alice(exchange, 0, options);
+  Node bob(exchange, 1);
+  bob.allow(alice);
+  auto result = alice.open(bob, "x");
+  opened(result).fd.reset();
+  bob.accepted.at(0).fd.reset();
+  std::vector<OpenResult> results;
+  Timer again(world.loop, [&] {
+    alice.open_later(stranger, "x", results);
+    again.arm_in(50ms);
+  });
+  again.arm_in(50ms);
+  CHECK(world.run_until([&] { return alice.manager->connection_count() == 0; }, 5s));
+  CHECK(!results.empty());
+}
