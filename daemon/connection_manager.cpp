@@ -68,7 +68,7 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
   ConnectAttempt& started = *attempt;
   attempts_.emplace(started.id().number, std::move(attempt));
-  tick_.arm_in(kTick);
+  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
   context_.events.publish("connection.connecting",
                           {{"connection", started.id().number},
                            {"peer", started.id().peer.hex()},
@@ -142,7 +142,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
   peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
   peer.last_failure = failure;
-  tick_.arm_in(kTick);
+  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
 }
 
 void ConnectionManager::drop_attempt(ConnectionNumber number) {
@@ -504,7 +504,8 @@ void ConnectionManager::close_idle() {
 }
 
 /// Of several connections with one peer both sides prefer the same one: that which the device with the lower id asked
-/// for, and of those the first.
+/// for, and of those the newest: a device that asked for another one has no use for those before, as one that was
+/// started again and whose former connection is not known to be dead yet.
 bool ConnectionManager::is_primary(const Connection& connection) const {
   return usable(connection.socket->peer()) == connection.socket.get();
 }
@@ -514,8 +515,9 @@ MultiplexedSocket* ConnectionManager::usable(const proto::DeviceId& device) cons
   if (peer == peers_.end()) return nullptr;
   const proto::ConnectRole preferred = own_ < device ? proto::ConnectRole::kCaller : proto::ConnectRole::kCallee;
   MultiplexedSocket* found = nullptr;
-  for (const ConnectionNumber number : peer->second.connections) {
-    const Connection& connection = connections_.at(number);
+  const auto& numbers = peer->second.connections;
+  for (auto number = numbers.rbegin(); number != numbers.rend(); ++number) {
+    const Connection& connection = connections_.at(*number);
     if (!connection.socket->usable() || connection.trust == Trust::kBanned) continue;
     if (connection.role == preferred) return connection.socket.get();
     if (found == nullptr) found = connection.socket.get();
