@@ -127,11 +127,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
   spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, short_name(device),
                proto::reason_name(failure.reason), failure.text);
-  context_.events.publish("connection.failed", {{"connection", attempt.id().number},
-                                                {"peer", device.hex()},
-                                                {"direction", outgoing ? "outgoing" : "incoming"},
-                                                {"reason", std::string(proto::reason_name(failure.reason))},
-                                                {"detail", failure.text}});
+  publish_failed(attempt, failure.reason, failure.text);
   drop_attempt(attempt.id().number);
   if (!outgoing) return forget_peer_if_unused(device);
   Peer& peer = peers_[device];
@@ -143,6 +139,24 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
   peer.last_failure = failure;
   if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
+}
+
+void ConnectionManager::publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text) {
+  const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
+  json event = {{"connection", attempt.id().number},
+                {"peer", attempt.id().peer.hex()},
+                {"direction", outgoing ? "outgoing" : "incoming"},
+                {"reason", std::string(proto::reason_name(reason))}};
+  if (!text.empty()) event["detail"] = std::string(text);
+  context_.events.publish("connection.failed", event);
+}
+
+/// Of an attempt that nobody needs any more. Who was told that it began is told that it is over.
+void ConnectionManager::abandon_attempt(ConnectionNumber number, proto::Reason reason) {
+  const auto it = attempts_.find(number);
+  if (it == attempts_.end()) return;
+  publish_failed(*it->second, reason, {});
+  drop_attempt(number);
 }
 
 void ConnectionManager::drop_attempt(ConnectionNumber number) {
@@ -254,7 +268,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   for (const auto& [number, attempt] : attempts_) {
     if (attempt->role() == proto::ConnectRole::kCallee && attempt->id().peer == device) old.push_back(number);
   }
-  for (const ConnectionNumber number : old) drop_attempt(number);
+  for (const ConnectionNumber number : old) abandon_attempt(number, proto::Reason::kCancelled);
   if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};
@@ -462,7 +476,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);
   }
-  while (!attempts_.empty()) drop_attempt(attempts_.begin()->first);
+  while (!attempts_.empty()) abandon_attempt(attempts_.begin()->first, proto::Reason::kShuttingDown);
   for (auto& [number, connection] : connections_) {
     connection.socket->close_now(proto::Reason::kShuttingDown, "the daemon is shutting down");
   }

@@ -154,7 +154,9 @@ void ConnectionManager::give_up_dialling(const proto::DeviceId& device) {
   const auto it = peers_.find(device);
   if (it == peers_.end() || !it->second.waiting.empty()) return;
   it->second.retry_at = proto::kNever;
-  if (const ConnectionNumber dialling = std::exchange(it->second.dialling, 0)) drop_attempt(dialling);
+  if (const ConnectionNumber dialling = std::exchange(it->second.dialling, 0)) {
+    abandon_attempt(dialling, proto::Reason::kCancelled);
+  }
   forget_peer_if_unused(device);
 }
 

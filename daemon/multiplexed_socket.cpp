@@ -194,7 +194,9 @@ void MultiplexedSocket::close_from_peer(const proto::MuxEvent& event) {
   if (it == channels_.end()) return;
   std::unique_ptr<ChannelSocket> channel = std::move(it->second);
   channels_.erase(it);
-  const ChannelEnd end = channel->end(event.reason, event.text);
+  // `cancelled` is what the side that aborts is told; to the other one it is a reset.
+  const bool aborted = event.reason == proto::Reason::kCancelled;
+  const ChannelEnd end = channel->end(aborted ? proto::Reason::kReset : event.reason, event.text);
   channel->shut();
   over_.push_back(std::move(channel));
   owner_.on_channel_closed(*this, end);
