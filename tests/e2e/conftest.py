@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the e2e tests, and the daemons' logs where a test fails."""
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import harness  # noqa: E402  (the path comes first)
+
+# Whoever ends a run, ends its daemons too: as ^C does.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -309,10 +309,12 @@ class Node:
     def wait_ready(self, timeout=READY_SECONDS):
         deadline = Deadline(timeout)
         with self.client("wait_ready") as client:
-            client.call("events.subscribe")
+            network = client.call("events.subscribe")["network"]
             while True:
                 self.hello = client.call("hello", client="wait_ready")
-                if self.hello["ready"]:
+                for state in client.taken("event", type="network.state"):
+                    network = state["network"]
+                if self.hello["ready"] and network == "connected":
                     return self
                 # What makes it ready is told by an event; which one is the daemon's affair.
                 client.wait("event", deadline.left())
@@ -579,6 +581,7 @@ class Strangers:
         self.lab, self.nodes, self.count = lab, nodes, count
         self.made = self.written = 0
         self.popen = None
+        self.output = b""
 
     def __enter__(self):
         pids = ",".join(str(node.process.pid) for node in self.nodes)
@@ -591,15 +594,34 @@ class Strangers:
             if hub:
                 enter(hub)
 
-        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=prepare)
+        self.popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=prepare, bufsize=0)
         self.lab.helpers.append(self.popen)
         assert self.popen.stdout.readline() == b"ready\n"
         return self
 
+    def wait_met(self, timeout=20):
+        """Waits until they have found a port that they had not found before."""
+        deadline = Deadline(timeout)
+        while b"met\n" not in self.output:
+            assert select.select([self.popen.stdout], [], [], deadline.left())[0], "the strangers found no port"
+            self.output += os.read(self.popen.stdout.fileno(), 4096)
+        self.output = self.output.replace(b"met\n", b"")
+
+    def open_beside(self, client, callee, uri, **options):
+        """Sends an open while the callee is frozen, so that the caller's ports are open until strangers have come."""
+        callee.freeze()
+        self.output = b""
+        try:
+            request = client.send("channel.open", peer=callee.device, uri=uri, strict_end=True, **options)
+            self.wait_met()
+        finally:
+            callee.thaw()
+        return client.opened(request, 40 * SCALE)
+
     def __exit__(self, *_):
         out, _ = self.popen.communicate(timeout=20)
         if out:
-            self.made, self.written = map(int, out.split())
+            self.made, self.written = map(int, out.splitlines()[-1].split())
 
 
 def free_udp_port():

@@ -5,8 +5,8 @@
 usage: strangers.py PID[,PID…] ADDRESS[,ADDRESS…] [COUNT]
 
 Watches the listening sockets of the processes in /proc/PID/net/tcp. To each new port COUNT strangers (default 4)
-connect and write a few bytes now and then until they are thrown out. Runs until its stdin ends, then prints how many
-connections were made and how many bytes were written.
+connect and write a few bytes now and then until they are thrown out. Prints "met" for each port that it found. Runs
+until its stdin ends, then prints how many connections were made and how many bytes were written.
 """
 import os
 import random
@@ -16,25 +16,13 @@ import struct
 import sys
 
 # How often the ports are looked at: the time that a port may be open before the first stranger knocks. Also the pace.
-LOOK_SECONDS = 0.002
+LOOK_SECONDS = 0.0005
 LISTEN = "0A"  # linux/tcp_states.h: TCP_LISTEN
 MAX_CONNECTIONS = 400
 
 
-def inodes_of(pid):
-    found = set()
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            link = os.readlink(f"/proc/{pid}/fd/{name}")
-        except OSError:
-            continue
-        if link.startswith("socket:["):
-            found.add(link[8:-1])
-    return found
-
-
 def listening(pid):
-    """(family, address or None for any, port, inode) of every listening TCP socket of the process."""
+    """(family, address or None for any, port, inode) of every listening TCP socket of the process's network."""
     rows = []
     for family, path in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
         with open(f"/proc/{pid}/net/{path}", encoding="ascii") as table:
@@ -43,10 +31,7 @@ def listening(pid):
                 if fields[3] == LISTEN:
                     address, port = fields[1].split(":")
                     rows.append((family, address, int(port, 16), fields[9]))
-    if not rows:
-        return []
-    own = inodes_of(pid)
-    return [row for row in rows if row[3] in own]
+    return rows
 
 
 def address_of(family, text):
@@ -75,16 +60,31 @@ class Strangers:
         self.written = 0
         self.live = {}
 
+    @staticmethod
+    def inodes_of(pid):
+        found = set()
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                link = os.readlink(f"/proc/{pid}/fd/{name}")
+            except OSError:
+                continue
+            if link.startswith("socket:["):
+                found.add(link[8:-1])
+        return found
+
     def look(self):
         for pid, address in self.pids:
             try:
                 rows = listening(pid)
             except OSError:
                 continue
-            for family, bound, port, inode in rows:
-                if inode in self.seen:
+            fresh = [row for row in rows if row[3] not in self.seen]
+            own = self.inodes_of(pid) if fresh else set()
+            for family, bound, port, inode in fresh:
+                if inode not in own:
                     continue
                 self.seen.add(inode)
+                print("met", flush=True)
                 target = address_of(family, bound) or address
                 for _ in range(self.count):
                     self.connect(family, target, port)

@@ -17,7 +17,7 @@ def test_opens_succeed_beside_strangers(lab):
     alice, bob = lab.pair()
     with Echo(bob), lab.strangers(alice, bob) as strangers:
         for number in range(OPENS):
-            channel = alice.api.open(bob.device, f"echo {number}", timeout=30 * SCALE)
+            channel = strangers.open_beside(alice.api, bob, f"echo {number}", timeout=30 * SCALE)
             assert round_trip(channel, b"through") == b"through"
             channel.finish()
             assert channel.receive_all() == b"" and channel.end()["reason"] == "closed"
@@ -25,14 +25,14 @@ def test_opens_succeed_beside_strangers(lab):
             alice.api.call("connection.close", peer=bob.device)
             until(lambda: not alice.connections(bob) and not bob.connections(alice), 20 * SCALE, "no connection")
     print(f"{strangers.made} strangers wrote {strangers.written} bytes")
-    assert strangers.made >= OPENS, "the strangers found no ports"
+    assert strangers.made >= 4 * OPENS
 
 
 def test_transfer_beside_strangers(lab):
     alice, bob = lab.pair()
     size = sized(16, 200, 1000) << 20
     with Sink(bob) as sink, lab.strangers(alice, bob) as strangers:
-        channel = alice.api.open(bob.device, "sink")
+        channel = strangers.open_beside(alice.api, bob, "sink")
         sender = Sender(channel, size)
         sender.start()
         sender.join(120)
@@ -86,18 +86,20 @@ def test_taken_dht_port(lab):
 def says_or_degraded(node):
     """A daemon that either ends with one clear line, or runs and says in its status what is wrong: what it says."""
     process = node.launch()
-    def outcome():
-        if not process.running():
-            return True
-        return os.path.exists(node.socket_path)
+    problems = until(lambda: problems_of(node) if process.running() else ["ended"], START_SECONDS, "an end, or a problem")
+    if process.running():
+        node.stop()
+        return "; ".join(problems)
+    assert process.wait(START_SECONDS) != 0
+    return complaint(process.log())
 
-    until(outcome, START_SECONDS, "an end, or a control socket")
-    if not os.path.exists(node.socket_path):
-        assert process.wait(START_SECONDS) != 0
-        return complaint(process.log())
-    problems = until(lambda: node.status()["problems"], START_SECONDS, "a problem in its status")
-    node.stop()
-    return "; ".join(problems)
+
+def problems_of(node):
+    try:
+        with node.client() as client:
+            return client.call("daemon.status")["problems"]
+    except (ConnectionError, OSError):
+        return []  # not there yet, or no more
 
 
 def test_state_dir_on_a_read_only_file_system(netns, lab):

@@ -193,7 +193,7 @@ def test_c7_cut_in_the_middle_of_many_opens(pair):
                     channel = alice.api.opened(waiting.pop(0), 60 * SCALE)  # each succeeds: re-dialled
                     opened[channel.handle] = channel
                     channel.close()
-                end = alice.api.find("channel.closed")
+                end = alice.api.find("channel.closed") if waiting else alice.api.wait("channel.closed", 60 * SCALE)
                 if end:
                     assert end[0]["channel"] not in ends, "ended twice"
                     ends[end[0]["channel"]] = end[0]["reason"]
@@ -206,7 +206,7 @@ def test_c7_cut_in_the_middle_of_many_opens(pair):
             assert end["channel"] not in ends, "ended twice"
             ends[end["channel"]] = end["reason"]
     assert set(ends) == set(opened)
-    assert set(ends.values()) <= {"cancelled", "connection-lost"}
+    assert set(ends.values()) <= {"closed", "connection-lost"}  # not strict: a bare close is a clean end
 
 
 def test_c8_closing_all_connections_with_a_device_and_an_account(pair):

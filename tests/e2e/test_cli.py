@@ -182,10 +182,11 @@ def test_sums_beside_strangers(lab):
     size = sized(8, 100, 1000) << 20
     with lab.strangers(alice, bob) as strangers:
         listener = listens(bob, "echo*", arguments=["--exec", "cat"])
+        held = strangers.open_beside(alice.api, bob, "echo0")
         data = os.urandom(size)
         done = alice.ctl("open", bob.device, "echo1", input=data)
         assert done.returncode == 0, done.stderr
-        assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+        assert held.handle and hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
         stop(listener)
     assert strangers.made > 0
 

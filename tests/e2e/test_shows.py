@@ -24,7 +24,7 @@ def fresh_pairs(lab, batch):
     return list(zip(nodes[::2], nodes[1::2], strict=True))
 
 
-def test_median_first_open(lab):
+def test_median_first_open(netns, lab):
     took = []
     for batch in range(sized(1, 2, 5)):
         for alice, bob in fresh_pairs(lab, batch):
