@@ -205,7 +205,10 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   if (peer.dialling == number) peer.dialling = 0;
   drop_attempt(number);
   context_.events.publish("connection.connected", event);
-  if (trust == Trust::kBanned) return socket.close_now(proto::Reason::kBanned, "the peer is banned");
+  if (trust == Trust::kBanned) {
+    socket.close_now(proto::Reason::kBanned, "the peer is banned");
+    return fail_waiting(device, {proto::Reason::kBanned, "the peer's account or CA is banned", false});
+  }
   place_waiting(device);
   // Both sides prefer the connection that the lower id asked for. If that is the peer's, ours is not needed; the other
   // way round it is kept, so that two attempts that cross never end each other.
@@ -507,7 +510,8 @@ void ConnectionManager::close_idle() {
   for (auto& [number, connection] : connections_) {
     MultiplexedSocket& socket = *connection.socket;
     if (!socket.usable()) continue;
-    if (socket.mux_state()->channel_count() > 0) {
+    // A channel that has ended on the wire may still hold bytes that its app has not taken.
+    if (socket.mux_state()->channel_count() > 0 || socket.channel_count() > 0) {
       connection.idle_since = now;
       continue;
     }

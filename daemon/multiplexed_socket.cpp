@@ -212,7 +212,11 @@ bool MultiplexedSocket::on_turn() {
     return false;
   }
   const bool more = send_some();
-  if (mux_ && mux_->finished(now())) end(end_reason_, "the connection was closed after its last channel", {});
+  // Until its time is over, a goaway waits for apps that have not taken everything yet, and for output to leave.
+  const bool quiet = channels_.empty() && tls_.output().empty();
+  if (mux_ && mux_->finished(now()) && (quiet || mux_->go_away_over())) {
+    end(end_reason_, "the connection was closed after its last channel", {});
+  }
   return more;
 }
 
