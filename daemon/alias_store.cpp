@@ -1,28 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/alias_store.h"
 
-#include <algorithm>
+#include "ipc/api_admin.h"
 
 namespace connd::daemon {
 namespace {
 
 using nlohmann::json;
 
-bool is_hex_digit(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-bool is_name_character(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == '-';
-}
-
 }  // namespace
 
 bool AliasStore::valid_name(std::string_view name) {
-  if (name.empty() || name.size() > kMaxNameBytes) return false;
-  const bool id_sized = name.size() == proto::DeviceId::kHexDigits || name.size() == proto::AccountId::kHexDigits;
-  if (id_sized && std::all_of(name.begin(), name.end(), is_hex_digit)) return false;
-  return std::all_of(name.begin(), name.end(), is_name_character);
+  return ipc::check_alias(name).ok();
 }
 
 AliasStore::AliasStore(std::string path) : file_{std::move(path), "aliases", kMaxFileBytes, kMaxEntries} {}
@@ -47,7 +36,7 @@ Outcome<AliasStore> AliasStore::open(std::string path) {
 Outcome<void> AliasStore::set(const std::string& name, const proto::DeviceId& device) {
   if (!valid_name(name)) {
     return failure(std::errc::invalid_argument,
-                   "an alias is 1 to 64 of letters, digits, '.', '_' and '-', and does not look like an id");
+                   "an alias is a letter or '_', then letters, digits and any of ._-@, at most 128, and not an id");
   }
   const auto before = find(name);
   if (before == device) return {};

@@ -16,13 +16,11 @@ namespace connd::daemon {
 /// Movable; used on one thread, the loop's. Changes block until they are on disk.
 class AliasStore {
  public:
-  static constexpr std::size_t kMaxNameBytes = 64;
   /// An address book; a hundred times that of a busy person.
   static constexpr std::size_t kMaxEntries = 10'000;
   static constexpr std::size_t kMaxFileBytes = 4 * 1024 * 1024;
 
-  /// 1 to 64 of A-Z a-z 0-9 . _ - and not what a device id (64 hex digits) or an account id (40) looks like, so that a
-  /// text means one or the other.
+  /// The API's rule (ipc::check_alias): a name is never taken for an id.
   static bool valid_name(std::string_view name);
 
   /// Reads `path`; no file means no aliases. Failures: it cannot be read, or anything in it is not understood.

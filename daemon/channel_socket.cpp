@@ -36,7 +36,8 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) eof_ahead_ = true;
   if ((events & EPOLLOUT) != 0) write_held();
   if (over_) return;
-  if (eof_read_) {
+  // After finish() our direction has ended without the app's EOF being read: nothing reads up to it any more.
+  if (eof_read_ || send_ == SendHalf::kEnded) {
     if (app_closed_) app_gone();
   } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
     host_.mux().set_ready(handle_, true);

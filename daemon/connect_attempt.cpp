@@ -58,7 +58,9 @@ void ConnectAttempt::socket_up() {
 }
 
 void ConnectAttempt::socket_down(proto::Reason reason, const std::string& text) {
-  failure_reason_ = reason;
+  // A peer that closes cleanly before it is up has still not connected.
+  const bool clean = proto::reason_info(reason).exit_code == 0;
+  failure_reason_ = clean ? proto::Reason::kConnectionLost : reason;
   failure_text_ = text;
   const bool final = reason == proto::Reason::kBadCertificate || reason == proto::Reason::kBanned;
   feed(final ? ConnectEvent::kRejected : ConnectEvent::kBroken);

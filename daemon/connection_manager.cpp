@@ -68,7 +68,7 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
   ConnectAttempt& started = *attempt;
   attempts_.emplace(started.id().number, std::move(attempt));
-  tick_.arm_in(kTick);
+  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
   context_.events.publish("connection.connecting",
                           {{"connection", started.id().number},
                            {"peer", started.id().peer.hex()},
@@ -127,11 +127,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
   spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, short_name(device),
                proto::reason_name(failure.reason), failure.text);
-  context_.events.publish("connection.failed", {{"connection", attempt.id().number},
-                                                {"peer", device.hex()},
-                                                {"direction", outgoing ? "outgoing" : "incoming"},
-                                                {"reason", std::string(proto::reason_name(failure.reason))},
-                                                {"detail", failure.text}});
+  publish_failed(attempt, failure.reason, failure.text);
   drop_attempt(attempt.id().number);
   if (!outgoing) return forget_peer_if_unused(device);
   Peer& peer = peers_[device];
@@ -142,7 +138,25 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
   peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
   peer.last_failure = failure;
-  tick_.arm_in(kTick);
+  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
+}
+
+void ConnectionManager::publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text) {
+  const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
+  json event = {{"connection", attempt.id().number},
+                {"peer", attempt.id().peer.hex()},
+                {"direction", outgoing ? "outgoing" : "incoming"},
+                {"reason", std::string(proto::reason_name(reason))}};
+  if (!text.empty()) event["detail"] = std::string(text);
+  context_.events.publish("connection.failed", event);
+}
+
+/// Of an attempt that nobody needs any more. Who was told that it began is told that it is over.
+void ConnectionManager::abandon_attempt(ConnectionNumber number, proto::Reason reason) {
+  const auto it = attempts_.find(number);
+  if (it == attempts_.end()) return;
+  publish_failed(*it->second, reason, {});
+  drop_attempt(number);
 }
 
 void ConnectionManager::drop_attempt(ConnectionNumber number) {
@@ -191,7 +205,10 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   if (peer.dialling == number) peer.dialling = 0;
   drop_attempt(number);
   context_.events.publish("connection.connected", event);
-  if (trust == Trust::kBanned) return socket.close_now(proto::Reason::kBanned, "the peer is banned");
+  if (trust == Trust::kBanned) {
+    socket.close_now(proto::Reason::kBanned, "the peer is banned");
+    return fail_waiting(device, {proto::Reason::kBanned, "the peer's account or CA is banned", false});
+  }
   place_waiting(device);
   // Both sides prefer the connection that the lower id asked for. If that is the peer's, ours is not needed; the other
   // way round it is kept, so that two attempts that cross never end each other.
@@ -254,7 +271,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   for (const auto& [number, attempt] : attempts_) {
     if (attempt->role() == proto::ConnectRole::kCallee && attempt->id().peer == device) old.push_back(number);
   }
-  for (const ConnectionNumber number : old) drop_attempt(number);
+  for (const ConnectionNumber number : old) abandon_attempt(number, proto::Reason::kCancelled);
   if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};
@@ -462,7 +479,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);
   }
-  while (!attempts_.empty()) drop_attempt(attempts_.begin()->first);
+  while (!attempts_.empty()) abandon_attempt(attempts_.begin()->first, proto::Reason::kShuttingDown);
   for (auto& [number, connection] : connections_) {
     connection.socket->close_now(proto::Reason::kShuttingDown, "the daemon is shutting down");
   }
@@ -493,7 +510,8 @@ void ConnectionManager::close_idle() {
   for (auto& [number, connection] : connections_) {
     MultiplexedSocket& socket = *connection.socket;
     if (!socket.usable()) continue;
-    if (socket.mux_state()->channel_count() > 0) {
+    // A channel that has ended on the wire may still hold bytes that its app has not taken.
+    if (socket.mux_state()->channel_count() > 0 || socket.channel_count() > 0) {
       connection.idle_since = now;
       continue;
     }
@@ -504,7 +522,8 @@ void ConnectionManager::close_idle() {
 }
 
 /// Of several connections with one peer both sides prefer the same one: that which the device with the lower id asked
-/// for, and of those the first.
+/// for, and of those the newest: a device that asked for another one has no use for those before, as one that was
+/// started again and whose former connection is not known to be dead yet.
 bool ConnectionManager::is_primary(const Connection& connection) const {
   return usable(connection.socket->peer()) == connection.socket.get();
 }
@@ -514,8 +533,9 @@ MultiplexedSocket* ConnectionManager::usable(const proto::DeviceId& device) cons
   if (peer == peers_.end()) return nullptr;
   const proto::ConnectRole preferred = own_ < device ? proto::ConnectRole::kCaller : proto::ConnectRole::kCallee;
   MultiplexedSocket* found = nullptr;
-  for (const ConnectionNumber number : peer->second.connections) {
-    const Connection& connection = connections_.at(number);
+  const auto& numbers = peer->second.connections;
+  for (auto number = numbers.rbegin(); number != numbers.rend(); ++number) {
+    const Connection& connection = connections_.at(*number);
     if (!connection.socket->usable() || connection.trust == Trust::kBanned) continue;
     if (connection.role == preferred) return connection.socket.get();
     if (found == nullptr) found = connection.socket.get();

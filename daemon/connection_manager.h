@@ -250,6 +250,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void answer_request(const SignalMessage& message, const proto::ConnectionRequest& request, Trust trust);
   void launch(std::unique_ptr<ConnectAttempt> attempt);
   void drop_attempt(ConnectionNumber number);
+  void abandon_attempt(ConnectionNumber number, proto::Reason reason);
+  void publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text);
   [[nodiscard]] bool room_for_setup(Trust trust) const;
   [[nodiscard]] ConnectAttempt* callee_attempt(const proto::DeviceId& peer, std::uint64_t request_id) const;
   MultiplexedSocket* usable(const proto::DeviceId& device) const;

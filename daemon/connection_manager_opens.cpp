@@ -37,7 +37,9 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
 
 /// Asks for the channel on a connection that is there, or waits for one.
 void ConnectionManager::place(OpenNumber number) {
-  PendingOpen& open = opens_.at(number);
+  const auto it = opens_.find(number);
+  if (it == opens_.end()) return;  // it has its answer already
+  PendingOpen& open = it->second;
   MultiplexedSocket* socket = usable(open.request.peer);
   if (socket == nullptr) return wait_for_connection(number);
   const auto opened = socket->open(open.request.uri, open.request.unique);
@@ -95,7 +97,9 @@ void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::Chann
 
 void ConnectionManager::accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel,
                                  MultiplexedSocket& socket) {
-  const PendingOpen& first = opens_.at(numbers.front());
+  const auto opener = opens_.find(numbers.front());
+  if (opener == opens_.end()) return socket.cancel(channel, proto::Reason::kCancelled);
+  const PendingOpen& first = opener->second;
   auto fd = socket.attach(channel, first.request.options);
   if (!fd) {
     const OpenError error{proto::Reason::kResourceLimit, "no file descriptor is free: " + fd.error().message()};
@@ -117,6 +121,11 @@ void ConnectionManager::complete(OpenNumber number, OpenResult result) {
   if (it == opens_.end()) return;
   PendingOpen open = std::move(it->second);
   opens_.erase(it);
+  if (const auto opening = opening_.find(open.channel); opening != opening_.end()) {
+    auto& numbers = opening->second;
+    numbers.erase(std::remove(numbers.begin(), numbers.end(), number), numbers.end());
+    if (numbers.empty()) opening_.erase(opening);
+  }
   deadlines_.erase({open.deadline, number});
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
   if (const auto peer = peers_.find(open.request.peer); peer != peers_.end()) peer->second.waiting.erase(number);
@@ -154,7 +163,9 @@ void ConnectionManager::give_up_dialling(const proto::DeviceId& device) {
   const auto it = peers_.find(device);
   if (it == peers_.end() || !it->second.waiting.empty()) return;
   it->second.retry_at = proto::kNever;
-  if (const ConnectionNumber dialling = std::exchange(it->second.dialling, 0)) drop_attempt(dialling);
+  if (const ConnectionNumber dialling = std::exchange(it->second.dialling, 0)) {
+    abandon_attempt(dialling, proto::Reason::kCancelled);
+  }
   forget_peer_if_unused(device);
 }
 

@@ -173,6 +173,7 @@ void IpcServer::take_back(IpcSession& session) {
 void IpcServer::shut_down(std::function<void()> done) {
   shut_down_done_ = std::move(done);
   accept_poll_.reset();
+  listener_.reset();  // whoever waits to be accepted sees the end, too
   for (auto& [number, session] : sessions_) session->close();
   later_.arm_in(proto::Duration{0});
 }

@@ -52,7 +52,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   /// There is one now, or (null) none any more. Until then opens say not-ready.
   void set_manager(ConnectionManager* manager) { manager_ = manager; }
   /// Accepts nobody any more, and lets the clients go when they have read what is queued, or IpcSession::kDrainTime has
-  /// passed. `done` in a later turn. The path goes with this object.
+  /// passed. The socket's path goes at once. `done` in a later turn.
   void shut_down(std::function<void()> done);
   [[nodiscard]] std::size_t client_count() const { return sessions_.size(); }
 

@@ -29,6 +29,7 @@ void IpcServer::on_event(const std::string& type, const ipc::Json& data) {
   if (type != "connection.connected") return broadcast(type, data, Audience::kAll);
   // The manager says which, and what only this moment knows; the rest is the list's item.
   ipc::Json members = data;
+  if (data.contains("certificate")) members["first"] = true;
   const auto all = connections();
   const auto it =
       std::find_if(all.begin(), all.end(), [&](const auto& c) { return data["connection"] == c.connection; });

@@ -91,7 +91,8 @@ void IpcSession::notify(std::string_view method, ipc::Json params, ipc::Fd fd) {
 void IpcSession::send(std::string line, ipc::Fd fd) {
   if (state_ == State::kGone) return;
   if (!channel_.send(std::move(line), std::move(fd))) {
-    spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+    // Without anything queued it is not the bound that was passed: the client has gone.
+    if (channel_.queued_bytes() > 0) spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
     return become(State::kGone);
   }
   flush();

@@ -127,7 +127,8 @@ void Poll::want(int events) {
   uv_poll_start(handle_.get(), events, [](uv_poll_t* h, int status, int ready) {
     auto* self = static_cast<Poll*>(h->data);
     const auto call = self->on_ready_;  // a copy: the callback may destroy the handle
-    call(status < 0 ? self->wanted_ : ready);
+    // libuv stops a handle whose descriptor has an error: want() must start it anew, also for the same events.
+    call(status < 0 ? std::exchange(self->wanted_, 0) : ready);
   });
 }
 

@@ -88,7 +88,8 @@ class Poll {
   static constexpr int kReadable = UV_READABLE;
   static constexpr int kWritable = UV_WRITABLE;
 
-  /// `on_ready` gets the ready bits; an error or hang-up is reported as all the bits asked for.
+  /// `on_ready` gets the ready bits; an error or hang-up is reported as all the bits asked for. After an error nothing
+  /// is wanted any more: who has not read to the end yet calls want() again.
   Poll(Loop& loop, int fd, std::function<void(int events)> on_ready);
   /// Which events are wanted; 0 stops.
   void want(int events);

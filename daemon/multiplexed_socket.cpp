@@ -23,6 +23,25 @@ proto::MuxConfig with_side(proto::MuxConfig config, bool tls_client) {
   return config;
 }
 
+/// A channel that watches its end of a new socketpair, and the app's end.
+struct ChannelEnds {
+  std::unique_ptr<ChannelSocket> channel;
+  ipc::Fd apps;
+};
+
+proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, proto::ChannelHandle handle,
+                                        const ChannelOptions& options) {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+    return std::error_code{errno, std::system_category()};
+  }
+  ipc::Fd ours(fds[0]);
+  ChannelEnds ends{nullptr, ipc::Fd(fds[1])};
+  ends.channel = std::make_unique<ChannelSocket>(host, handle, std::move(ours), options);
+  if (const auto started = ends.channel->start(poller); !started) return started.error();
+  return ends;
+}
+
 }  // namespace
 
 MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
@@ -175,7 +194,9 @@ void MultiplexedSocket::close_from_peer(const proto::MuxEvent& event) {
   if (it == channels_.end()) return;
   std::unique_ptr<ChannelSocket> channel = std::move(it->second);
   channels_.erase(it);
-  const ChannelEnd end = channel->end(event.reason, event.text);
+  // `cancelled` is what the side that aborts is told; to the other one it is a reset.
+  const bool aborted = event.reason == proto::Reason::kCancelled;
+  const ChannelEnd end = channel->end(aborted ? proto::Reason::kReset : event.reason, event.text);
   channel->shut();
   over_.push_back(std::move(channel));
   owner_.on_channel_closed(*this, end);
@@ -191,7 +212,11 @@ bool MultiplexedSocket::on_turn() {
     return false;
   }
   const bool more = send_some();
-  if (mux_ && mux_->finished(now())) end(end_reason_, "the connection was closed after its last channel", {});
+  // Until its time is over, a goaway waits for apps that have not taken everything yet, and for output to leave.
+  const bool quiet = channels_.empty() && tls_.output().empty();
+  if (mux_ && mux_->finished(now()) && (quiet || mux_->go_away_over())) {
+    end(end_reason_, "the connection was closed after its last channel", {});
+  }
   return more;
 }
 
@@ -247,29 +272,27 @@ proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri
 
 proto::Result<ipc::Fd> MultiplexedSocket::accept(proto::ChannelHandle channel, const ChannelOptions& options) {
   if (!mux_ || state_ >= State::kClosing) return make_error_code(proto::Errc::kGoingAway);
+  // Before the accept: without a descriptor the peer hears a refusal, not an accepted channel that ends at once.
+  auto ends = make_channel(*this, context_.poller, channel, options);
+  if (!ends) {
+    refuse(channel, proto::Reason::kResourceLimit, "no file descriptor is free");
+    return ends.error();
+  }
   if (!mux_->accept(channel, now())) return make_error_code(std::errc::operation_canceled);
   request_turn();
-  return attach(channel, options);
+  channels_.emplace(channel, std::move(ends->channel));
+  return std::move(ends->apps);
 }
 
 proto::Result<ipc::Fd> MultiplexedSocket::attach(proto::ChannelHandle handle, const ChannelOptions& options) {
   request_turn();
-  int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
-    const std::error_code error{errno, std::system_category()};
+  auto ends = make_channel(*this, context_.poller, handle, options);
+  if (!ends) {
     mux_->reset(handle, proto::Reason::kResourceLimit, "no file descriptor is free");
-    return error;
+    return ends.error();
   }
-  ipc::Fd ours(fds[0]);
-  ipc::Fd apps(fds[1]);
-  ChannelHost& host = *this;
-  auto channel = std::make_unique<ChannelSocket>(host, handle, std::move(ours), options);
-  if (const auto started = channel->start(context_.poller); !started) {
-    mux_->reset(handle, proto::Reason::kResourceLimit, "the channel cannot be watched");
-    return started.error();
-  }
-  channels_.emplace(handle, std::move(channel));
-  return apps;
+  channels_.emplace(handle, std::move(ends->channel));
+  return std::move(ends->apps);
 }
 
 void MultiplexedSocket::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {

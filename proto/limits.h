@@ -43,8 +43,7 @@ inline constexpr std::size_t kMaxPendingNameBytes = std::size_t{4} << 20;
 /// Control bytes that wait to be sent. Answers to a peer that floods and does not read end here.
 inline constexpr std::size_t kMaxControlBacklog = std::size_t{16} << 20;
 
-// --- Floods: bucket sizes are bursts, rates are per second, sustained
-// -------------------------------------------------
+// --- Floods: bucket sizes are bursts, rates are per second, sustained -----------------------------------------------
 /// All ids requested at once, twice, and then more than any daemon serves.
 inline constexpr std::uint32_t kRequestBurst = 131'072;
 inline constexpr std::uint32_t kRequestRate = 20'000;
@@ -52,7 +51,8 @@ inline constexpr std::uint32_t kRequestRate = 20'000;
 /// cancelled at once, and few in the long run.
 inline constexpr std::uint32_t kNoiseBurst = 131'072;
 inline constexpr std::uint32_t kNoiseRate = 1'000;
-/// Windows: a burst for each channel there can be, and one for each so many body bytes that we sent.
+/// Windows: a burst for each channel there can be, one with each request and accept, and one for each so many body
+/// bytes that we sent. None by time: a peer has no other cause to send one.
 inline constexpr std::uint32_t kWindowBurst = 131'072;
 inline constexpr std::uint32_t kBytesPerWindow = 256;
 

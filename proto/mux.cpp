@@ -124,7 +124,7 @@ void Mux::go_away(Reason reason, std::string_view text, TimePoint now) {
 }
 
 bool Mux::finished(TimePoint now) const {
-  return going_away() && (by_id_.empty() || now >= go_away_deadline_);
+  return going_away() && (by_id_.empty() || go_away_over_ || now >= go_away_deadline_);
 }
 
 // ---- data ----
@@ -240,7 +240,10 @@ Result<void> Mux::on_timeout(TimePoint now) {
     ping_sent_ = ping_time_ = now;
     send(control::Ping{++ping_number_});
   }
-  if (now >= go_away_deadline_) go_away_deadline_ = kNever;  // finished() by now; nothing more to wake up for
+  if (now >= go_away_deadline_) {
+    go_away_over_ = true;  // finished() from now on; nothing more to wake up for
+    go_away_deadline_ = kNever;
+  }
   return {};
 }
 

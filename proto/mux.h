@@ -138,6 +138,8 @@ class Mux {
   [[nodiscard]] bool going_away() const { return go_away_sent_ || go_away_received_; }
   /// After go_away: every channel has ended, or the time for it is over.
   [[nodiscard]] bool finished(TimePoint now) const;
+  /// The time that a goaway leaves to open channels is over.
+  [[nodiscard]] bool go_away_over() const { return go_away_over_; }
   /// Channels that take an id, those that are about to end included.
   [[nodiscard]] std::size_t channel_count() const { return by_id_.size(); }
   /// Promised to the peer plus held for apps, beyond kMinWindow each.
@@ -224,6 +226,7 @@ class Mux {
   bool go_away_sent_ = false;
   bool go_away_received_ = false;
   TimePoint go_away_deadline_ = kNever;
+  bool go_away_over_ = false;  ///< that deadline has come
   std::uint64_t peer_max_channels_ = kMaxChannels;
   std::uint64_t peer_max_name_ = kMaxName;
   TimePoint last_received_;

@@ -8,6 +8,16 @@
 #include "proto/utf8.h"
 
 namespace connd::proto {
+namespace {
+
+/// The reason of a refusal or reset. A code that means a clean end has no place there: taken at its word, truncated
+/// data would look complete, and a refusal like an accept.
+Reason failure_from_code(std::uint64_t code) {
+  const Reason reason = reason_from_code(code);
+  return reason_info(reason).exit_code == 0 ? Reason::kReset : reason;
+}
+
+}  // namespace
 
 void Mux::feed(Bytes plain, TimePoint now) {
   assert(in_.empty());
@@ -112,6 +122,7 @@ Result<std::optional<MuxEvent>> Mux::on(control::Hello& m, TimePoint /*now*/) {
 }
 
 Result<std::optional<MuxEvent>> Mux::on(control::ChannelRequest& m, TimePoint now) {
+  windows_.add(1);  // for the first credit, which comes behind each request and accept; these have bounds of their own
   return m.is_answer ? on_accept(m, now) : on_request(m, now);
 }
 
@@ -216,7 +227,8 @@ Result<std::optional<MuxEvent>> Mux::on(control::Window& m, TimePoint now) {
     const std::string text = added.error().message();
     if (channel->state == ChannelState::kOffered) {
       refuse(handle, Reason::kProtocolError, text);
-      return std::optional(MuxEvent{.kind = Kind::kCancelled, .channel = handle, .text = text});
+      return std::optional(
+          MuxEvent{.kind = Kind::kCancelled, .channel = handle, .reason = Reason::kProtocolError, .text = text});
     }
     abort(*channel, Reason::kProtocolError, text);
     return std::optional(
@@ -235,7 +247,7 @@ Result<std::optional<MuxEvent>> Mux::on(control::Refuse& m, TimePoint now) {
   if (told) return std::optional<MuxEvent>{};
   forget(*channel);
   return std::optional(
-      MuxEvent{.kind = Kind::kRefused, .channel = handle, .reason = reason_from_code(m.code), .text = m.text});
+      MuxEvent{.kind = Kind::kRefused, .channel = handle, .reason = failure_from_code(m.code), .text = m.text});
 }
 
 Result<std::optional<MuxEvent>> Mux::on(control::Reset& m, TimePoint now) {
@@ -252,7 +264,7 @@ Result<std::optional<MuxEvent>> Mux::on(control::Reset& m, TimePoint now) {
   forget(*channel);
   return std::optional(MuxEvent{.kind = before == ChannelState::kOffered ? Kind::kCancelled : Kind::kReset,
                                 .channel = handle,
-                                .reason = reason_from_code(m.code),
+                                .reason = failure_from_code(m.code),
                                 .text = m.text});
 }
 

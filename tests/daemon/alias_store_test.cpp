@@ -50,14 +50,16 @@ TEST_CASE("aliases are set, replaced and removed, and survive each restart") {
 }
 
 TEST_CASE("what a name may be") {
-  for (const std::string& good : {std::string("a"), std::string("A.b_c-9"), std::string(64, 'x'), std::string(63, 'a'),
-                                  std::string(39, 'a'), std::string(".")}) {
+  for (const std::string& good :
+       {std::string("a"), std::string("A.b_c-9"), std::string(64, 'x'), std::string(63, 'a'), std::string(39, 'a'),
+        std::string("_"), std::string("bob@home"), std::string(128, 'x')}) {
     INFO(good);
     CHECK(AliasStore::valid_name(good));
   }
   for (const std::string& bad :
-       {std::string(), std::string(65, 'x'), std::string(64, 'a'), std::string(64, 'F'), std::string(40, '0'),
-        std::string("a b"), std::string("a/b"), std::string("\xc3\xa9"), std::string("a\0", 2), std::string("a\n")}) {
+       {std::string(), std::string(129, 'x'), std::string("."), std::string("1a"), std::string(64, 'a'),
+        std::string(64, 'F'), std::string(40, '0'), std::string("a b"), std::string("a/b"), std::string("\xc3\xa9"),
+        std::string("a\0", 2), std::string("a\n")}) {
     INFO(bad);
     CHECK(!AliasStore::valid_name(bad));
   }

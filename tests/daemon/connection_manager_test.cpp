@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include <catch2/catch.hpp>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "tests/daemon/manager_node.h"
@@ -33,6 +34,23 @@ std::size_t open_fds() {
   closedir(dir);
   return n;
 }
+
+/// While it lives the process gets no further descriptor.
+class NoFreeFd {
+ public:
+  NoFreeFd() {
+    // UBSan's first look at a type takes a pipe; errors are compared while there is none to be had.
+    CHECK_FALSE((std::error_code(EMFILE, std::system_category()) == std::errc::operation_canceled));
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const ipc::Fd next(dup(0));
+    const rlimit none{static_cast<rlim_t>(next.get()), before_.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  ~NoFreeFd() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 struct Two {
   World world;
@@ -403,4 +421,115 @@ TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
   for (const ChannelEnd& end : two.alice.ended) REQUIRE((end.reason == Reason::kClosed));
   CHECK(two.alice.manager->channel_count() == 1);
   CHECK(open_fds() == before);
+}
+
+TEST_CASE("C3: strict ends: an app that finishes and then closes without taking the peer's end is not waited for") {
+  Two two;
+  auto result = two.alice.open(two.bob, "x", false, true);
+  OpenedChannel& a = opened(result);
+  write_all(two.world, a.fd.get(), "all of it");
+  CHECK(two.alice.manager->finish_channel(a.channel));
+  // Bob has our EOF, and goes on in his direction.
+  CHECK(read_to_end(two.world, two.bob.accepted.at(0).fd.get()) == "all of it");
+  a.fd.reset();
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  CHECK((two.alice.ended[0].reason == Reason::kReset));
+  CHECK((two.bob.ended[0].reason == Reason::kReset));
+}
+
+TEST_CASE("a peer's refusal with the code of a clean end is a refusal, and leaves nothing behind") {
+  Two two;
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "no", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  two.bob.manager->refuse_channel(two.bob.requests[0].channel, Reason::kClosed, {});
+  REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  CHECK((failed(results[0]) == Reason::kReset));
+  CHECK(two.alice.manager->channel_count() == 0);
+}
+
+TEST_CASE("no free descriptor: the peer's request is refused with resource-limit, and the next one is served") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  {
+    const NoFreeFd none;
+    const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+    REQUIRE(std::holds_alternative<OpenError>(accepted));
+    CHECK((std::get<OpenError>(accepted).reason == Reason::kResourceLimit));
+  }
+  REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  CHECK((failed(results[0]) == Reason::kResourceLimit));
+  CHECK(two.bob.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channel_count() == 1);
+  two.bob.accept = true;
+  auto next = two.alice.open(two.bob, "y");
+  CHECK(opened(next).fd);
+}
+
+TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  REQUIRE(std::holds_alternative<ipc::Fd>(accepted));
+  {
+    const NoFreeFd none;
+    REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  }
+  CHECK((failed(results[0]) == Reason::kResourceLimit));
+  REQUIRE(two.world.run_until([&] { return two.bob.ended.size() == 1; }));
+  CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
+  CHECK(two.alice.manager->channel_count() == 1);
+}
+
+TEST_CASE("a device that comes back without having said good-bye: opens go to its new connection") {
+  World world;
+  Exchange exchange(world);
+  Node bob(exchange, 1);
+  Node before(exchange, 0);
+  bob.allow(before);
+  auto old = before.open(bob, "old");
+  CHECK(opened(old).fd);
+  // The same device, started again: bob still holds the connection of its former life.
+  Node after(exchange, 0);
+  auto fresh = after.open(bob, "fresh");
+  CHECK(opened(fresh).fd);
+  CHECK(bob.manager->connection_count() == 2);
+  auto back = bob.open(after, "back");
+  CHECK(opened(back).fd);
+  CHECK(before.accepted.empty());
+  CHECK(after.accepted.size() == 1);
+}
+
+TEST_CASE("E4: attempts that come all the time do not put off what is due") {
+  World world;
+  Exchange exchange(world);
+  Exchange elsewhere(world);
+  Node stranger(elsewhere, 3);
+  Node::Options options;
+  options.limits.idle_time = 300ms;
+  Node alice(exchange, 0, options);
+  Node bob(exchange, 1);
+  bob.allow(alice);
+  auto result = alice.open(bob, "x");
+  opened(result).fd.reset();
+  bob.accepted.at(0).fd.reset();
+  std::vector<OpenResult> results;
+  Timer again(world.loop, [&] {
+    alice.open_later(stranger, "x", results);
+    again.arm_in(50ms);
+  });
+  again.arm_in(50ms);
+  CHECK(world.run_until([&] { return alice.manager->connection_count() == 0; }, 5s));
+  CHECK(!results.empty());
 }

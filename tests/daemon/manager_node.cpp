@@ -11,12 +11,9 @@
 #include <sys/socket.h>
 
 namespace connd::test {
-namespace {
-
 using namespace daemon;
 
-/// The `i`-th identity of the program, made once.
-const proto::Identity& identity(std::size_t i) {
+const proto::Identity& node_identity(std::size_t i) {
   static std::map<std::size_t, proto::Identity> made;
   auto it = made.find(i);
   if (it != made.end()) return it->second;
@@ -39,8 +36,6 @@ Stores open_stores(const std::string& dir) {
   REQUIRE((trust.ok() && aliases.ok() && requests.ok() && certificates.ok()));
   return {std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates)};
 }
-
-}  // namespace
 
 bool World::run_until(const std::function<bool()>& done, std::chrono::seconds limit) {
   bool late = false;
@@ -78,9 +73,9 @@ void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_k
 }
 
 Node::Node(Exchange& exchange, std::size_t number, const Options& options)
-    : id(identity(number).chain.device_id()),
-      public_key(identity(number).chain.public_key_der()),
-      chain(identity(number).chain),
+    : id(node_identity(number).chain.device_id()),
+      public_key(node_identity(number).chain.public_key_der()),
+      chain(node_identity(number).chain),
       exchange_(exchange),
       stores_(open_stores(dir_.path())) {
   events_.set_sink([this](std::uint64_t, const std::string& type, const nlohmann::json& data) {
@@ -95,7 +90,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   settings.ice.local_addresses = {"127.0.0.1"};
   settings.ice.allow_loopback = true;
   settings.gate.policy = options.policy;
-  auto tls = proto::TlsContext::create(identity(number));
+  auto tls = proto::TlsContext::create(node_identity(number));
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));
   exchange.add(*this);

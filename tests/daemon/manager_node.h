@@ -14,6 +14,11 @@
 
 namespace connd::test {
 
+/// The `i`-th identity of the program, made once.
+const proto::Identity& node_identity(std::size_t i);
+/// Empty ones, in a directory.
+daemon::Stores open_stores(const std::string& dir);
+
 /// The loop, and what all nodes on it share.
 class World {
  public:

@@ -523,11 +523,54 @@ TEST_CASE("goaway: no new requests, open channels finish, the rest is cut after 
   pair.settle();
   CHECK(pair.server.received.begin()->second == "still works");
   CHECK(pair.server.mux->finished(pair.now + kGoAwayTime));
+  CHECK_FALSE(pair.client.mux->finished(pair.now));
   pair.client.mux->finish(a);
   pair.server.mux->finish(pair.server.seen(Kind::kRequested)[0].channel);
   pair.settle();
   CHECK(pair.server.mux->finished(pair.now));
   CHECK(pair.client.mux->finished(pair.now));
+}
+
+TEST_CASE("goaway: the stated time is over also after the deadline was served") {
+  MuxPair pair;
+  open(pair.client, "a", pair.now);
+  pair.settle();
+  pair.server.mux->go_away(Reason::kIdle, "", pair.now);
+  pair.settle();
+  pair.now += kGoAwayTime - 1ms;
+  CHECK(pair.server.mux->on_timeout(pair.now).ok());
+  CHECK_FALSE(pair.server.mux->finished(pair.now));
+  pair.now += 1ms;
+  CHECK(pair.server.mux->on_timeout(pair.now).ok());
+  CHECK(pair.client.mux->on_timeout(pair.now).ok());
+  CHECK(pair.server.mux->finished(pair.now));
+  CHECK(pair.client.mux->finished(pair.now));
+  CHECK(pair.server.mux->next_deadline() > pair.now);
+}
+
+TEST_CASE("a refusal or reset whose code means a clean end is a reset all the same") {
+  const auto code = GENERATE(Reason::kClosed, Reason::kIdle);
+  RawPeer raw({.side = MuxSide::kClient});
+  open(raw.end, "a", raw.now);
+  raw.send(control::Refuse{1, static_cast<std::uint64_t>(code), ""});
+  REQUIRE(raw.end.seen(Kind::kRefused).size() == 1);
+  CHECK(raw.end.seen(Kind::kRefused)[0].reason == Reason::kReset);
+  raw.send(control::ChannelRequest{"b", kServerFirstId, false});
+  raw.send(control::Reset{kServerFirstId, static_cast<std::uint64_t>(code), ""});
+  REQUIRE(raw.end.seen(Kind::kReset).size() == 1);
+  CHECK(raw.end.seen(Kind::kReset)[0].reason == Reason::kReset);
+}
+
+TEST_CASE("forged credit for a request that waits refuses it, with the reason") {
+  RawPeer raw({.side = MuxSide::kServer});
+  raw.end.accept_all = false;
+  raw.send(control::ChannelRequest{"a", 1, false});
+  raw.send(control::Window{1, std::uint64_t{kMaxCredit} + 1});
+  REQUIRE(raw.end.seen(Kind::kCancelled).size() == 1);
+  CHECK(raw.end.seen(Kind::kCancelled)[0].reason == Reason::kProtocolError);
+  const auto replies = raw.replies();
+  REQUIRE(replies.size() == 1);
+  CHECK(std::get<control::Refuse>(replies[0]).code == static_cast<std::uint64_t>(Reason::kProtocolError));
 }
 
 TEST_CASE("B14: floods end the connection, with bounded memory") {
@@ -549,6 +592,24 @@ TEST_CASE("B14: floods end the connection, with bounded memory") {
     raw.send(control::ChannelRequest{"n", 1, false});
     for (int i = 0; i < 200'000 && !raw.end.error; ++i) raw.send(control::Window{1, 1});
     CHECK(raw.end.error == Errc::kControlFlood);
+  }
+  SECTION("the first credit of each channel is no flood, however many channels a connection sees") {
+    const bool peer_opens = GENERATE(true, false);
+    RawPeer raw({.side = peer_opens ? MuxSide::kServer : MuxSide::kClient});
+    for (std::uint32_t i = 0; i < kWindowBurst + 1'000 && !raw.end.error; ++i) {
+      if (i % 1'000 == 0) raw.now += 1s;
+      std::uint64_t id = 1 + i % 0x7fff;
+      if (!peer_opens) open(raw.end, "n", raw.now);
+      raw.send(control::ChannelRequest{"n", id, !peer_opens});
+      raw.send(control::Window{id, 100});
+      raw.end.mux->finish(raw.end.seen(peer_opens ? Kind::kRequested : Kind::kOpened).back().channel);
+      raw.send_frame(static_cast<WireId>(id), {});
+      raw.replies();
+      raw.end.mux->release(raw.end.events.front().channel);
+      raw.end.events.clear();
+    }
+    CHECK_FALSE(raw.end.error);
+    CHECK(raw.end.mux->channel_count() == 0);
   }
   SECTION("names of pending requests are bounded: busy") {
     RawPeer raw({.side = MuxSide::kServer});

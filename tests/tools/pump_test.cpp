@@ -96,10 +96,11 @@ Exchange exchange(PlayedDaemon& daemon, Program& program, const std::string& up,
 }  // namespace
 
 TEST_CASE("pump: big data through pipes, both ways at once") {
-  PlayedDaemon daemon;
-  Program program({"--socket", daemon.path(), "open", "bob", "x"});
+  // Made first: a sanitizer takes its time over it, and the program waits for its greeting 10 s only.
   const std::string up = pattern(kBigBytes);
   const std::string down = pattern(kBigBytes + 17);
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "open", "bob", "x"});
   const Exchange got = exchange(daemon, program, up, down, true);
   CHECK(got.exit_code == 0);
   CHECK(got.up.size() == up.size());
@@ -138,6 +139,8 @@ TEST_CASE("pump: big data from and to regular files") {
 }
 
 TEST_CASE("pump: sockets as stdin and stdout") {
+  const std::string up = pattern(1'000'003);
+  const std::string down = pattern(2'000'003);
   PlayedDaemon daemon;
   std::array<int, 2> ends{};
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
@@ -147,8 +150,6 @@ TEST_CASE("pump: sockets as stdin and stdout") {
   theirs.reset();
   program.in.reset();
   program.out = ipc::Fd(::dup(ours.get()));
-  const std::string up = pattern(1'000'003);
-  const std::string down = pattern(2'000'003);
   std::thread writer([&] {
     write_everything(ours.get(), up);
     ::shutdown(ours.get(), SHUT_WR);
