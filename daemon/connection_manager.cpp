@@ -515,19 +515,24 @@ void ConnectionManager::close_idle() {
       connection.idle_since = now;
       continue;
     }
-    const proto::Duration limit =
-        is_primary(connection) ? settings_.limits.idle_time : settings_.limits.spare_idle_time;
+    const proto::Duration limit = is_spare(connection) ? settings_.limits.spare_idle_time : settings_.limits.idle_time;
     if (now - connection.idle_since >= limit) socket.close_gracefully(proto::Reason::kIdle, "nobody uses it");
   }
 }
 
-/// Of several connections with one peer both sides prefer the same one: that which the device with the lower id asked
-/// for, and of those the newest: a device that asked for another one has no use for those before, as one that was
-/// started again and whose former connection is not known to be dead yet.
-bool ConnectionManager::is_primary(const Connection& connection) const {
-  return usable(connection.socket->peer()) == connection.socket.get();
+/// A connection without channels that nobody would miss: another one is preferred, or carries what there is.
+bool ConnectionManager::is_spare(const Connection& connection) const {
+  const proto::DeviceId& device = connection.socket->peer();
+  if (usable(device) != connection.socket.get()) return true;
+  for (const ConnectionNumber number : peers_.at(device).connections) {
+    const MultiplexedSocket& other = *connections_.at(number).socket;
+    if (&other != connection.socket.get() && other.usable() && other.channel_count() > 0) return true;
+  }
+  return false;
 }
 
+/// Of several connections with one peer both sides prefer the same one: that which the device with the lower id asked
+/// for, and of those the newest.
 MultiplexedSocket* ConnectionManager::usable(const proto::DeviceId& device) const {
   const auto peer = peers_.find(device);
   if (peer == peers_.end()) return nullptr;

@@ -255,7 +255,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] bool room_for_setup(Trust trust) const;
   [[nodiscard]] ConnectAttempt* callee_attempt(const proto::DeviceId& peer, std::uint64_t request_id) const;
   MultiplexedSocket* usable(const proto::DeviceId& device) const;
-  [[nodiscard]] bool is_primary(const Connection& connection) const;
+  [[nodiscard]] bool is_spare(const Connection& connection) const;
   void close_idle();
   void on_tick();
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);

@@ -329,7 +329,9 @@ void MultiplexedSocket::channel_over(ChannelSocket& channel, proto::Reason reaso
   } else {
     mux_->reset(channel.handle(), reason, text);
   }
-  const ChannelEnd end = channel.end(reason, std::string(text));
+  // What the peer hears of as a reset is, on this side, our own app's or client's doing.
+  const proto::Reason told = reason == proto::Reason::kReset ? proto::Reason::kCancelled : reason;
+  const ChannelEnd end = channel.end(told, std::string(text));
   channel.shut();
   over_.push_back(std::move(it->second));
   channels_.erase(it);
