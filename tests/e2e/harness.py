@@ -307,16 +307,13 @@ class Node:
         return self
 
     def wait_ready(self, timeout=READY_SECONDS):
-        deadline = Deadline(timeout)
         with self.client("wait_ready") as client:
-            network = client.call("events.subscribe")["network"]
-            while True:
+            def connected():
                 self.hello = client.call("hello", client="wait_ready")
-                if self.hello["ready"] and network == "connected":
-                    return self
-                # What makes it ready is told by an event; which one is the daemon's affair.
-                event, _ = client.wait("event", deadline.left())
-                network = event.get("network", network)
+                return self.hello["ready"] and client.call("daemon.status")["dht"]["state"] == "connected"
+
+            until(connected, timeout, f"{self.name} is ready and on the DHT")
+        return self
 
     def stop(self, expect=0):
         """SIGTERM; the daemon ends by itself, in time, and with no complaint of a sanitizer."""
