@@ -433,7 +433,7 @@ TEST_CASE("C3: strict ends: an app that finishes and then closes without taking 
   CHECK(read_to_end(two.world, two.bob.accepted.at(0).fd.get()) == "all of it");
   a.fd.reset();
   REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
-  CHECK((two.alice.ended[0].reason == Reason::kReset));
+  CHECK((two.alice.ended[0].reason == Reason::kCancelled));
   CHECK((two.bob.ended[0].reason == Reason::kReset));
 }
 
