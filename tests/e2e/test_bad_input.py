@@ -245,6 +245,8 @@ def test_garbage_to_the_dht_port(netns, lab):
     port = alice.status()["dht"]["port"]
     sock = inside(bob.namespace, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
     with sock, Echo(bob):
-        for _ in range(2000):
-            sock.sendto(os.urandom(200), (alice.address, port))
+        for number in range(2000):
+            # Every fourth is a msgpack array or map of 2^32 - 1 elements, of which the DHT's parser believes the length.
+            huge = (b"\xdd", b"\xdf")[number // 4 % 2] + b"\xff" * 4 if number % 4 == 0 else b""
+            sock.sendto(huge + os.urandom(200), (alice.address, port))
         assert round_trip(alice.api.open(bob.device, "echo"), b"on") == b"on"
