@@ -13,7 +13,6 @@
 namespace connd::daemon {
 namespace {
 
-constexpr proto::Duration kTick = std::chrono::milliseconds(200);
 /// Between attempts after the second failure in a row; the first is repeated at once.
 constexpr proto::Duration kFirstBackoff = std::chrono::milliseconds(200);
 constexpr unsigned kMaxBackoffDoublings = 4;
@@ -68,7 +67,7 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
   ConnectAttempt& started = *attempt;
   attempts_.emplace(started.id().number, std::move(attempt));
-  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
+  start_ticking();
   context_.events.publish("connection.connecting",
                           {{"connection", started.id().number},
                            {"peer", started.id().peer.hex()},
@@ -138,7 +137,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
   peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
   peer.last_failure = failure;
-  if (!tick_.armed()) tick_.arm_in(kTick);  // what comes often must not put it off
+  start_ticking();
 }
 
 void ConnectionManager::publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text) {
@@ -272,6 +271,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
     if (attempt->role() == proto::ConnectRole::kCallee && attempt->id().peer == device) old.push_back(number);
   }
   for (const ConnectionNumber number : old) abandon_attempt(number, proto::Reason::kCancelled);
+  probe_connections(device);
   if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};
@@ -501,8 +501,9 @@ void ConnectionManager::on_tick() {
     Peer& peer = peers_[device];
     peer.waiting.empty() ? fail_waiting(device, {proto::Reason::kCancelled, {}, false}) : dial(device);
   }
+  probe_after_sleep();
   close_idle();
-  if (retries || !connections_.empty()) tick_.arm_in(kTick);
+  if (retries || !connections_.empty()) start_ticking();
 }
 
 void ConnectionManager::close_idle() {
@@ -541,7 +542,7 @@ MultiplexedSocket* ConnectionManager::usable(const proto::DeviceId& device) cons
   const auto& numbers = peer->second.connections;
   for (auto number = numbers.rbegin(); number != numbers.rend(); ++number) {
     const Connection& connection = connections_.at(*number);
-    if (!connection.socket->usable() || connection.trust == Trust::kBanned) continue;
+    if (!connection.socket->usable() || connection.stranded || connection.trust == Trust::kBanned) continue;
     if (connection.role == preferred) return connection.socket.get();
     if (found == nullptr) found = connection.socket.get();
   }

@@ -152,6 +152,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
   /// Trust changed: who is banned now, or allowed no more, loses its connection.
   void trust_changed();
+  /// These are the machine's addresses now. All peers are asked for a sign of life, and connections whose own address
+  /// is gone get no new channels.
+  void network_changed(const std::vector<std::string>& addresses);
   /// From the Signalling.
   void on_signal(const SignalMessage& message);
   /// The local client's answer to a connection question.
@@ -176,6 +179,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::AccountId account;
     proto::TimePoint since;
     proto::TimePoint idle_since;
+    bool stranded = false;  ///< its own address is not this machine's any more
   };
   struct PendingOpen {
     OpenRequest request;
@@ -257,6 +261,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   MultiplexedSocket* usable(const proto::DeviceId& device) const;
   [[nodiscard]] bool is_spare(const Connection& connection) const;
   void close_idle();
+  void probe_connections(const proto::DeviceId& device);
+  void probe_after_sleep();
+  void start_ticking();
   void on_tick();
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
@@ -296,6 +303,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   bool saving_requests_ = false;
+  std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
   std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
   Timer tick_;                                            ///< once a second while there is anything to look after
   Timer deadline_;                                        ///< the next open's

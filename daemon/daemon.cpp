@@ -4,6 +4,7 @@
 #include <csignal>
 #include <ctime>
 
+#include <spdlog/fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <systemd/sd-daemon.h>
 
@@ -112,7 +113,8 @@ Daemon::Daemon(Config config, FdLimits fds, StateDir state, Stores stores, IpcSe
       stores_(std::move(stores)),
       started_(loop_.now()),
       ipc_({loop_, stores_, events_, *this}, std::move(ipc), std::move(listener)),
-      retry_(loop_, [this] { retry_network(); }) {}
+      retry_(loop_, [this] { retry_network(); }),
+      monitor_(loop_, [this](const auto& addresses) { on_addresses(addresses); }) {}
 
 Daemon::~Daemon() = default;
 
@@ -192,6 +194,16 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
   network_ = std::move(network);
   ipc_.set_manager(network_->manager.get());
   return {};
+}
+
+void Daemon::on_addresses(const std::vector<std::string>& addresses) {
+  if (stopping_) return;
+  ++network_changes_;
+  spdlog::info("network changed addresses=\"{}\"", fmt::join(addresses, " "));
+  events_.publish("network.changed", {{"addresses", addresses}});
+  if (!network_) return;
+  network_->dht->network_changed();
+  network_->manager->network_changed(addresses);
 }
 
 DhtConfig Daemon::dht_config(const LoadedIdentity& loaded) const {
@@ -291,7 +303,9 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.limits["max_connection_buffer"] = config_.max_connection_buffer << 20;
   status.limits["idle_timeout_s"] = config_.idle_timeout.count();
   status.limits["keepalive_s"] = config_.keepalive.count();
+  status.metrics["network_changes"] = network_changes_;
   if (!problem_.empty()) status.problems.push_back(problem_);
+  if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
   if (!network_) return;
   const DhtStatus& dht = network_->dht->status();
   status.dht.state = api_state(dht.state);

@@ -15,6 +15,7 @@
 #include "daemon/fd_limits.h"
 #include "daemon/identity_store.h"
 #include "daemon/ipc_server.h"
+#include "daemon/network_monitor.h"
 #include "daemon/state_dir.h"
 
 namespace connd::daemon {
@@ -38,6 +39,7 @@ class Daemon final : private DaemonView {
   void on_identity(Outcome<LoadedIdentity> loaded);
   void retry_network();
   Outcome<void> start_network(const LoadedIdentity& loaded);
+  void on_addresses(const std::vector<std::string>& addresses);
   void stop();
   void stop_dht();
   void fail(const std::string& text);
@@ -70,6 +72,8 @@ class Daemon final : private DaemonView {
   std::optional<SignalWatcher> sigint_;
   std::optional<SignalWatcher> sighup_;
   Timer retry_;
+  NetworkMonitor monitor_;
+  std::uint64_t network_changes_ = 0;
   bool stopping_ = false;
   int exit_code_ = 0;
 };

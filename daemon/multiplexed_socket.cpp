@@ -372,6 +372,13 @@ void MultiplexedSocket::close_now(proto::Reason reason, std::string_view text) {
   end(reason, std::string(text), {});
 }
 
+void MultiplexedSocket::probe() {
+  if (!up()) return;
+  mux_->probe(now());
+  arm_timer();
+  request_turn();
+}
+
 void MultiplexedSocket::fail(std::error_code error) {
   const bool ours = error.category() == proto::error_category();
   std::string text = error.message();

@@ -101,6 +101,9 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   /// Ends now: goaway, close_notify, and on_down(reason) in a later turn. Channels end with kConnectionLost.
   void close_now(proto::Reason reason, std::string_view text);
 
+  /// Asks the peer for a sign of life now: see Mux::probe.
+  void probe();
+
   [[nodiscard]] ConnectionNumber number() const { return number_; }
   [[nodiscard]] bool up() const { return state_ == State::kUp; }
   /// Up, and new channels may be opened.

@@ -74,6 +74,9 @@ inline constexpr Duration kWindowIdleTime = std::chrono::seconds(10);
 // --- Life -----------------------------------------------------------------------------------------------------------
 /// A ping after this long without a byte from the peer; dead after twice this long.
 inline constexpr Duration kKeepaliveInterval = std::chrono::seconds(30);
+/// What a peer that is asked out of turn (Mux::probe) has to answer, when that is shorter than the interval: time for
+/// the first few retransmissions of a busy path.
+inline constexpr Duration kProbeTime = std::chrono::seconds(5);
 /// After goaway open channels may finish for this long.
 inline constexpr Duration kGoAwayTime = std::chrono::seconds(30);
 inline constexpr std::uint32_t kProtocolVersion = 1;

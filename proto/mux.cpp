@@ -225,26 +225,41 @@ void Mux::queue_chunk(ByteVector chunk) {
 // ---- time ----
 
 TimePoint Mux::next_deadline() const {
-  const TimePoint quiet_since = ping_sent_ == kNever ? last_received_ : ping_sent_;
-  return std::min(quiet_since + config_.keepalive_interval, go_away_deadline_);
+  const TimePoint alive = ping_sent_ == kNever ? last_received_ + config_.keepalive_interval : dead_at_;
+  return std::min(alive, go_away_deadline_);
 }
 
 Result<void> Mux::on_timeout(TimePoint now) {
   if (failed_) return failed_;
   if (ping_sent_ != kNever) {
-    if (now - ping_sent_ >= config_.keepalive_interval) {
+    if (now >= dead_at_) {
       failed_ = Errc::kPeerNotAnswering;
       return failed_;
     }
   } else if (now - last_received_ >= config_.keepalive_interval) {
-    ping_sent_ = ping_time_ = now;
-    send(control::Ping{++ping_number_});
+    ping(now);
+    dead_at_ = now + config_.keepalive_interval;
   }
   if (now >= go_away_deadline_) {
     go_away_over_ = true;  // finished() from now on; nothing more to wake up for
     go_away_deadline_ = kNever;
   }
   return {};
+}
+
+void Mux::probe(TimePoint now) {
+  const TimePoint limit = now + std::min(kProbeTime, config_.keepalive_interval);
+  if (failed_) return;
+  if (ping_sent_ == kNever) {
+    ping(now);
+    dead_at_ = limit;
+  }
+  dead_at_ = std::min(dead_at_, limit);
+}
+
+void Mux::ping(TimePoint now) {
+  ping_sent_ = ping_time_ = now;
+  send(control::Ping{++ping_number_});
 }
 
 // ---- channels ----

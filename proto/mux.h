@@ -131,6 +131,9 @@ class Mux {
   [[nodiscard]] TimePoint next_deadline() const;
   /// Sends keepalives; kPeerNotAnswering when the peer is dead.
   Result<void> on_timeout(TimePoint now);
+  /// Asks the peer for a sign of life now: without a byte within kProbeTime it is dead. For owners who have a reason to
+  /// doubt, such as a change of the network. Again while one is under way: changes nothing.
+  void probe(TimePoint now);
 
   // ---- state ----
 
@@ -189,6 +192,7 @@ class Mux {
   [[nodiscard]] std::optional<WireId> free_id();
   [[nodiscard]] bool is_ours(std::uint64_t id) const;
   [[nodiscard]] bool is_peers(std::uint64_t id) const;
+  void ping(TimePoint now);
   void send(const control::Message& message);
   void send_group(const ByteVector& objects);
   void seal_control();
@@ -233,6 +237,7 @@ class Mux {
   std::uint64_t ping_number_ = 0;
   TimePoint ping_time_{};
   TimePoint ping_sent_ = kNever;  ///< kNever: no ping that nothing has followed
+  TimePoint dead_at_ = kNever;    ///< while such a ping is out
   std::optional<Duration> round_trip_;
 };
 

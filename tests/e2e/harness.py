@@ -255,6 +255,8 @@ class Node:
     def __init__(self, lab, name, number, options, nofile=None, bootstrap=None, lan_discovery=False, user=None):
         self.lab = lab
         self.name = name
+        self.number = number
+        self.moves = 0
         self.directory = lab.directory / name
         self.directory.mkdir()
         self.state = self.directory / "state"
@@ -350,6 +352,18 @@ class Node:
 
     def mend(self):
         inside(self.namespace, lambda: run("nft", "delete", "table", "ip", "cut"))
+
+    def add_address(self, address):
+        run("ip", "-n", self.namespace, "addr", "add", address, "dev", "eth0")
+
+    def move(self):
+        """The network changes: the address is removed, another one comes."""
+        former, self.moves = self.address, self.moves + 1
+        self.address = f"{NET}{self.number + 10 + 50 * self.moves}"
+        # In this order: a second address of a network goes with the first.
+        run("ip", "-n", self.namespace, "-batch", "-", input=f"""addr del {former}/24 dev eth0
+            addr add {self.address}/24 dev eth0
+            route add default via {NET}1""")
 
     # -- looking into it --
 

@@ -495,6 +495,26 @@ TEST_CASE("E1: keepalive: a silent peer is dead within twice the interval, an an
   CHECK(alive.error() == Errc::kPeerNotAnswering);
 }
 
+TEST_CASE("E3: a peer that is probed and does not answer is dead within the probe's time, an answering one is not") {
+  MuxPair pair;
+  pair.settle();
+  pair.client.mux->probe(pair.now);
+  CHECK(pair.client.mux->next_deadline() == pair.now + kProbeTime);
+  pair.settle();
+  CHECK(pair.client.mux->next_deadline() == pair.now + kKeepaliveInterval);
+  CHECK(pair.client.mux->on_timeout(pair.now + kProbeTime).ok());
+
+  // No answer any more; asking again puts nothing off, and shortens a ping that was out already.
+  const TimePoint silent_from = pair.now;
+  pair.now += kKeepaliveInterval;
+  REQUIRE(pair.client.mux->on_timeout(pair.now).ok());
+  CHECK(pair.client.mux->next_deadline() == silent_from + 2 * kKeepaliveInterval);
+  pair.client.mux->probe(pair.now + 1s);
+  pair.client.mux->probe(pair.now + 2s);
+  CHECK(pair.client.mux->next_deadline() == pair.now + 1s + kProbeTime);
+  CHECK(pair.client.mux->on_timeout(pair.now + 1s + kProbeTime).error() == Errc::kPeerNotAnswering);
+}
+
 TEST_CASE("the round trip is measured by keepalives") {
   MuxPair pair;
   pair.settle();

@@ -267,6 +267,7 @@ TEST_CASE("PROTOCOL.md: the limits, all of them") {
                                                          CONND_TIME(kWindowGrowTime),
                                                          CONND_TIME(kWindowIdleTime),
                                                          CONND_TIME(kKeepaliveInterval),
+                                                         CONND_TIME(kProbeTime),
                                                          CONND_TIME(kGoAwayTime),
                                                          CONND_LIMIT(kProtocolVersion)};
 #undef CONND_LIMIT
