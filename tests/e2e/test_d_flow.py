@@ -107,17 +107,18 @@ def test_d3_round_trips_beside_bulk(pair):
 
 def test_d4_bulk_channels_share_fairly(pair):
     alice, bob = pair
+    names = [f"d4 {n}" for n in range(10)]
     with Sink(bob, "d4") as sink:
-        channels = [alice.api.open(bob.device, f"d4 {n}") for n in range(10)]
+        channels = [alice.api.open(bob.device, name) for name in names]
         senders = [Sender(channel, None) for channel in channels]
         for sender in senders:
             sender.start()
-        total = (20 if SANITIZER else 400) << 20
-        deadline = time.monotonic() + 120
-        while sum(sink.counts.values()) < total:
-            assert time.monotonic() < deadline
-            senders[0].join(0.02)
-        counts = [sink.counts[f"d4 {n}"] for n in range(10)]
+        # Shares count from when all flow: whoever starts first has a lead that says nothing.
+        counts_when(sink, senders[0], lambda counts: min(counts) >= 1 << 20)
+        before = [sink.counts[name] for name in names]
+        total = sum(before) + (sized(150, 300, 1000) << 20)
+        counts_when(sink, senders[0], lambda counts: sum(counts) >= total)
+        counts = [sink.counts[name] - start for name, start in zip(names, before, strict=True)]
         for channel in channels:
             channel.sock.shutdown(2)
         for sender in senders:
@@ -125,3 +126,11 @@ def test_d4_bulk_channels_share_fairly(pair):
     jain = sum(counts) ** 2 / (len(counts) * sum(c * c for c in counts))
     print(f"Jain's index {jain:.4f} over {counts}")
     assert jain > 0.95
+
+
+def counts_when(sink, sender, condition):
+    """Waits until `condition` holds of what each channel has brought."""
+    deadline = time.monotonic() + 120
+    while len(sink.counts) < 10 or not condition(list(sink.counts.values())):
+        assert time.monotonic() < deadline
+        sender.join(0.02)
