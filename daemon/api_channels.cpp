@@ -24,8 +24,11 @@ Reply channel_open(Call& call) {
   request.uri = params->uri;
   request.unique = params->unique;
   request.options.strict_end = params->strict_end;
-  // Rounded up: an open of half a millisecond is not one of none.
-  request.timeout = std::chrono::ceil<proto::Duration>(std::chrono::duration<double>(params->timeout));
+  request.timeout = call.server.settings().open_time;
+  if (call.params.contains("timeout")) {
+    // Rounded up: an open of half a millisecond is not one of none.
+    request.timeout = std::chrono::ceil<proto::Duration>(std::chrono::duration<double>(params->timeout));
+  }
   const auto started = call.server.start_open(call.session, call.id, std::move(request));
   if (!started) return started.error();
   return Later{};

@@ -1,30 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/client_access.h"
 
-#include <grp.h>
 #include <unistd.h>
 
-#include <vector>
+#include "daemon/user_names.h"
 
 namespace connd::daemon {
-namespace {
-
-std::optional<gid_t> group_id(const char* name) {
-  // getgrnam_r says ERANGE when the members do not fit; 1 MiB holds some ten thousand of them.
-  for (std::size_t size = 4'096; size <= (std::size_t{1} << 20); size *= 4) {
-    std::vector<char> buffer(size);
-    group entry{};
-    group* found = nullptr;
-    const int error = ::getgrnam_r(name, &entry, buffer.data(), buffer.size(), &found);
-    if (error == ERANGE) continue;
-    if (found == nullptr) return std::nullopt;
-    return entry.gr_gid;
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
 ClientAccess ClientAccess::user_service() {
   ClientAccess access;
   access.owner = ::geteuid();

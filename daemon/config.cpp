@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/config.h"
 
-#include <map>
 #include <set>
 
 #include <CLI/CLI.hpp>
@@ -15,17 +14,9 @@ namespace {
 
 constexpr std::size_t kMaxConfigFileBytes = 1024 * 1024;
 constexpr int kUsageError = 2;
-
-/// What was written on the command line, before any of it is understood.
-struct Given {
-  std::string config_file;
-  std::map<std::string_view, std::vector<std::string>> values;
-  std::map<std::string_view, bool> flags;
-};
-
-CommandLineExit usage_error(const std::string& text) {
-  return {kUsageError, "jami-connd: " + text + "; see jami-connd --help\n"};
-}
+constexpr const char* kConfigHelp =
+    "read options from this file, one 'key = value' a line (default: jami-connd/jami-connd.conf in $XDG_CONFIG_HOME, "
+    "~/.config)";
 
 std::string help_of(const OptionSpec& option) {
   std::string text(option.help);
@@ -34,7 +25,7 @@ std::string help_of(const OptionSpec& option) {
   return text;
 }
 
-void add_option(CLI::App& app, const OptionSpec& option, Given& given) {
+void add_option(CLI::App& app, const OptionSpec& option, CommandLine& given) {
   const std::string name = "--" + std::string(option.name);
   if (option.is_flag()) {
     app.add_flag(name, given.flags[option.name], help_of(option));
@@ -71,7 +62,7 @@ Outcome<void> read_line(const std::string& line, std::set<std::string_view>& see
 }
 
 // What the command line says, over what the file said.
-Outcome<void> apply_given(const Given& given, Config& config) {
+Outcome<void> apply_given(const CommandLine& given, Config& config) {
   for (const OptionSpec& option : options()) {
     if (option.is_flag()) {
       if (!given.flags.at(option.name)) continue;
@@ -112,13 +103,16 @@ Outcome<void> read_config_file(const std::string& path, Config& config) {
   return {};
 }
 
-std::variant<Config, CommandLineExit> parse_command_line(const std::vector<std::string>& arguments) {
-  Given given;
+CommandLineExit usage_error(const Failure& failure) {
+  return {kUsageError, "jami-connd: " + failure.text + "; see jami-connd --help\n"};
+}
+
+std::variant<CommandLine, CommandLineExit> parse_command_line(const std::vector<std::string>& arguments) {
+  CommandLine given;
   CLI::App app("jami-connd: encrypted connections between devices, their channels as file descriptors", "jami-connd");
   app.set_version_flag("--version", "jami-connd " CONND_VERSION, "print the version");
   app.set_help_flag("--help", "print this help");
-  app.add_option("--config", given.config_file, "read options from this file, one 'key = value' a line")
-      ->type_name("FILE");
+  app.add_option("--config", given.config_file, kConfigHelp)->type_name("FILE");
   for (const OptionSpec& option : options()) add_option(app, option, given);
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them from the back
@@ -127,13 +121,31 @@ std::variant<Config, CommandLineExit> parse_command_line(const std::vector<std::
   } catch (const CLI::CallForVersion& version) {
     return CommandLineExit{0, std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
-    return usage_error(error.what());
+    return usage_error(failure(std::errc::invalid_argument, error.what()));
   }
+  // Understood once now, so that a wrong command line is told whatever the file says.
+  Config checked;
+  if (auto applied = apply_given(given, checked); !applied) return usage_error(applied.failure());
+  return given;
+}
+
+std::string default_config_file(const Environment& environment) {
+  constexpr const char* kName = "/jami-connd/jami-connd.conf";
+  if (const std::string xdg = environment.get("XDG_CONFIG_HOME"); xdg.starts_with('/')) return xdg + kName;
+  if (const std::string home = environment.get("HOME"); home.starts_with('/')) return home + "/.config" + kName;
+  return {};
+}
+
+Outcome<Config> load_config(const CommandLine& given, const Environment& environment) {
   Config config;
-  if (!given.config_file.empty()) {
-    if (auto read = read_config_file(given.config_file, config); !read) return usage_error(read.failure().text);
+  const bool named = !given.config_file.empty();
+  const std::string path = named ? given.config_file : default_config_file(environment);
+  if (!path.empty()) {
+    auto read = read_config_file(path, config);
+    const bool absent = !read && read.failure().code == std::errc::no_such_file_or_directory;
+    if (!read && (named || !absent)) return read.failure();
   }
-  if (auto applied = apply_given(given, config); !applied) return usage_error(applied.failure().text);
+  if (auto applied = apply_given(given, config); !applied) return applied.failure();
   return config;
 }
 

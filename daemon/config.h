@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -12,14 +14,14 @@
 #include "daemon/host_port.h"
 #include "daemon/outcome.h"
 #include "daemon/policy.h"
+#include "daemon/reservation.h"
 
 namespace connd::daemon {
 
-/// Who may bring up a connection to us (SPEC section 4, the ICE-request policy).
 enum class LogLevel : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError };
 
-/// Each member is an option of the same name; options.cpp has defaults, ranges and meaning, and a default-constructed
-/// Config has those defaults.
+/// Each member is an option of the same name, if nothing else is said; options.cpp has defaults, ranges and meaning,
+/// and a default-constructed Config has those defaults.
 struct Config {
   Config();
 
@@ -29,6 +31,7 @@ struct Config {
   std::uint64_t dht_port = 0;
   bool no_lan_discovery = false;
   IceRequestPolicy ice_request{};
+  std::vector<PrefixReservation> reservations;  ///< --reserve
   LogLevel log_level{};
 
   std::uint64_t max_connections = 0;
@@ -61,9 +64,25 @@ struct CommandLineExit {
   std::string text;
 };
 
-/// Reads the arguments (without the program's name) and the file that --config names. An option given on the command
-/// line replaces what the file says of it, also when it can be repeated. Start-up and reload only: it reads a file.
-std::variant<Config, CommandLineExit> parse_command_line(const std::vector<std::string>& arguments);
+/// What was written on the command line, before any of it is understood.
+struct CommandLine {
+  std::string config_file;  ///< empty: not given
+  std::map<std::string_view, std::vector<std::string>> values;
+  std::map<std::string_view, bool> flags;
+};
+
+/// Reads the arguments (without the program's name). No file is read.
+std::variant<CommandLine, CommandLineExit> parse_command_line(const std::vector<std::string>& arguments);
+
+/// What the configuration file says, and over it the command line: an option given there replaces what the file says of
+/// it, also when it can be repeated. The file is the one that --config names, else default_config_file(), if there is
+/// one. At start, and again at each reload; blocks for the file system and for names of users. Failure: one line.
+Outcome<Config> load_config(const CommandLine& given, const Environment& environment);
+/// A configuration that cannot be used, at start.
+CommandLineExit usage_error(const Failure& failure);
+
+/// jami-connd/jami-connd.conf in $XDG_CONFIG_HOME, else in ~/.config; empty when neither is known.
+std::string default_config_file(const Environment& environment);
 
 /// Reads `key = value` lines into `config`: the options' names without the dashes, one a line; a line that starts with
 /// # is a comment; flags take true or false; an option that can be repeated is, and replaces what `config` had.

@@ -44,6 +44,12 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }) {}
 
+void ConnectionManager::set_settings(const Settings& settings) {
+  settings_.limits = settings.limits;
+  settings_.gate = settings.gate;
+  gate_.set_settings(settings.gate);
+}
+
 ConnectionManager::~ConnectionManager() = default;
 
 // ---- bringing connections up ----

@@ -133,6 +133,10 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own, proto::TlsContext tls);
   ~ConnectionManager();
 
+  /// Limits and the gate's settings, from now on: what is there already may be more than a new limit. Mux, times and
+  /// ICE stay as they were.
+  void set_settings(const Settings& settings);
+
   // ---- channels ----
 
   /// Opens a channel, and a connection if there is none. Either an error now, or a number, and `done` later, once.
@@ -275,7 +279,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void forget_peer_if_unused(const proto::DeviceId& device);
 
   Context context_;
-  const Settings settings_;
+  Settings settings_;
   const proto::DeviceId own_;
   const proto::TlsContext tls_;
   const ConnectAttempt::Context attempts_context_;

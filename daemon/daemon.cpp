@@ -6,8 +6,9 @@
 
 #include <spdlog/fmt/ranges.h>
 #include <spdlog/spdlog.h>
-#include <systemd/sd-daemon.h>
 
+#include "daemon/log.h"
+#include "daemon/reload.h"
 #include "ipc/control_socket.h"
 
 namespace connd::daemon {
@@ -50,9 +51,11 @@ std::vector<std::string> texts(const std::vector<HostPort>& places) {
   return out;
 }
 
-/// The system's service has the socket where systemd, or nobody, told it; every other one belongs to its user.
+/// The system's service is a service of the system's manager, or has the system's socket, and runs as whatever user it
+/// was given; every other one belongs to its user. Only managers of users set XDG_RUNTIME_DIR (systemd.exec).
 bool is_system_service(const std::string& socket, const Environment& environment) {
-  return environment.uid == 0 && (socket == ipc::kSystemSocketPath || !environment.get("RUNTIME_DIRECTORY").empty());
+  const bool by_manager = !environment.get("RUNTIME_DIRECTORY").empty() && environment.get("XDG_RUNTIME_DIR").empty();
+  return by_manager || socket == ipc::kSystemSocketPath;
 }
 
 Outcome<ControlListener> make_listener(const Config& config, const Environment& environment, ClientAccess& access) {
@@ -86,7 +89,8 @@ struct Daemon::Network {
   std::unique_ptr<ConnectionManager> manager;
 };
 
-Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Environment& environment) {
+Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Environment& environment,
+                                                std::function<Outcome<Config>()> read_again) {
   auto fds = raise_fd_limit(config.max_channels);
   if (!fds) return fds.failure();
   auto path = resolve_state_dir(config.state_dir, environment);
@@ -95,19 +99,19 @@ Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Envi
   if (!state) return state.failure();
   auto stores = open_stores(*state);
   if (!stores) return stores.failure();
-  IpcSettings ipc;
+  IpcSettings ipc = ipc_settings(config);
   auto listener = make_listener(config, environment, ipc.access);
   if (!listener) return listener.failure();
-  ipc.max_clients = config.max_clients;
-  ipc.max_channels_per_client = config.max_channels_per_client;
-  ipc.max_uncollected_fds = config.max_uncollected_fds;
-  ipc.ask_time = config.accept_timeout;
-  return std::unique_ptr<Daemon>(
-      new Daemon(config, *fds, std::move(*state), std::move(*stores), std::move(ipc), std::move(*listener)));
+  std::unique_ptr<Daemon> daemon(new Daemon(config, environment, *fds, std::move(*state), std::move(*stores),
+                                            std::move(ipc), std::move(*listener)));
+  daemon->read_again_ = std::move(read_again);
+  return daemon;
 }
 
-Daemon::Daemon(Config config, FdLimits fds, StateDir state, Stores stores, IpcSettings ipc, ControlListener listener)
+Daemon::Daemon(Config config, Environment environment, FdLimits fds, StateDir state, Stores stores, IpcSettings ipc,
+               ControlListener listener)
     : config_(std::move(config)),
+      environment_(std::move(environment)),
       fds_(fds),
       state_dir_(std::move(state)),
       stores_(std::move(stores)),
@@ -121,14 +125,13 @@ Daemon::~Daemon() = default;
 int Daemon::run() {
   sigterm_.emplace(loop_, SIGTERM, [this] { stop(); });
   sigint_.emplace(loop_, SIGINT, [this] { stop(); });
-  sighup_.emplace(loop_, SIGHUP, [] { spdlog::info("SIGHUP: nothing to reload"); });
+  sighup_.emplace(loop_, SIGHUP, [this] { reload(); });
   load_identity();
   // The control socket listens: what is not there yet is a state, and clients can ask for it.
-  sd_notify(0, "READY=1");
+  ServiceManager::ready();
   spdlog::info("jami-connd version={} state-dir={} max-channels={}", CONND_VERSION, state_dir_.path(),
                fds_.max_channels);
   loop_.run();
-  sd_notify(0, "STOPPING=1");
   ipc_.set_manager(nullptr);
   network_.reset();
   return exit_code_;
@@ -241,6 +244,59 @@ ConnectionManager::Settings Daemon::manager_settings() const {
   return settings;
 }
 
+IpcSettings Daemon::ipc_settings(const Config& config) {
+  IpcSettings ipc;
+  ipc.max_clients = config.max_clients;
+  ipc.max_channels_per_client = config.max_channels_per_client;
+  ipc.max_uncollected_fds = config.max_uncollected_fds;
+  ipc.ask_time = config.accept_timeout;
+  ipc.open_time = config.open_timeout;
+  ipc.reservations = config.reservations;
+  return ipc;
+}
+
+// ---- reload ----
+
+void Daemon::reload() {
+  if (stopping_) return;
+  if (std::exchange(reloading_, true)) {
+    reload_again_ = true;
+    return;
+  }
+  ServiceManager::reloading();
+  // Shared: the pool's thread writes it, the loop's reads it when that is done.
+  const auto wanted = std::make_shared<std::optional<Outcome<Config>>>();
+  loop_.post_work([wanted, read = read_again_] { wanted->emplace(read()); }, [this, wanted] { on_reloaded(**wanted); });
+}
+
+void Daemon::on_reloaded(const Outcome<Config>& wanted) {
+  reloading_ = false;
+  if (stopping_) return;
+  if (wanted) {
+    take_over(*wanted);
+  } else {
+    reload_problem_ = "the configuration was not reloaded: " + wanted.failure().text;
+    spdlog::error("{}", reload_problem_);
+  }
+  ServiceManager::ready();
+  if (std::exchange(reload_again_, false)) reload();
+}
+
+void Daemon::take_over(const Config& wanted) {
+  Reload plan = plan_reload(config_, wanted);
+  config_ = std::move(plan.next);
+  set_up_logging(config_.log_level, environment_);
+  ipc_.set_settings(ipc_settings(config_));
+  if (network_) network_->manager->set_settings(manager_settings());
+  for (const std::string& change : plan.changed) spdlog::info("reload {}", log_escape(change));
+  reload_problem_.clear();
+  if (!plan.waiting.empty()) {
+    reload_problem_ = fmt::format("restart jami-connd for the changes of {}", fmt::join(plan.waiting, ", "));
+    spdlog::warn("reload {}", reload_problem_);
+  }
+  spdlog::info("reloaded changed={} waiting-for-restart={}", plan.changed.size(), plan.waiting.size());
+}
+
 // ---- the end ----
 
 void Daemon::fail(const std::string& text) {
@@ -253,6 +309,7 @@ void Daemon::fail(const std::string& text) {
 void Daemon::stop() {
   if (std::exchange(stopping_, true)) return;
   spdlog::info("stopping");
+  ServiceManager::stopping();
   retry_.stop();
   const auto clients_next = [this] { ipc_.shut_down([this] { stop_dht(); }); };
   if (network_) {
@@ -305,6 +362,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.limits["keepalive_s"] = config_.keepalive.count();
   status.metrics["network_changes"] = network_changes_;
   if (!problem_.empty()) status.problems.push_back(problem_);
+  if (!reload_problem_.empty()) status.problems.push_back(reload_problem_);
   if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
   if (!network_) return;
   const DhtStatus& dht = network_->dht->status();

@@ -16,6 +16,7 @@
 #include "daemon/identity_store.h"
 #include "daemon/ipc_server.h"
 #include "daemon/network_monitor.h"
+#include "daemon/service_manager.h"
 #include "daemon/state_dir.h"
 
 namespace connd::daemon {
@@ -23,7 +24,9 @@ namespace connd::daemon {
 class Daemon final : private DaemonView {
  public:
   /// State directory, stores and control socket. Failures are one line for the user.
-  static Outcome<std::unique_ptr<Daemon>> create(const Config& config, const Environment& environment);
+  /// `read_again` gives the configuration at a reload; it is called on a thread of the loop's pool.
+  static Outcome<std::unique_ptr<Daemon>> create(const Config& config, const Environment& environment,
+                                                 std::function<Outcome<Config>()> read_again);
   ~Daemon();
 
   /// Runs until SIGTERM or SIGINT has been carried out. Returns the exit code.
@@ -33,18 +36,23 @@ class Daemon final : private DaemonView {
   /// Everything that needs an identity.
   struct Network;
 
-  Daemon(Config config, FdLimits fds, StateDir state, Stores stores, IpcSettings ipc, ControlListener listener);
+  Daemon(Config config, Environment environment, FdLimits fds, StateDir state, Stores stores, IpcSettings ipc,
+         ControlListener listener);
 
   void load_identity();
   void on_identity(Outcome<LoadedIdentity> loaded);
   void retry_network();
   Outcome<void> start_network(const LoadedIdentity& loaded);
   void on_addresses(const std::vector<std::string>& addresses);
+  void reload();
+  void on_reloaded(const Outcome<Config>& wanted);
+  void take_over(const Config& wanted);
   void stop();
   void stop_dht();
   void fail(const std::string& text);
   [[nodiscard]] DhtConfig dht_config(const LoadedIdentity& loaded) const;
   [[nodiscard]] ConnectionManager::Settings manager_settings() const;
+  [[nodiscard]] static IpcSettings ipc_settings(const Config& config);
 
   // DaemonView
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
@@ -52,7 +60,9 @@ class Daemon final : private DaemonView {
   [[nodiscard]] ipc::DhtState network() const override;
   void describe(ipc::DaemonStatus& status) const override;
 
-  const Config config_;
+  Config config_;
+  const Environment environment_;
+  std::function<Outcome<Config>()> read_again_;
   const FdLimits fds_;
   StateDir state_dir_;
   Stores stores_;
@@ -67,7 +77,9 @@ class Daemon final : private DaemonView {
   IpcServer ipc_;
   std::optional<LoadedIdentity> identity_;
   std::unique_ptr<Network> network_;
-  std::string problem_;  ///< why there is no network, if it failed
+  std::string problem_;         ///< why there is no network, if it failed
+  std::string reload_problem_;  ///< why the configuration that was read last is not, or not all, in effect
+  ServiceManager service_manager_{loop_};
   std::optional<SignalWatcher> sigterm_;
   std::optional<SignalWatcher> sigint_;
   std::optional<SignalWatcher> sighup_;
@@ -75,6 +87,8 @@ class Daemon final : private DaemonView {
   NetworkMonitor monitor_;
   std::uint64_t network_changes_ = 0;
   bool stopping_ = false;
+  bool reloading_ = false;
+  bool reload_again_ = false;  ///< SIGHUP came meanwhile
   int exit_code_ = 0;
 };
 

@@ -49,6 +49,12 @@ IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListen
       [this](std::uint64_t /*seq*/, const std::string& type, const ipc::Json& data) { on_event(type, data); });
 }
 
+void IpcServer::set_settings(IpcSettings settings) {
+  settings.access = settings_.access;
+  settings_ = std::move(settings);
+  listeners_.set_reservations(settings_.reservations);
+}
+
 IpcServer::~IpcServer() {
   context_.events.set_sink({});
 }

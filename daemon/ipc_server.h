@@ -34,6 +34,8 @@ struct IpcSettings {
   std::size_t max_asked_per_client = 4'096;
   ListenerLimits listeners;
   std::vector<PrefixReservation> reservations;
+  /// Of an open that says nothing of it.
+  proto::Duration open_time = std::chrono::seconds(30);
 };
 
 class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSession::Owner {
@@ -49,6 +51,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   IpcServer(const Context& context, IpcSettings settings, ControlListener listener);
   ~IpcServer();
 
+  /// From now on: what is there already may be more than a new limit. Access stays as it was.
+  void set_settings(IpcSettings settings);
   /// There is one now, or (null) none any more. Until then opens say not-ready.
   void set_manager(ConnectionManager* manager) { manager_ = manager; }
   /// Accepts nobody any more, and lets the clients go when they have read what is queued, or IpcSession::kDrainTime has
@@ -121,7 +125,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void report_refusals(const std::vector<RefusalMeter::Report>& reports);
 
   const Context context_;
-  const IpcSettings settings_;
+  IpcSettings settings_;
   ConnectionManager* manager_ = nullptr;
   std::unique_ptr<ControlListener> listener_;
   std::unordered_map<ClientNumber, std::unique_ptr<IpcSession>> sessions_;

@@ -13,11 +13,6 @@ std::size_t common_length(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-bool PrefixReservation::permits(const ipc::PeerCredentials& client) const {
-  if (client.uid == 0) return true;
-  return (uid && *uid == client.uid) || (gid && client.in_group(*gid));
-}
-
 bool Listener::takes_unknown(const proto::DeviceId& device) const {
   return any_peer || std::find(peers.begin(), peers.end(), device) != peers.end();
 }
@@ -25,8 +20,7 @@ bool Listener::takes_unknown(const proto::DeviceId& device) const {
 ListenerTable::Added ListenerTable::add(Listener listener) {
   Names& names = listener.prefix ? prefixes_ : exact_;
   if (const auto it = names.find(listener.uri); it != names.end()) return Taken{by_number_.at(it->second).owner.uid};
-  const PrefixReservation* reservation = reservation_of(listener.uri);
-  if (reservation != nullptr && !reservation->permits(listener.owner)) return Refusal::kReserved;
+  if (!permitted(listener.uri, listener.owner)) return Refusal::kReserved;
   std::size_t& count = counts_[listener.client];
   const bool room = count < limits_.per_client && by_number_.size() < limits_.in_all &&
                     listener.uri.size() <= limits_.name_bytes - name_bytes_;
@@ -64,21 +58,22 @@ const Listener* ListenerTable::find(ListenerNumber number) const {
   return it == by_number_.end() ? nullptr : &it->second;
 }
 
-const PrefixReservation* ListenerTable::reservation_of(std::string_view uri) const {
-  const PrefixReservation* longest = nullptr;
+bool ListenerTable::permitted(std::string_view uri, const ipc::PeerCredentials& client) const {
+  std::optional<std::size_t> longest;
+  bool permits = true;
   for (const PrefixReservation& reservation : reservations_) {
-    if (!uri.starts_with(reservation.prefix)) continue;
-    if (longest == nullptr || reservation.prefix.size() > longest->prefix.size()) longest = &reservation;
+    const std::size_t length = reservation.prefix.size();
+    if (!uri.starts_with(reservation.prefix) || length < longest.value_or(0)) continue;
+    const bool same = longest == length;
+    permits = (same && permits) || reservation.permits(client);
+    longest = length;
   }
-  return longest;
+  return permits;
 }
 
 const Listener* ListenerTable::match(std::string_view uri) const {
   // Who listens for "fi" must not get what is reserved below "file://".
-  const PrefixReservation* reservation = reservation_of(uri);
-  const auto may = [&](const Listener& listener) {
-    return reservation == nullptr || reservation->permits(listener.owner);
-  };
+  const auto may = [&](const Listener& listener) { return permitted(uri, listener.owner); };
   if (const auto it = exact_.find(uri); it != exact_.end()) {
     const Listener& listener = by_number_.at(it->second);
     if (may(listener)) return &listener;

@@ -17,6 +17,7 @@
 
 #include <sys/types.h>
 
+#include "daemon/reservation.h"
 #include "ipc/api.h"
 #include "ipc/fd_pass.h"
 #include "proto/device_id.h"
@@ -33,14 +34,6 @@ struct ListenerLimits {
   std::size_t in_all = 16'384;
   /// Names may be 65,000 bytes long: together they take no more than this.
   std::size_t name_bytes = std::size_t{16} << 20;
-};
-
-/// A prefix below which only one user, or the members of one group, may listen. Root always may.
-struct PrefixReservation {
-  std::string prefix;
-  std::optional<uid_t> uid;
-  std::optional<gid_t> gid;
-  [[nodiscard]] bool permits(const ipc::PeerCredentials& client) const;
 };
 
 struct Listener {
@@ -73,6 +66,8 @@ class ListenerTable {
   /// False when there is no such listener.
   bool remove(ListenerNumber number);
   void remove_client(ClientNumber client);
+  /// From now on, for listeners that there are too: they stay, and take what they may.
+  void set_reservations(std::vector<PrefixReservation> reservations) { reservations_ = std::move(reservations); }
 
   /// Who takes a channel of this name; null: nobody. Valid until the next change.
   [[nodiscard]] const Listener* match(std::string_view uri) const;
@@ -83,10 +78,11 @@ class ListenerTable {
   /// Names in the order of bytes: the prefixes of a name stand before it.
   using Names = std::map<std::string, ListenerNumber, std::less<>>;
 
-  [[nodiscard]] const PrefixReservation* reservation_of(std::string_view uri) const;
+  /// Whether the longest reserved prefix of `uri`, if any, is reserved to this client.
+  [[nodiscard]] bool permitted(std::string_view uri, const ipc::PeerCredentials& client) const;
 
   const ListenerLimits limits_;
-  const std::vector<PrefixReservation> reservations_;
+  std::vector<PrefixReservation> reservations_;
   std::unordered_map<ListenerNumber, Listener> by_number_;
   Names exact_;
   Names prefixes_;

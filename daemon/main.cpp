@@ -19,10 +19,16 @@ int main(int argc, char** argv) {
     std::fputs(exit->text.c_str(), exit->code == 0 ? stdout : stderr);
     return exit->code;
   }
-  const Config& config = std::get<Config>(parsed);
+  const CommandLine& given = std::get<CommandLine>(parsed);
   const Environment environment = Environment::of_process();
-  set_up_logging(config.log_level, environment);
-  auto daemon = Daemon::create(config, environment);
+  const auto config = load_config(given, environment);
+  if (!config) {
+    const CommandLineExit exit = usage_error(config.failure());
+    std::fputs(exit.text.c_str(), stderr);
+    return exit.code;
+  }
+  set_up_logging(config->log_level, environment);
+  auto daemon = Daemon::create(*config, environment, [&] { return load_config(given, environment); });
   if (!daemon) {
     std::fprintf(stderr, "jami-connd: %s\n", daemon.failure().text.c_str());
     return 1;

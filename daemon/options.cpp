@@ -12,63 +12,75 @@ namespace {
 
 // OpenDHT's own, which everyone's nodes use.
 constexpr std::uint16_t kDhtDefaultPort = 4222;
-// "No bootstrap at all": the LAN alone.
-constexpr std::string_view kNoBootstrap = "none";
+// An empty list. Of --bootstrap: the LAN alone.
+constexpr std::string_view kNone = "none";
 constexpr std::uint64_t kDaySeconds = 86'400;
 constexpr std::uint64_t kMillion = 1'000'000;
+// Each is looked at for each channel that a peer asks for; a machine has a few services of this kind.
+constexpr std::size_t kMaxReservations = 256;
+
+using enum OptionSpec::When;
 
 const std::array kOptions = {
-    OptionSpec{"state-dir", "DIR", "", 0, 0, &Config::state_dir,
+    OptionSpec{"state-dir", "DIR", "", 0, 0, &Config::state_dir, kRestart,
                "what must be remembered: identity, trust (default: $STATE_DIRECTORY, $XDG_STATE_HOME/jami-connd)"},
-    OptionSpec{"socket", "PATH", "", 0, 0, &Config::socket,
+    OptionSpec{"socket", "PATH", "", 0, 0, &Config::socket, kRestart,
                "control socket (default: control.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/jami-connd)"},
-    OptionSpec{"bootstrap", "HOST:PORT", "bootstrap.jami.net:4222", 0, 0, &Config::bootstrap,
+    OptionSpec{"bootstrap", "HOST:PORT", "bootstrap.jami.net:4222", 0, 0, &Config::bootstrap, kRestart,
                "a node of the DHT to start from; may be repeated; 'none': the LAN alone"},
-    OptionSpec{"dht-port", "N", "0", 0, 65'535, &Config::dht_port, "UDP port of our DHT node; 0: any free one"},
-    OptionSpec{"no-lan-discovery", "", "false", 0, 0, &Config::no_lan_discovery,
+    OptionSpec{"dht-port", "N", "0", 0, 65'535, &Config::dht_port, kRestart,
+               "UDP port of our DHT node; 0: any free one"},
+    OptionSpec{"no-lan-discovery", "", "false", 0, 0, &Config::no_lan_discovery, kRestart,
                "do not look for, nor announce, DHT nodes on the LAN"},
-    OptionSpec{"ice-request", "trusted|anyone|ask", "trusted", 0, 0, &Config::ice_request,
+    OptionSpec{"ice-request", "trusted|anyone|ask", "trusted", 0, 0, &Config::ice_request, kNow,
                "who may connect: those that are allowed, anyone not banned, or whom a local client accepts"},
-    OptionSpec{"log-level", "trace|debug|info|warn|error", "info", 0, 0, &Config::log_level,
+    OptionSpec{"reserve", "WHO PREFIX", "", 0, 0, &Config::reservations, kNow,
+               "only WHO, user:NAME or group:NAME, may listen for names that begin with PREFIX; may be repeated"},
+    OptionSpec{"log-level", "trace|debug|info|warn|error", "info", 0, 0, &Config::log_level, kNow,
                "least level that is logged"},
 
-    OptionSpec{"max-connections", "N", "1024", 1, 65'535, &Config::max_connections, "connections to peers at once"},
-    OptionSpec{"max-channels", "N", "0", 0, kMillion, &Config::max_channels,
+    OptionSpec{"max-connections", "N", "1024", 1, 65'535, &Config::max_connections, kNow,
+               "connections to peers at once"},
+    OptionSpec{"max-channels", "N", "0", 0, kMillion, &Config::max_channels, kRestart,
                "channels at once, all peers; 0: as many as the limit of open files allows"},
-    OptionSpec{"max-clients", "N", "256", 1, 65'535, &Config::max_clients, "local clients at once"},
-    OptionSpec{"max-channels-per-client", "N", "65536", 1, kMillion, &Config::max_channels_per_client,
+    OptionSpec{"max-clients", "N", "256", 1, 65'535, &Config::max_clients, kNow, "local clients at once"},
+    OptionSpec{"max-channels-per-client", "N", "65536", 1, kMillion, &Config::max_channels_per_client, kNow,
                "channels of one local client at once"},
     // An in-flight fd counts against its user (about RLIMIT_NOFILE of them for all its sockets): one client gets few.
-    OptionSpec{"max-uncollected-fds", "N", "64", 1, 250, &Config::max_uncollected_fds,
+    OptionSpec{"max-uncollected-fds", "N", "64", 1, 250, &Config::max_uncollected_fds, kNow,
                "fds sent to one local client that it has not received yet; more wait"},
-    OptionSpec{"max-connection-buffer", "MIB", "64", 1, 2'047, &Config::max_connection_buffer,
+    OptionSpec{"max-connection-buffer", "MIB", "64", 1, 2'047, &Config::max_connection_buffer, kRestart,
                "bytes that one connection may hold for slow apps"},
-    OptionSpec{"max-setups", "N", "32", 1, 1'024, &Config::max_setups, "connections being set up for peers at once"},
-    OptionSpec{"max-unknown-setups", "N", "4", 1, 1'024, &Config::max_unknown_setups, "of these, for unknown peers"},
-    OptionSpec{"max-unknown-lookups", "N", "2", 1, 64, &Config::max_unknown_lookups,
+    OptionSpec{"max-setups", "N", "32", 1, 1'024, &Config::max_setups, kNow,
+               "connections being set up for peers at once"},
+    OptionSpec{"max-unknown-setups", "N", "4", 1, 1'024, &Config::max_unknown_setups, kNow,
+               "of these, for unknown peers"},
+    OptionSpec{"max-unknown-lookups", "N", "2", 1, 64, &Config::max_unknown_lookups, kNow,
                "certificates of unknown signers being looked up at once"},
-    OptionSpec{"unknown-lookups-per-minute", "N", "30", 1, 6'000, &Config::unknown_lookups_per_minute,
+    OptionSpec{"unknown-lookups-per-minute", "N", "30", 1, 6'000, &Config::unknown_lookups_per_minute, kNow,
                "such lookups in a minute"},
 
-    OptionSpec{"idle-timeout", "SECONDS", "300", 1, 30 * kDaySeconds, &Config::idle_timeout,
+    OptionSpec{"idle-timeout", "SECONDS", "300", 1, 30 * kDaySeconds, &Config::idle_timeout, kNow,
                "a connection without channels is closed after this"},
-    OptionSpec{"keepalive", "SECONDS", "30", 1, kDaySeconds, &Config::keepalive,
+    OptionSpec{"keepalive", "SECONDS", "30", 1, kDaySeconds, &Config::keepalive, kRestart,
                "a silent connection is probed after this"},
-    OptionSpec{"open-timeout", "SECONDS", "30", 1, kDaySeconds, &Config::open_timeout,
+    OptionSpec{"open-timeout", "SECONDS", "30", 1, kDaySeconds, &Config::open_timeout, kNow,
                "an open fails after this, unless it says otherwise"},
-    OptionSpec{"accept-timeout", "SECONDS", "30", 1, kDaySeconds, &Config::accept_timeout,
+    OptionSpec{"accept-timeout", "SECONDS", "30", 1, kDaySeconds, &Config::accept_timeout, kNow,
                "a listener that was asked has this long to accept a channel"},
-    OptionSpec{"policy-timeout", "SECONDS", "10", 1, kDaySeconds, &Config::policy_timeout,
+    OptionSpec{"policy-timeout", "SECONDS", "10", 1, kDaySeconds, &Config::policy_timeout, kNow,
                "a client that was asked has this long to accept a connection"},
 
     // 0 would mean "the default" to OpenDHT, hence the range.
-    OptionSpec{"dht-max-requests", "N", "1600", 1, kMillion, &Config::dht_max_requests,
+    OptionSpec{"dht-max-requests", "N", "1600", 1, kMillion, &Config::dht_max_requests, kRestart,
                "DHT requests answered in a second"},
-    OptionSpec{"dht-max-peer-requests", "N", "200", 1, kMillion, &Config::dht_max_peer_requests,
+    OptionSpec{"dht-max-peer-requests", "N", "200", 1, kMillion, &Config::dht_max_peer_requests, kRestart,
                "of these, from one address"},
-    OptionSpec{"dht-max-searches", "N", "4096", 16, kMillion, &Config::dht_max_searches, "DHT searches at once"},
-    OptionSpec{"dht-max-store", "MIB", "16", 1, 2'047, &Config::dht_max_store, "values kept for others on the DHT"},
-    OptionSpec{"dht-max-store-keys", "N", "16384", 16, kMillion, &Config::dht_max_store_keys,
+    OptionSpec{"dht-max-searches", "N", "4096", 16, kMillion, &Config::dht_max_searches, kRestart,
+               "DHT searches at once"},
+    OptionSpec{"dht-max-store", "MIB", "16", 1, 2'047, &Config::dht_max_store, kRestart,
+               "values kept for others on the DHT"},
+    OptionSpec{"dht-max-store-keys", "N", "16384", 16, kMillion, &Config::dht_max_store_keys, kRestart,
                "keys under which they are kept"},
 };
 
@@ -124,8 +136,18 @@ struct Setter {
     return {};
   }
   Outcome<void> operator()(std::vector<HostPort> Config::*field) const {
-    if (text == kNoBootstrap) return {};  // the list was cleared before its first value
+    if (text == kNone) return {};  // the list was cleared before its first value
     auto value = HostPort::parse(text, kDhtDefaultPort);
+    if (!value) return value.failure();
+    (config.*field).push_back(*std::move(value));
+    return {};
+  }
+  Outcome<void> operator()(std::vector<PrefixReservation> Config::*field) const {
+    if (text == kNone) return {};
+    if ((config.*field).size() >= kMaxReservations) {
+      return wrong("more than " + std::to_string(kMaxReservations) + " of them");
+    }
+    auto value = PrefixReservation::parse(text);
     if (!value) return value.failure();
     (config.*field).push_back(*std::move(value));
     return {};
@@ -136,6 +158,29 @@ struct Setter {
     if (!value) return value.failure();
     config.*field = static_cast<Enum>(*value);
     return {};
+  }
+};
+
+/// The text of a member.
+struct Getter {
+  const OptionSpec& option;
+  const Config& config;
+
+  std::string operator()(std::string Config::*field) const { return config.*field; }
+  std::string operator()(std::uint64_t Config::*field) const { return std::to_string(config.*field); }
+  std::string operator()(std::chrono::seconds Config::*field) const { return std::to_string((config.*field).count()); }
+  std::string operator()(bool Config::*field) const { return config.*field ? "true" : "false"; }
+  template <class Item>
+  std::string operator()(std::vector<Item> Config::*field) const {
+    std::string text;
+    for (const Item& item : config.*field) text += (text.empty() ? "" : ", ") + item.text();
+    return text.empty() ? std::string(kNone) : text;
+  }
+  template <class Enum>
+  std::string operator()(Enum Config::*field) const {
+    std::string_view rest = option.value;
+    for (auto left = static_cast<std::size_t>(config.*field); left > 0; --left) rest.remove_prefix(rest.find('|') + 1);
+    return std::string(rest.substr(0, rest.find('|')));
   }
 };
 
@@ -162,6 +207,17 @@ Outcome<void> apply_option(const OptionSpec& option, std::string_view text, Conf
 
 void clear_option(const OptionSpec& option, Config& config) {
   if (const auto* field = std::get_if<std::vector<HostPort> Config::*>(&option.field)) (config.**field).clear();
+  if (const auto* field = std::get_if<std::vector<PrefixReservation> Config::*>(&option.field)) {
+    (config.**field).clear();
+  }
+}
+
+std::string option_text(const OptionSpec& option, const Config& config) {
+  return std::visit(Getter{option, config}, option.field);
+}
+
+void copy_option(const OptionSpec& option, const Config& from, Config& to) {
+  std::visit([&](auto field) { to.*field = from.*field; }, option.field);
 }
 
 Config::Config() {

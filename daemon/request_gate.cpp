@@ -16,6 +16,10 @@ RequestGate::Verdict refused(Trust trust, proto::Reason reason, std::string text
 // The bucket counts in half lookups, so that 30 a minute is a whole number a second.
 constexpr std::uint32_t kTokensPerLookup = 60;
 
+proto::TokenBucket lookup_rate(const GateSettings& settings, proto::TimePoint now) {
+  return {settings.lookups_per_minute * kTokensPerLookup, settings.lookups_per_minute, now};
+}
+
 }  // namespace
 
 RequestGate::RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker,
@@ -25,8 +29,13 @@ RequestGate::RequestGate(Loop& loop, Signalling& signalling, Stores& stores, Con
       stores_(stores),
       asker_(asker),
       settings_(settings),
-      lookup_rate_(settings.lookups_per_minute * kTokensPerLookup, settings.lookups_per_minute, loop.now()),
+      lookup_rate_(lookup_rate(settings, loop.now())),
       timer_(loop, [this] { expire(); }) {}
+
+void RequestGate::set_settings(const GateSettings& settings) {
+  if (settings.lookups_per_minute != settings_.lookups_per_minute) lookup_rate_ = lookup_rate(settings, loop_.now());
+  settings_ = settings;
+}
 
 Trust RequestGate::trust_of(const proto::DeviceId& device) {
   const Trust own = stores_.trust.of(device);

@@ -61,6 +61,8 @@ class RequestGate {
 
   RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker, const GateSettings& settings);
 
+  /// From now on; questions that are open keep their time.
+  void set_settings(const GateSettings& settings);
   /// Judges the signer of a request. `done` is called once, at once or later; never after this object's end.
   void judge(const proto::DeviceId& signer, Done done);
   /// The local client's answer. False when the question is over.
@@ -89,7 +91,7 @@ class RequestGate {
   Signalling& signalling_;
   Stores& stores_;
   ConnectionAsker& asker_;
-  const GateSettings settings_;
+  GateSettings settings_;
   std::size_t lookups_ = 0;
   proto::TokenBucket lookup_rate_;
   std::list<std::pair<proto::TimePoint, proto::DeviceId>> missing_;  ///< oldest first

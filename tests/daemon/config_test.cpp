@@ -2,6 +2,7 @@
 #include "daemon/config.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include <catch2/catch.hpp>
 
@@ -14,14 +15,22 @@ using std::chrono::seconds;
 
 namespace {
 
-Config parsed(const std::vector<std::string>& arguments) {
-  auto out = parse_command_line(arguments);
+std::variant<Config, CommandLineExit> read_all(const std::vector<std::string>& arguments, const Environment& from) {
+  auto given = parse_command_line(arguments);
+  if (const auto* exit = std::get_if<CommandLineExit>(&given)) return *exit;
+  auto config = load_config(std::get<CommandLine>(given), from);
+  if (!config) return usage_error(config.failure());
+  return *config;
+}
+
+Config parsed(const std::vector<std::string>& arguments, const Environment& from = environment({})) {
+  auto out = read_all(arguments, from);
   if (const auto* exit = std::get_if<CommandLineExit>(&out)) FAIL(exit->text);
   return std::get<Config>(out);
 }
 
-CommandLineExit refused(const std::vector<std::string>& arguments) {
-  auto out = parse_command_line(arguments);
+CommandLineExit refused(const std::vector<std::string>& arguments, const Environment& from = environment({})) {
+  auto out = read_all(arguments, from);
   REQUIRE(std::holds_alternative<CommandLineExit>(out));
   return std::get<CommandLineExit>(out);
 }
@@ -91,6 +100,7 @@ TEST_CASE("a usage error is one line, and 2") {
                                                      {"--log-level", ""},
                                                      {"--no-lan-discovery=maybe"},
                                                      {"--idle-timeout", "-1"},
+                                                     {"--reserve", "root x"},
                                                      {"--config", "/nonexistent/file"}};
   for (const auto& arguments : bad) {
     INFO(arguments[0] << " " << (arguments.size() > 1 ? arguments[1] : ""));
@@ -149,6 +159,25 @@ TEST_CASE("an error in the configuration file names file and line") {
   }
   write_file(path, std::string(1024 * 1024 + 1, '\n'));
   CHECK(refused({"--config", path}).code == 2);
+}
+
+TEST_CASE("without --config, the user's own file is read, if it is there") {
+  TempDir dir;
+  const Environment xdg = environment({{"XDG_CONFIG_HOME", dir.file("c")}, {"HOME", "/nonexistent"}});
+  const Environment home = environment({{"HOME", dir.path()}});
+  CHECK(default_config_file(xdg) == dir.file("c/jami-connd/jami-connd.conf"));
+  CHECK(default_config_file(home) == dir.file(".config/jami-connd/jami-connd.conf"));
+  CHECK(default_config_file(environment({{"XDG_CONFIG_HOME", "relative"}})).empty());
+  CHECK(parsed({}, xdg).dht_port == 0);
+
+  std::filesystem::create_directories(dir.file("c/jami-connd"));
+  write_file(default_config_file(xdg), "dht-port = 7\n");
+  CHECK(parsed({}, xdg).dht_port == 7);
+  CHECK(parsed({"--dht-port", "8"}, xdg).dht_port == 8);
+  write_file(dir.file("other"), "idle-timeout = 9\n");
+  CHECK(parsed({"--config", dir.file("other")}, xdg).dht_port == 0);
+  write_file(default_config_file(xdg), "dht-port\n");
+  CHECK(refused({}, xdg).text.find("jami-connd: " + default_config_file(xdg) + ":1: ") == 0);
 }
 
 TEST_CASE("the control socket is the first place that is known") {

@@ -133,6 +133,21 @@ TEST_CASE("a reserved prefix is kept from others, also by shorter prefixes of th
   CHECK(matched(table, "sys://b") == "sy*");
 }
 
+TEST_CASE("reservations of one prefix add up, and new ones hold for listeners that there are") {
+  ListenerTable table({}, {{"a", 500, std::nullopt}, {"a", std::nullopt, 33}});
+  table.add(listener(1, "a1", false, 500));
+  Listener member = listener(2, "a2", false, 1000);
+  member.owner.groups = {33};
+  table.add(member);
+  CHECK(matched(table, "a1") == "a1");
+  CHECK(matched(table, "a2") == "a2");
+  table.set_reservations({{"a1", 501, std::nullopt}});
+  CHECK(matched(table, "a1") == "-");
+  CHECK(matched(table, "a2") == "a2");
+  table.set_reservations({});
+  CHECK(matched(table, "a1") == "a1");
+}
+
 TEST_CASE("a listener takes allowed peers, all, or these") {
   Listener l = listener(1, "a", false);
   proto::DeviceId alice, bob;

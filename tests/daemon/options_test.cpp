@@ -39,6 +39,26 @@ TEST_CASE("numbers are held to their range, at its very ends") {
   }
 }
 
+TEST_CASE("the text of what is set sets the same again") {
+  Config config;
+  config.socket = "/a b";
+  config.state_dir = "/s";
+  for (const OptionSpec& option : options()) {
+    INFO(option.name);
+    const std::string text = option_text(option, config);
+    if (!option.default_value.empty()) CHECK(text == option.default_value);
+    Config again;
+    clear_option(option, again);
+    CHECK(apply_option(option, text, again));
+    CHECK(option_text(option, again) == text);
+    Config copy;
+    copy_option(option, again, copy);
+    CHECK(option_text(option, copy) == text);
+  }
+  config.bootstrap = {{"a", 1}, {"::1", 2}};
+  CHECK(option_text(*find_option("bootstrap"), config) == "a:1, [::1]:2");
+}
+
 TEST_CASE("choices, flags and texts") {
   Config config;
   const OptionSpec& policy = *find_option("ice-request");

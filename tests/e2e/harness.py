@@ -286,7 +286,8 @@ class Node:
 
     def environment(self, **more):
         keep = {key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS") or key in ("PATH", "HOME")}
-        return keep | more
+        # Nobody's own configuration file.
+        return keep | {"XDG_CONFIG_HOME": str(self.directory)} | more
 
     def launch(self, **environment):
         """Starts the daemon without waiting for anything."""
