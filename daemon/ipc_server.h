@@ -120,6 +120,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
 
   void on_event(const std::string& type, const ipc::Json& data);
   void broadcast(const std::string& type, const ipc::Json& members, Audience audience);
+  [[nodiscard]] bool has_subscriber() const;
   void report_opened(proto::ChannelHandle channel, const OwnedChannel& owned);
   void report_closed(const ChannelEnd& end, const OwnedChannel& owned);
   void report_refusals(const std::vector<RefusalMeter::Report>& reports);

@@ -54,7 +54,13 @@ void IpcServer::report_refusals(const std::vector<RefusalMeter::Report>& reports
   refusal_timer_.arm(refusals_.next_deadline());
 }
 
+/// Writing what nobody reads costs as much as all the rest of an open's JSON.
+bool IpcServer::has_subscriber() const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [](const auto& entry) { return entry.second->subscribed(); });
+}
+
 void IpcServer::report_opened(proto::ChannelHandle channel, const OwnedChannel& owned) {
+  if (!has_subscriber()) return;
   ipc::ChannelInfo info;
   info.channel = channel;
   info.peer = owned.device.hex();
@@ -78,6 +84,7 @@ void IpcServer::report_opened(proto::ChannelHandle channel, const OwnedChannel& 
 }
 
 void IpcServer::report_closed(const ChannelEnd& end, const OwnedChannel& owned) {
+  if (!has_subscriber()) return;
   ipc::Json members = {{"channel", end.channel},   {"peer", owned.device.hex()},
                        {"uri", owned.uri},         {"reason", proto::reason_name(end.reason)},
                        {"bytes_in", end.bytes_in}, {"bytes_out", end.bytes_out}};
