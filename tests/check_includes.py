@@ -30,7 +30,7 @@ FOLDERS = {
 # Libraries that do I/O, tell the time or make threads have no place in the sans-IO core.
 NOT_IN_PROTO = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "net", "thread", "mutex", "fstream", "iostream", "filesystem",
                 "condition_variable", "future", "cstdio"}
-POSIX = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "arpa", "net", "netinet", "pwd.h", "grp.h", "signal.h", "spawn.h", "malloc.h",
+POSIX = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "arpa", "net", "netinet", "pwd.h", "grp.h", "signal.h", "spawn.h", "malloc.h", "sched.h",
          "linux", "ifaddrs.h", "dirent.h", "errno.h", "termios.h", "stdlib.h", "limits.h"}
 STANDARD = re.compile(r"^[a-z_0-9]+$")
 CLOCK = re.compile(r"_clock::now\(\)")

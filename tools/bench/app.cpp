@@ -226,13 +226,13 @@ class Body {
 
 }  // namespace
 
-App::App(Plug plug, Board& board) {
+App::App(Side side, Plug plug, Board& board) {
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) fail_with_errno("socketpair");
   command_.reset(fds[0]);
   ::setsockopt(command_.get(), SOL_SOCKET, SO_RCVTIMEO, &kTaskPatience, sizeof kTaskPatience);
   ipc::Fd theirs(fds[1]);
-  child_ = Child::fork([&] {
+  child_ = Child::fork(side, [&] {
     command_.reset();
     Body(std::move(plug), board, theirs.get()).run();
   });

@@ -38,7 +38,7 @@ enum class Task : std::uint32_t {
 class App {
  public:
   /// The plug's descriptors go to the process; `board` outlives it.
-  App(Plug plug, Board& board);
+  App(Side side, Plug plug, Board& board);
 
   void start(Task task, std::uint32_t count = 0);
   /// Seconds that the task took, by the app's own clock.

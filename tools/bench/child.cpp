@@ -2,6 +2,7 @@
 #include "tools/bench/child.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,6 +38,21 @@ void settle_in_child(pid_t parent) {
   if (::getppid() != parent) ::_exit(1);
 }
 
+/// With one processor there is nothing to share out.
+void move_to(Side side) {
+  cpu_set_t all;
+  if (::sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < 2) return;
+  const int half = CPU_COUNT(&all) / 2;
+  cpu_set_t ours;
+  CPU_ZERO(&ours);
+  int seen = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &all)) continue;
+    if ((seen++ < half) == (side == Side::kCaller)) CPU_SET(cpu, &ours);
+  }
+  if (::sched_setaffinity(0, sizeof ours, &ours) != 0) fail_with_errno("sched_setaffinity");
+}
+
 }  // namespace
 
 void fail_with_errno(const std::string& what) {
@@ -53,13 +69,14 @@ BoardPtr make_board() {
   return BoardPtr(new (memory) Board());
 }
 
-Child Child::fork(const std::function<void()>& body) {
+Child Child::fork(Side side, const std::function<void()>& body) {
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) fail_with_errno("fork");
   if (pid > 0) return Child(pid);
   settle_in_child(parent);
   try {
+    move_to(side);
     body();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench: %s\n", error.what());
@@ -68,11 +85,11 @@ Child Child::fork(const std::function<void()>& body) {
   ::_exit(0);
 }
 
-Child Child::exec(const std::vector<std::string>& command, const std::string& log) {
+Child Child::exec(Side side, const std::vector<std::string>& command, const std::string& log) {
   std::vector<char*> arguments;
   for (const std::string& part : command) arguments.push_back(const_cast<char*>(part.c_str()));
   arguments.push_back(nullptr);
-  return fork([&] {
+  return fork(side, [&] {
     const int in = ::open("/dev/null", O_RDONLY);
     const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (in < 0 || out < 0) fail_with_errno(log);

@@ -20,14 +20,19 @@ struct Failure : std::runtime_error {
 /// With errno's text behind `what`.
 [[noreturn]] void fail_with_errno(const std::string& what);
 
+/// Which of the two devices a process plays a part in. Each side has half of the processors, as two machines would have
+/// their own: else it is the scheduler's luck whether a message crosses from one processor to another, which on two
+/// idle ones costs more than all the rest of a round trip, and figures of the same thing differ fivefold.
+enum class Side { kCaller, kCallee };
+
 /// A process of ours: killed and waited for when the object goes, and by the kernel when the bench dies.
 class Child {
  public:
   Child() = default;
   /// A copy of this process that runs `body` and ends. An exception of `body` is shown on stderr.
-  static Child fork(const std::function<void()>& body);
+  static Child fork(Side side, const std::function<void()>& body);
   /// A program; stdin is empty, stdout and stderr go to the file `log`.
-  static Child exec(const std::vector<std::string>& command, const std::string& log);
+  static Child exec(Side side, const std::vector<std::string>& command, const std::string& log);
 
   Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
   Child& operator=(Child&& other) noexcept {

@@ -64,7 +64,8 @@ void prepare_identities(const LabOptions& options) {
     fs::create_directories(options.identities);
     const TempDir work;
     const std::string socket = work.path() + "/s";
-    const Child daemon = Child::exec({options.daemon, "--state-dir", work.path() + "/state", "--socket", socket,
+    const Child daemon = Child::exec(Side::kCaller,
+                                     {options.daemon, "--state-dir", work.path() + "/state", "--socket", socket,
                                       "--bootstrap", "none", "--no-lan-discovery"},
                                      work.path() + "/log");
     const double deadline = now_seconds() + kKeySeconds;
@@ -82,7 +83,7 @@ void prepare_identities(const LabOptions& options) {
   }
 }
 
-Daemon::Daemon(const LabOptions& options, const std::string& directory, const std::string& name,
+Daemon::Daemon(const LabOptions& options, Side side, const std::string& directory, const std::string& name,
                const std::vector<std::string>& arguments)
     : socket_path_(directory + "/" + name + ".sock"), log_(directory + "/" + name + ".log") {
   const std::string state = directory + "/" + name;
@@ -91,7 +92,7 @@ Daemon::Daemon(const LabOptions& options, const std::string& directory, const st
   std::vector<std::string> command{options.daemon, "--state-dir", state,
                                    "--socket",     socket_path_,  "--no-lan-discovery"};
   command.insert(command.end(), arguments.begin(), arguments.end());
-  child_ = Child::exec(command, log_);
+  child_ = Child::exec(side, command, log_);
 }
 
 void Daemon::wait_for(const char* what, const std::function<bool()>& condition) {
@@ -129,9 +130,10 @@ void Daemon::stop() {
 Lab::Lab(const LabOptions& options) {
   const std::string port = std::to_string(free_udp_port());
   using Arguments = std::vector<std::string>;
-  alice_ = std::make_unique<Daemon>(options, directory_.path(), "alice",
+  alice_ = std::make_unique<Daemon>(options, Side::kCaller, directory_.path(), "alice",
                                     Arguments{"--bootstrap", "none", "--dht-port", port});
-  bob_ = std::make_unique<Daemon>(options, directory_.path(), "bob", Arguments{"--bootstrap", "127.0.0.1:" + port});
+  bob_ = std::make_unique<Daemon>(options, Side::kCallee, directory_.path(), "bob",
+                                  Arguments{"--bootstrap", "127.0.0.1:" + port});
   alice_->wait_ready();
   bob_->wait_ready();
   bob_->call("trust.allow", {{"id", alice_->device()}});

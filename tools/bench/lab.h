@@ -38,7 +38,7 @@ void prepare_identities(const LabOptions& options);
 class Daemon {
  public:
   /// A daemon on a copy of the identity `name`.
-  Daemon(const LabOptions& options, const std::string& directory, const std::string& name,
+  Daemon(const LabOptions& options, Side side, const std::string& directory, const std::string& name,
          const std::vector<std::string>& arguments);
 
   /// Blocks until it has an identity and is on the DHT.

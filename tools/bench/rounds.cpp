@@ -54,8 +54,9 @@ struct Pair {
 
 Pair daemon_pair(Lab& lab, const std::string& uri) {
   Pair pair;
-  pair.acceptor = std::make_unique<App>(Plug{{}, lab.bob().socket_path(), "", uri}, *pair.board);
-  pair.opener = std::make_unique<App>(Plug{{}, lab.alice().socket_path(), lab.bob().device(), uri}, *pair.board);
+  pair.acceptor = std::make_unique<App>(Side::kCallee, Plug{{}, lab.bob().socket_path(), "", uri}, *pair.board);
+  pair.opener =
+      std::make_unique<App>(Side::kCaller, Plug{{}, lab.alice().socket_path(), lab.bob().device(), uri}, *pair.board);
   pair.acceptor->run(Task::kConnect);
   pair.opener->run(Task::kConnect);
   return pair;
@@ -104,8 +105,8 @@ Throughput measure(const Board& board, const Children& apps, const Children& mid
 double plain_throughput(const Plan& plan, SSL_CTX* context) {
   const BoardPtr board = make_board();
   SocketPair net = tcp_pair();
-  const Child taker = Child::fork([&] { run_tls_taker(std::move(net.second), context, *board); });
-  const Child sender = Child::fork([&] { run_tls_sender(std::move(net.first), context); });
+  const Child taker = Child::fork(Side::kCallee, [&] { run_tls_taker(std::move(net.second), context, *board); });
+  const Child sender = Child::fork(Side::kCaller, [&] { run_tls_sender(std::move(net.first), context); });
   return measure(*board, {&taker, &sender}, {}, 1, plan.window_seconds).bytes_per_second;
 }
 
@@ -119,15 +120,17 @@ RelayFigures measure_relay(const Plan& plan, SSL_CTX* context) {
   SocketPair left = unix_pair();
   SocketPair right = unix_pair();
   SocketPair net = tcp_pair();
-  const Child caller = Child::fork([&] { run_relay(std::move(left.second), std::move(net.first), context, true); });
-  const Child callee = Child::fork([&] { run_relay(std::move(right.second), std::move(net.second), context, false); });
+  const Child caller =
+      Child::fork(Side::kCaller, [&] { run_relay(std::move(left.second), std::move(net.first), context, true); });
+  const Child callee =
+      Child::fork(Side::kCallee, [&] { run_relay(std::move(right.second), std::move(net.second), context, false); });
   const auto plug = [](ipc::Fd fd) {
     Plug out;
     out.fds.push_back(std::move(fd));
     return out;
   };
-  pair.opener = std::make_unique<App>(plug(std::move(left.first)), *pair.board);
-  pair.acceptor = std::make_unique<App>(plug(std::move(right.first)), *pair.board);
+  pair.opener = std::make_unique<App>(Side::kCaller, plug(std::move(left.first)), *pair.board);
+  pair.acceptor = std::make_unique<App>(Side::kCallee, plug(std::move(right.first)), *pair.board);
   RelayFigures out;
   out.round_trip = pair.round_trip(plan.round_trips);
   pair.board->running = true;
