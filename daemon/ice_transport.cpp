@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/ice_transport.h"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <variant>
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "proto/stun.h"
 
 namespace connd::daemon {
 namespace {
+
+/// The head of the kernel's struct tcp_info (linux/tcp.h), which only ever grows. glibc's own ends before `min_rtt`,
+/// and the kernel's header cannot stand beside glibc's, which libuv includes.
+struct KernelTcpInfo {
+  std::array<std::uint8_t, 148> before;
+  std::uint32_t min_rtt;  ///< microseconds; all ones when there is none
+};
 
 std::error_code last_error() {
   return {errno, std::system_category()};
@@ -45,6 +54,13 @@ IceTransport::IceTransport(EdgePoller& poller, IcePath path, EdgeHandler& handle
   } else {
     watch_error_ = watch.error();
   }
+}
+
+std::chrono::microseconds IceTransport::round_trip() const {
+  KernelTcpInfo info{};
+  socklen_t size = sizeof info;
+  const int rc = ::getsockopt(path_.socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+  return rc == 0 && size == sizeof info ? std::chrono::microseconds(info.min_rtt) : std::chrono::microseconds::max();
 }
 
 proto::Result<IceTransport::Status> IceTransport::receive(proto::MutableBytes scratch) {

@@ -3,6 +3,7 @@
 /// RFC 4571 framing and STUN off what comes, and sends what TLS has made ready. No policy.
 #pragma once
 
+#include <chrono>
 #include <optional>
 
 #include "daemon/edge_poller.h"
@@ -38,6 +39,8 @@ class IceTransport {
   void again() { watch_.again(EPOLLIN); }
 
   [[nodiscard]] const IcePath& path() const { return path_; }
+  /// The shortest round trip that the kernel has seen on this connection; very long when it does not know.
+  [[nodiscard]] std::chrono::microseconds round_trip() const;
 
  private:
   void answer_stun(proto::Bytes message, proto::Buffer& output);

@@ -19,6 +19,12 @@ void SendCredit::use(std::uint32_t bytes) {
   available_ -= bytes;
 }
 
+std::uint32_t max_window_for(std::chrono::microseconds round_trip) {
+  constexpr std::chrono::microseconds kLongPath{kMaxWindow / kFillRate};
+  if (round_trip > kLongPath) return kMaxWindow;
+  return std::max(kShortPathWindow, static_cast<std::uint32_t>(round_trip.count()) * kFillRate);
+}
+
 std::uint32_t WindowPool::share() const {
   return left_ <= 0 ? 0 : static_cast<std::uint32_t>(std::min<std::int64_t>(left_ / 4, kMaxWindow));
 }
@@ -65,8 +71,8 @@ void ReceiveWindow::adapt(TimePoint now) {
   if (since >= kWindowIdleTime) {
     target_ = std::min(target_, kInitialWindow);
   } else if (since <= kWindowGrowTime) {
-    const std::uint32_t more = std::min({target_, kMaxWindow - target_, pool_.share()});
-    target_ += more;
+    const std::uint32_t more = std::min(target_, pool_.share());
+    target_ = std::max(target_, std::min(target_ + more, pool_.max_window()));
   }
   // Shrinking never takes back what was promised.
   target_ = std::max(target_, promised_ + held_);

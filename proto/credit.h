@@ -24,10 +24,16 @@ class SendCredit {
   std::uint32_t available_ = 0;
 };
 
-/// What all windows of a connection share, beyond kMinWindow each. One owner; windows refer to it.
+/// The largest window that is of use on a path of this round trip: between kShortPathWindow and kMaxWindow.
+std::uint32_t max_window_for(std::chrono::microseconds round_trip);
+
+/// What all windows of a connection share: bytes beyond kMinWindow each, and the size that one may grow to. One owner;
+/// windows refer to it.
 class WindowPool {
  public:
-  explicit WindowPool(std::uint64_t max_bytes) : left_(static_cast<std::int64_t>(max_bytes)) {}
+  explicit WindowPool(std::uint64_t max_bytes, std::uint32_t max_window = kMaxWindow)
+      : left_(static_cast<std::int64_t>(max_bytes)), max_window_(max_window) {}
+  [[nodiscard]] std::uint32_t max_window() const { return max_window_; }
   /// What a window may take more: a quarter of what is left, so that later channels find something too.
   [[nodiscard]] std::uint32_t share() const;
   void take(std::int64_t bytes) { left_ -= bytes; }
@@ -35,6 +41,7 @@ class WindowPool {
 
  private:
   std::int64_t left_;
+  std::uint32_t max_window_;
 };
 
 /// What a peer may send us on a channel, and what of it our app has not taken. Promised plus held never passes the

@@ -62,6 +62,11 @@ inline constexpr std::uint32_t kMinWindow = 1'024;
 /// What a new channel is promised while there is plenty: a bulk transfer starts well, an idle one costs nothing yet.
 inline constexpr std::uint32_t kInitialWindow = 64 * 1'024;
 inline constexpr std::uint32_t kMaxWindow = 4 * 1'024 * 1'024;
+/// What a window may grow to however short the path is: some turns of both daemons' loops and their apps.
+inline constexpr std::uint32_t kShortPathWindow = 512 * 1'024;
+/// Bytes in a microsecond: 10 Gbit/s. More than this fills of a path's round trip makes queues, not speed: small
+/// channels wait behind them, and data is out of the processor's caches before it is read.
+inline constexpr std::uint32_t kFillRate = 1'250;
 /// Promised plus held, over all channels of a connection, beyond kMinWindow each.
 inline constexpr std::uint64_t kMaxConnectionBuffer = std::uint64_t{64} << 20;
 /// The sum of credit that a sender may hold for one channel.

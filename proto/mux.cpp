@@ -18,7 +18,7 @@ Mux::Mux(const MuxConfig& config, std::unique_ptr<FrameCodec> codec, HandleSourc
     : config_(config),
       codec_(std::move(codec)),
       handles_(handles),
-      pool_(config.max_buffer),
+      pool_(config.max_buffer, config.max_window),
       last_id_(config.side == MuxSide::kClient ? kClientLastId : kServerLastId),
       out_(kOutputBound),
       requests_(kRequestBurst, kRequestRate, now),

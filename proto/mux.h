@@ -35,6 +35,7 @@ struct MuxConfig {
   MuxSide side = MuxSide::kClient;
   std::uint32_t max_channels = kMaxChannels;  ///< of both sides together; requests above are refused
   std::uint64_t max_buffer = kMaxConnectionBuffer;
+  std::uint32_t max_window = kMaxWindow;  ///< what our receive windows grow to; see max_window_for
   Duration keepalive_interval = kKeepaliveInterval;
 };
 

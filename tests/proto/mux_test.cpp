@@ -374,6 +374,28 @@ TEST_CASE("D1: an app that does not read stops its own channel, within the bound
   CHECK(pair.server.received[far_stuck].size() == 8 * megabyte.size());
 }
 
+TEST_CASE("windows: how far they grow depends on the path's round trip") {
+  using std::chrono::microseconds;
+  CHECK(max_window_for(microseconds(0)) == kShortPathWindow);
+  CHECK(max_window_for(microseconds(100)) == kShortPathWindow);
+  CHECK(max_window_for(microseconds(1'000)) == 1'000 * kFillRate);
+  CHECK(max_window_for(microseconds(10'000)) == kMaxWindow);
+  CHECK(max_window_for(microseconds::max()) == kMaxWindow);
+
+  WindowPool pool(kMaxConnectionBuffer, kShortPathWindow);
+  TimePoint now{};
+  ReceiveWindow fast(pool);
+  fast.open(now);
+  for (int i = 0; i < 40; ++i) {
+    now += 1ms;
+    const std::uint32_t n = fast.promised();
+    REQUIRE(fast.received(n).ok());
+    fast.consumed(n, now);
+    CHECK(fast.window() <= kShortPathWindow);
+  }
+  CHECK(fast.window() == kShortPathWindow);
+}
+
 TEST_CASE("windows: a fast channel's grows to the maximum, the pool is never passed, idle ones fall back") {
   WindowPool pool(kMaxConnectionBuffer);
   TimePoint now{};

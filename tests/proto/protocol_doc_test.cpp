@@ -262,6 +262,8 @@ TEST_CASE("PROTOCOL.md: the limits, all of them") {
                                                          CONND_LIMIT(kMinWindow),
                                                          CONND_LIMIT(kInitialWindow),
                                                          CONND_LIMIT(kMaxWindow),
+                                                         CONND_LIMIT(kShortPathWindow),
+                                                         CONND_LIMIT(kFillRate),
                                                          CONND_LIMIT(kMaxConnectionBuffer),
                                                          CONND_LIMIT(kMaxCredit),
                                                          CONND_TIME(kWindowGrowTime),
