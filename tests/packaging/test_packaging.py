@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manual pages, completions, the sample configuration and units, held to the programs themselves."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
+DAEMON = os.environ.get("CONND_DAEMON") or str(BUILD / "daemon/jami-connd")
+CTL = os.environ.get("CONND_CTL") or str(BUILD / "tools/jami-connctl")
+MADE = BUILD / "packaging"
+OPTION = re.compile(r"^ +((?:-\w,)?(?:--[a-z][a-z-]*|-\w))(?=[ \n])", re.MULTILINE)
+VERB = re.compile(r"^  ([a-z]+)  ", re.MULTILINE)
+
+
+def need(program):
+    found = shutil.which(program)
+    if not found:
+        pytest.skip(f"needs {program}")
+    return found
+
+
+def output(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
+
+
+def made(name):
+    return (MADE / name).read_text(encoding="utf-8")
+
+
+def plain(page):
+    """A manual page without its marks."""
+    return re.sub(r"\\f[BIR]", "", made(page)).replace("\\-", "-")
+
+
+def daemon_options():
+    options = set(re.findall(r"^  (--[a-z-]+)", output(DAEMON, "--help"), re.MULTILINE))
+    assert len(options) > 20
+    return options
+
+
+def grammar(path=()):
+    """(words of the verb, its options) of the command line, as its --help tells."""
+    text = output(CTL, *path, "--help")
+    head, _, rest = text.partition("\nSubcommands:\n")
+    options = {name for names in OPTION.findall(head) for name in names.split(",")}
+    verbs = VERB.findall(rest)
+    yield path, options
+    for verb in verbs:
+        yield from grammar((*path, verb))
+
+
+@pytest.fixture(scope="module")
+def levels():
+    found = list(grammar())
+    assert len(found) > 15 and ("trust", "allow") in dict(found)
+    assert "--timeout" in dict(found)[("open",)] and "-q" in dict(found)[("open",)]
+    return found
+
+
+def test_daemon_page_has_the_options_of_help_and_no_others():
+    named = set(re.findall(r"^(?:\.B )?(--[a-z-]+)", plain("jami-connd.8"), re.MULTILINE))
+    assert named == daemon_options()
+
+
+def test_conf_page_and_sample_have_the_options_of_help_and_no_others():
+    options = {name[2:] for name in daemon_options()} - {"help", "version", "config"}
+    page = plain("jami-connd.conf.5").partition("\n.SH OPTIONS\n")[2]
+    assert set(re.findall(r"^([a-z-]+) = ", page, re.MULTILINE)) == options
+    assert set(re.findall(r"^#([a-z-]+) = ", made("jami-connd.conf"), re.MULTILINE)) == options
+
+
+def test_sample_configuration_is_one(tmp_path):
+    sample = made("jami-connd.conf")
+    # The defaults that it states are taken, too: the first complaint is about the line that follows them.
+    given = re.sub(r"^#([a-z-]+ = )(?!DIR|PATH|WHO)", r"\1", sample, flags=re.MULTILINE)
+    for text in (sample, given):
+        conf = tmp_path / "conf"
+        conf.write_text(text + "nonsense = 1\n", encoding="utf-8")
+        ended = subprocess.run([DAEMON, "--config", conf], check=False, capture_output=True, text=True)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(f"jami-connd: {conf}:{text.count(chr(10)) + 1}: there is no option 'nonsense'")
+
+
+def test_ctl_page_has_every_verb_and_option(levels):
+    page = plain("jami-connctl.1")
+    entries = dict(re.findall(r"^\.TP\n([a-z]+(?: [a-z]+)?)(?= [^a-z\n]|\n| [A-Z\[])(.*?)(?=^\.TP\n[a-z]|^\.SH)", page, re.MULTILINE | re.DOTALL))
+    common = dict(levels)[()]
+    parents = {path[:-1] for path, _ in levels if path}
+    for path, options in levels:
+        if path in parents:
+            continue
+        entry = entries[" ".join(path)]
+        for option in options - common:
+            assert option in entry, (path, option)
+    for option in common:
+        assert option in page
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completions_have_every_verb_and_option(levels, shell):
+    text = made(f"jami-connctl.{shell}")
+    for path, options in levels:
+        for word in path:
+            assert re.search(rf"\b{word}\b", text), path
+        for option in options:
+            mark = f" -l {option[2:]} " if option.startswith("--") else f" -s {option[1:]} "
+            assert (mark if shell == "fish" else option) in text, (path, option)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_take_the_completions(shell):
+    output(need(shell), "-n", MADE / f"jami-connctl.{shell}")
+
+
+COMPLETE = """
+source "$1"; shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+compopt() { :; }
+_jami_connctl
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def bash_completes(*words):
+    return output(need("bash"), "-c", COMPLETE, "bash", str(MADE / "jami-connctl.bash"), "jami-connctl", *words).split()
+
+
+def test_bash_completes(tmp_path):
+    (tmp_path / "a file").touch()
+    assert {"open", "listen", "trust"} <= set(bash_completes(""))
+    assert bash_completes("tru") == ["trust"]
+    assert set(bash_completes("trust", "")) == {"allow", "ban", "unset", "list"}
+    assert set(bash_completes("--json", "trust", "allow", "x", "--kind", "")) == {"device", "account", "ca"}
+    assert set(bash_completes("open", "--")) >= {"--timeout", "--unique", "--json", "--socket"}
+    assert "--kind" not in bash_completes("open", "--")
+    assert "open" in bash_completes("--socket", "trust", "op")
+    assert bash_completes("open", "x", "y", "--timeout", "") == []
+
+
+def fish_completes(line):
+    source = f"source {MADE / 'jami-connctl.fish'}; complete -C '{line}'"
+    return {entry.split("\t")[0] for entry in output(need("fish"), "-N", "-c", source).splitlines()}
+
+
+def test_fish_completes():
+    assert {"open", "listen", "trust"} <= fish_completes("jami-connctl ")
+    assert fish_completes("jami-connctl trust ") == {"allow", "ban", "unset", "list"}
+    assert fish_completes("jami-connctl trust allow x --kind ") == {"device", "account", "ca"}
+    assert {"--timeout", "--unique", "--json"} <= fish_completes("jami-connctl open --")
+
+
+@pytest.mark.parametrize("page", ["jami-connd.8", "jami-connd.conf.5", "jami-connctl.1"])
+def test_pages_are_clean(page):
+    groff = need("groff")
+    ended = subprocess.run([groff, "-ww", "-man", "-Tutf8", "-z", MADE / page], check=True, capture_output=True, text=True)
+    assert ended.stderr == ""
+    if shutil.which("mandoc"):
+        ended = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", MADE / page], check=False, capture_output=True, text=True)
+        # Its style of short lines is not ours.
+        complaints = [line for line in ended.stdout.splitlines() if "STYLE: input text line longer" not in line]
+        assert complaints == []
+
+
+# ---- units ----
+
+
+@pytest.fixture
+def units(tmp_path):
+    """The units, with the daemon that was built; systemd wants to find it."""
+    def prepared(name):
+        for suffix in ("service", "socket"):
+            source = next(path for path in (BUILD / "systemd" / name / f"jami-connd.{suffix}",
+                                            ROOT / "systemd" / ("user" if name == "user" else "") / f"jami-connd.{suffix}") if path.exists())
+            text = re.sub(r"^ExecStart=\S+", f"ExecStart={DAEMON}", source.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            (tmp_path / source.name).write_text(text, encoding="utf-8")
+        return [str(tmp_path / "jami-connd.service"), str(tmp_path / "jami-connd.socket")]
+
+    return prepared
+
+
+@pytest.mark.parametrize("manager", ["system", "user"])
+def test_units_are_valid(units, manager, tmp_path):
+    command = [need("systemd-analyze"), f"--{manager}", "--man=no", "verify", *units(manager)]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True,
+                           env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert ended.returncode == 0 and "jami-connd" not in ended.stderr, ended.stderr
+
+
+def test_service_is_hardened(units):
+    command = [need("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", units("system")[0]]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    print(ended.stdout.splitlines()[-1])
+    assert ended.returncode == 0, ended.stdout
