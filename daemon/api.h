@@ -79,6 +79,16 @@ Reply trust_list(Call& call);
 Reply alias_set(Call& call);
 Reply alias_remove(Call& call);
 Reply alias_list(Call& call);
+// api_identity.cpp
+Reply identity_request(Call& call);
+Reply identity_sign(Call& call);
+Reply identity_import(Call& call);
+Reply identity_export_account(Call& call);
+Reply identity_forget_account_key(Call& call);
+// api_crl.cpp
+Reply crl_add(Call& call);
+Reply crl_remove(Call& call);
+Reply crl_list(Call& call);
 // api_events.cpp
 Reply events_subscribe(Call& call);
 Reply events_unsubscribe(Call& call);

@@ -129,6 +129,7 @@ void ConnectAttempt::start_tls() {
   peer.expected = id_.peer;
   peer.native_demanded = true;
   peer.now_unix = static_cast<std::int64_t>(std::time(nullptr));
+  peer.is_revoked = context_.stores.is_revoked();
   socket_ = std::make_unique<MultiplexedSocket>(context_.connections, context_.socket_owner, id_.number, context_.tls,
                                                 peer, std::move(*path_), context_.mux);
   path_.reset();

@@ -9,6 +9,7 @@
 
 #include "daemon/ice_agent.h"
 #include "daemon/multiplexed_socket.h"
+#include "daemon/stores.h"
 #include "proto/connect.h"
 #include "proto/ice_description.h"
 
@@ -51,6 +52,7 @@ class ConnectAttempt {
     const proto::TlsContext& tls;
     const IceConfig& ice;
     const proto::MuxConfig& mux;
+    const Stores& stores;
     MultiplexedSocket::Owner& socket_owner;
   };
 

@@ -26,7 +26,7 @@ std::string short_name(const proto::DeviceId& device) {
 ConnectAttempt::Context attempts_context(const ConnectionManager::Context& context,
                                          const ConnectionManager::Settings& settings, const proto::TlsContext& tls,
                                          MultiplexedSocket::Owner& owner) {
-  return {context.connections, context.bridge, tls, settings.ice, settings.mux, owner};
+  return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner};
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   auto known = context_.stores.certificates.find(device);
   if (known && *known) return resolved(number, std::move(*known));
   context_.signalling.find_certificate(
-      device, context_.connections.loop.now() + settings_.times.resolve,
+      device, context_.connections.loop.now() + settings_.times.resolve, {},
       [this, number](std::optional<proto::CertificateChain> chain) { resolved(number, std::move(chain)); });
 }
 
@@ -96,7 +96,8 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::C
   if (it == attempts_.end()) return;
   ConnectAttempt& attempt = *it->second;
   if (!chain) return attempt.on_certificate(false);
-  if (const auto valid = chain->verify(static_cast<std::int64_t>(std::time(nullptr))); !valid) {
+  const auto now = static_cast<std::int64_t>(std::time(nullptr));
+  if (const auto valid = chain->verify(now, context_.stores.is_revoked()); !valid) {
     return attempt.reject(proto::Reason::kBadCertificate, valid.error().message());
   }
   if (context_.stores.trust.of(attempt.id().peer, chain->issuer_ids()) == Trust::kBanned) {
@@ -464,7 +465,9 @@ void ConnectionManager::trust_changed() {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
     connection.trust = context_.stores.trust.of(connection.socket->peer(), chain->issuer_ids());
-    if (connection.trust == Trust::kBanned) {
+    if (chain->has_revoked(context_.stores.is_revoked())) {
+      connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
+    } else if (connection.trust == Trust::kBanned) {
       connection.socket->close_now(proto::Reason::kBanned, "the peer was banned");
     } else if (before == Trust::kAllowed && connection.trust == Trust::kUnknown) {
       connection.socket->close_now(proto::Reason::kNotPermitted, "the peer is not allowed any more");

@@ -154,7 +154,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Closes all connections with a device, those that are being made included; returns how many. Opens that are pending
   /// get kCancelled.
   std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
-  /// Trust changed: who is banned now, or allowed no more, loses its connection.
+  /// Trust or revocation lists changed: who is banned or revoked now, or allowed no more, loses its connection.
   void trust_changed();
   /// These are the machine's addresses now. All peers are asked for a sign of life, and connections whose own address
   /// is gone get no new channels.

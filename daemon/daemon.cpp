@@ -78,7 +78,10 @@ Outcome<Stores> open_stores(const StateDir& state) {
   if (!requests) return requests.failure();
   auto certificates = CertificateStore::open(state.file("certificates"));
   if (!certificates) return certificates.failure();
-  return Stores{std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates)};
+  auto crls = CrlStore::open(state.file("crls"));
+  if (!crls) return crls.failure();
+  return Stores{std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates),
+                std::move(*crls)};
 }
 
 }  // namespace
@@ -150,6 +153,8 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   if (stopping_) return;
   if (!loaded) return fail(loaded.failure().text);
   identity_ = std::move(*loaded);
+  keeper_.emplace(state_dir_.path(), *identity_, [this] { on_identity_replaced(); });
+  ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
   spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
   retry_network();
@@ -297,6 +302,25 @@ void Daemon::take_over(const Config& wanted) {
   spdlog::info("reloaded changed={} waiting-for-restart={}", plan.changed.size(), plan.waiting.size());
 }
 
+// ---- another identity ----
+
+/// Connections end properly, as at the end of the daemon; then all begins anew with the identity that is on the disk.
+void Daemon::on_identity_replaced() {
+  if (stopping_ || std::exchange(restarting_, true)) return;
+  spdlog::info("another identity: the network starts anew");
+  retry_.stop();
+  if (!network_) return network_ended();
+  network_->manager->shut_down([this] { network_->dht->shutdown([this] { network_ended(); }); });
+}
+
+void Daemon::network_ended() {
+  ipc_.set_manager(nullptr);
+  network_.reset();
+  restarting_ = false;
+  if (stopping_) return ipc_.shut_down([this] { loop_.stop(); });
+  load_identity();
+}
+
 // ---- the end ----
 
 void Daemon::fail(const std::string& text) {
@@ -311,6 +335,7 @@ void Daemon::stop() {
   spdlog::info("stopping");
   ServiceManager::stopping();
   retry_.stop();
+  if (restarting_) return;  // network_ended() goes on
   const auto clients_next = [this] { ipc_.shut_down([this] { stop_dht(); }); };
   if (network_) {
     network_->manager->shut_down(clients_next);

@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/dht_signalling.h"
 #include "daemon/fd_limits.h"
+#include "daemon/identity_keeper.h"
 #include "daemon/identity_store.h"
 #include "daemon/ipc_server.h"
 #include "daemon/network_monitor.h"
@@ -49,6 +50,8 @@ class Daemon final : private DaemonView {
   void take_over(const Config& wanted);
   void stop();
   void stop_dht();
+  void on_identity_replaced();
+  void network_ended();
   void fail(const std::string& text);
   [[nodiscard]] DhtConfig dht_config(const LoadedIdentity& loaded) const;
   [[nodiscard]] ConnectionManager::Settings manager_settings() const;
@@ -76,6 +79,7 @@ class Daemon final : private DaemonView {
   EventHub events_;
   IpcServer ipc_;
   std::optional<LoadedIdentity> identity_;
+  std::optional<IdentityKeeper> keeper_;
   std::unique_ptr<Network> network_;
   std::string problem_;         ///< why there is no network, if it failed
   std::string reload_problem_;  ///< why the configuration that was read last is not, or not all, in effect
@@ -89,6 +93,7 @@ class Daemon final : private DaemonView {
   bool stopping_ = false;
   bool reloading_ = false;
   bool reload_again_ = false;  ///< SIGHUP came meanwhile
+  bool restarting_ = false;    ///< the network ends, to begin anew with another identity
   int exit_code_ = 0;
 };
 

@@ -104,7 +104,8 @@ void DhtClient::Impl::listen(const dht::InfoHash& key, bool at_short_key) {
 
 void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
                                        const std::optional<proto::ShortDeviceId>& short_id, proto::TimePoint deadline,
-                                       std::function<void(std::optional<proto::CertificateChain>)> done) {
+                                       std::function<void(std::optional<proto::CertificateChain>)> done,
+                                       ChainJudge good) {
   if (shutting_down_ || lookups_.size() >= kMaxLookups) {
     later([done = std::move(done)](Impl&) { done(std::nullopt); });
     return;
@@ -113,6 +114,7 @@ void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
   Lookup& lookup = lookups_[id];
   lookup.wanted = device;
   lookup.done = std::move(done);
+  lookup.good = std::move(good);
   lookup.pending = short_id ? 0b111u : 0b011u;
   lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
   lookup.timer->arm(deadline);
@@ -137,8 +139,9 @@ void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& 
   for (const auto& packed : chains) {
     auto chain = chain_of(packed, found->second.wanted);
     if (!chain) continue;
-    finish_lookup(id, std::move(chain));
-    return;
+    const bool good = !found->second.good || found->second.good(*chain);
+    if (good) return finish_lookup(id, std::move(chain));
+    found->second.other = std::move(chain);
   }
 }
 
@@ -151,7 +154,9 @@ void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
 
 void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::CertificateChain> chain) {
   const auto node = lookups_.extract(id);  // its timer goes last, after the call
-  if (node) node.mapped().done(std::move(chain));
+  if (!node) return;
+  Lookup& lookup = node.mapped();
+  lookup.done(chain ? std::move(chain) : std::move(lookup.other));
 }
 
 void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys,
@@ -327,8 +332,8 @@ DhtClient::~DhtClient() {
 
 void DhtClient::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                                  proto::TimePoint deadline,
-                                 std::function<void(std::optional<proto::CertificateChain>)> done) {
-  impl_->find_certificate(device, short_id, deadline, std::move(done));
+                                 std::function<void(std::optional<proto::CertificateChain>)> done, ChainJudge good) {
+  impl_->find_certificate(device, short_id, deadline, std::move(done), std::move(good));
 }
 
 void DhtClient::send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "daemon/loop.h"
+#include "daemon/signalling.h"
 #include "proto/bytes.h"
 #include "proto/certificate_chain.h"
 #include "proto/device_id.h"
@@ -123,10 +124,12 @@ class DhtClient {
   DhtClient& operator=(const DhtClient&) = delete;
 
   /// Finds the certificate chain whose device key has the id `device`; `short_id` adds the key at which Jami's devices
-  /// of 2023 publish. The chain is not verified beyond that. `done` is called once: with the chain, or with nothing
-  /// when the DHT has none, `deadline` has passed, or the client shuts down.
+  /// of 2023 publish. The chain is not verified beyond that. `done` is called once: with the first chain that is `good`
+  /// (empty: any), else with the last of the others, or with nothing; when all keys were searched, `deadline` has
+  /// passed, or the client shuts down.
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done);
+                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
+                        ChainJudge good = {});
 
   /// Signs `body`, encrypts it to the peer's RSA key (SubjectPublicKeyInfo, DER) and puts it where that peer listens.
   /// `done` is called once, as soon as a node has it (true), or when none took it, the key cannot be used or the body

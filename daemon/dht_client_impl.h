@@ -37,7 +37,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
   void start(const DhtConfig& config);
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done);
+                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
+                        ChainJudge good);
   void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
   void network_changed() { node_->runner.connectivityChanged(); }
   const DhtStatus& status();
@@ -59,7 +60,9 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   struct Lookup {
     proto::DeviceId wanted;
     std::function<void(std::optional<proto::CertificateChain>)> done;
-    unsigned pending = 0;  ///< one bit a key whose search goes on
+    ChainJudge good;
+    std::optional<proto::CertificateChain> other;  ///< found, and not good
+    unsigned pending = 0;                          ///< one bit a key whose search goes on
     std::unique_ptr<Timer> timer;
   };
   struct Send {

@@ -16,9 +16,9 @@ class DhtSignalling final : public Signalling {
   /// `dht` outlives this.
   explicit DhtSignalling(DhtClient& dht) : dht_(dht) {}
 
-  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, ChainJudge good,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override {
-    dht_.find_certificate(device, std::nullopt, deadline, std::move(done));
+    dht_.find_certificate(device, std::nullopt, deadline, std::move(done), std::move(good));
   }
   void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) override {
     // A message that is lost is sent again when no answer comes.

@@ -10,10 +10,12 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include <sys/stat.h>
 
 #include "daemon/atomic_file.h"
+#include "ipc/fd.h"
 #include "proto/error.h"
 
 namespace connd::daemon {
@@ -25,6 +27,9 @@ constexpr const char* kAccountKeyFile = "account.key";
 constexpr const char* kCaKeyFile = "ca.key";
 // A key of 16384 bits is 13 KB of PEM.
 constexpr std::size_t kMaxKeyBytes = 32 * 1024;
+
+// Of identities that were replaced. Who has had more accounts can move some away.
+constexpr unsigned kMaxFormer = 1000;
 
 // Peers' clocks may be behind ours by this much.
 constexpr std::int64_t kClockSkewSeconds = 86'400;
@@ -82,37 +87,68 @@ Outcome<void> check_chain(const std::string& path, const proto::CertificateChain
   return unusable(path, verified.error().message());
 }
 
+struct IdentityFile {
+  const char* name;
+  std::string_view text;  ///< empty: there is none
+};
+
 // What is in `directory` is on disk when this returns; `directory` itself is the caller's to sync.
-Outcome<void> write_files(const std::string& directory, const proto::GeneratedIdentity& made) {
-  const struct {
-    const char* name;
-    std::string_view text;
-  } files[] = {{kCaKeyFile, made.ca_key_pem.view()},
-               {kAccountKeyFile, made.account_key_pem.view()},
-               {kDeviceKeyFile, made.device_key_pem.view()},
-               {kChainFile, made.chain_pem}};
+Outcome<void> write_some(const std::vector<IdentityFile>& files, const std::string& directory) {
   for (const auto& file : files) {
+    if (file.text.empty()) continue;
     auto written = write_atomically(directory + "/" + file.name, proto::as_bytes(file.text), 0600);
     if (!written) return written;
   }
   return {};
 }
 
-Outcome<void> write_identity(const std::string& state_dir, const proto::GeneratedIdentity& made) {
-  const std::string target = identity_dir(state_dir);
-  const std::string fresh = target + ".new";
+// A directory with these files, or none.
+Outcome<void> make_fresh(const std::string& fresh, const std::vector<IdentityFile>& files) {
   std::error_code error;
   std::filesystem::remove_all(fresh, error);  // of a start that died: nobody has seen these keys
   if (::mkdir(fresh.c_str(), 0700) != 0) return system_failure(errno, fresh, "cannot be made");
-  auto written = write_files(fresh, made);
-  if (written && ::rename(fresh.c_str(), target.c_str()) != 0) {
+  auto written = write_some(files, fresh);
+  if (!written) std::filesystem::remove_all(fresh, error);
+  return written;
+}
+
+Outcome<void> write_identity(const std::string& state_dir, const proto::GeneratedIdentity& made) {
+  const std::string target = identity_dir(state_dir);
+  const std::string fresh = target + ".new";
+  auto written = make_fresh(fresh, {{kCaKeyFile, made.ca_key_pem.view()},
+                                    {kAccountKeyFile, made.account_key_pem.view()},
+                                    {kDeviceKeyFile, made.device_key_pem.view()},
+                                    {kChainFile, made.chain_pem}});
+  if (!written) return written;
+  if (::rename(fresh.c_str(), target.c_str()) != 0) {
     written = system_failure(errno, target, "cannot be made");
-  }
-  if (!written) {
+    std::error_code error;
     std::filesystem::remove_all(fresh, error);
     return written;
   }
   return sync_directory(state_dir);
+}
+
+// Gives the identity that was replaced a name of its own: it has the only copy of its account's key.
+Outcome<void> keep_former(const std::string& former, const std::string& target) {
+  for (unsigned n = 1; n < kMaxFormer; ++n) {
+    const std::string name = target + ".before-" + std::to_string(n);
+    if (::renameat2(AT_FDCWD, former.c_str(), AT_FDCWD, name.c_str(), RENAME_NOREPLACE) == 0) return {};
+    if (errno != EEXIST) return system_failure(errno, name, "cannot be made");
+  }
+  return system_failure(EEXIST, target + ".before-N", "there are too many");
+}
+
+Outcome<void> shred(const std::string& path) {
+  const auto bytes = read_bounded(path, kMaxKeyBytes);
+  if (!bytes) return bytes.failure();
+  if (!*bytes) return {};
+  const ipc::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const std::string zeros((*bytes)->size(), '\0');
+  const bool over = fd && ::pwrite(fd.get(), zeros.data(), zeros.size(), 0) == static_cast<ssize_t>(zeros.size()) &&
+                    ::fsync(fd.get()) == 0;
+  if (!over || ::unlink(path.c_str()) != 0) return system_failure(errno, path, "cannot be removed");
+  return {};
 }
 
 // Whether there is anything at all of that name; a dangling link is something.
@@ -167,13 +203,64 @@ Outcome<void> generate_identity(const std::string& state_dir, const IdentityStor
   const auto there = exists(target);
   if (!there) return there.failure();
   if (*there) return system_failure(EEXIST, target, "an identity is never replaced");
-  const std::int64_t now = std::max(options.now_unix, kEarliestUnix);
   proto::IdentityOptions wanted;
   wanted.rsa_bits = options.rsa_bits;
-  wanted.validity = {now - kClockSkewSeconds, now + kValiditySeconds};
+  wanted.validity = validity_from(options.now_unix);
   const auto made = proto::generate_identity(wanted);
   if (!made) return failure(std::errc::io_error, target + ": cannot be made: " + made.error().message());
   return write_identity(state_dir, *made);
+}
+
+proto::Validity validity_from(std::int64_t now_unix) {
+  const std::int64_t now = std::max(now_unix, kEarliestUnix);
+  return {now - kClockSkewSeconds, now + kValiditySeconds};
+}
+
+// ---- changes ----
+
+Outcome<AccountKeys> read_account_keys(const std::string& state_dir) {
+  const std::string directory = identity_dir(state_dir) + "/";
+  auto account = read_secret(directory + kAccountKeyFile, kMaxKeyBytes);
+  if (!account) return account.failure();
+  auto ca = read_secret(directory + kCaKeyFile, kMaxKeyBytes);
+  if (!ca) return ca.failure();
+  return AccountKeys{account->value_or(proto::SecretText()), ca->value_or(proto::SecretText())};
+}
+
+Outcome<void> write_account_keys(const std::string& state_dir, const AccountKeys& keys) {
+  return write_some({{kAccountKeyFile, keys.account_pem.view()}, {kCaKeyFile, keys.ca_pem.view()}},
+                    identity_dir(state_dir));
+}
+
+Outcome<void> remove_account_keys(const std::string& state_dir) {
+  const std::string directory = identity_dir(state_dir);
+  for (const char* name : {kAccountKeyFile, kCaKeyFile}) {
+    const std::string path = directory + "/" + name;
+    if (auto removed = shred(path); !removed) return removed;
+  }
+  return sync_directory(directory);
+}
+
+Outcome<void> replace_chain(const std::string& state_dir, const LoadedIdentity& current,
+                            const proto::CertificateChain& chain) {
+  auto keys = read_account_keys(state_dir);
+  if (!keys) return keys.failure();
+  const bool same_account = chain.account_id() == current.identity.chain.account_id();
+  const std::string pem = chain.pem();
+  std::vector<IdentityFile> files{{kDeviceKeyFile, current.device_key_pem.view()}, {kChainFile, pem}};
+  if (same_account) files.push_back({kAccountKeyFile, keys->account_pem.view()});
+  if (same_account && chain.ca_id() == current.identity.chain.ca_id()) {
+    files.push_back({kCaKeyFile, keys->ca_pem.view()});
+  }
+  const std::string target = identity_dir(state_dir);
+  const std::string fresh = target + ".new";
+  if (auto made = make_fresh(fresh, files); !made) return made;
+  // In one step: a start in between would find no identity, and make another one.
+  if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) != 0) {
+    return system_failure(errno, target, "cannot be replaced");
+  }
+  if (auto kept = keep_former(fresh, target); !kept) return kept;
+  return sync_directory(state_dir);
 }
 
 void load_or_generate_identity(Loop& loop, const std::string& state_dir, const IdentityStoreOptions& options,

@@ -40,6 +40,26 @@ Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t
 /// for seconds at 4096 bits.
 Outcome<void> generate_identity(const std::string& state_dir, const IdentityStoreOptions& options);
 
+/// The chain takes the place of the one there is; the device's key stays. So do the account's and the CA's keys, if the
+/// new chain has the same account; else they stay behind in what there was, which is kept as identity.before-N. Durable
+/// when it returns; whatever happens meanwhile, there is one whole identity. `chain` must be the device key's.
+Outcome<void> replace_chain(const std::string& state_dir, const LoadedIdentity& current,
+                            const proto::CertificateChain& chain);
+
+/// The private keys that are not the device's; empty where they are not here.
+struct AccountKeys {
+  proto::SecretText account_pem;
+  proto::SecretText ca_pem;
+};
+Outcome<AccountKeys> read_account_keys(const std::string& state_dir);
+/// Stores those that are not empty. Durable when it returns.
+Outcome<void> write_account_keys(const std::string& state_dir, const AccountKeys& keys);
+/// Removes both, durably. Their bytes are overwritten first, as far as the file system lets us.
+Outcome<void> remove_account_keys(const std::string& state_dir);
+
+/// When a certificate that is made now begins and ends.
+proto::Validity validity_from(std::int64_t now_unix);
+
 /// Loads the identity, or makes one if there is none at all, on libuv's pool; `done` runs once, on the loop's thread.
 /// One that exists but cannot be used is a failure, never replaced. The caller holds the StateDir, and with it the only
 /// right to write there; a loop that is destroyed meanwhile waits for the keys.

@@ -23,6 +23,8 @@
 
 namespace connd::daemon {
 
+class IdentityKeeper;
+
 struct IpcSettings {
   ClientAccess access = ClientAccess::user_service();
   std::size_t max_clients = 256;
@@ -55,6 +57,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void set_settings(IpcSettings settings);
   /// There is one now, or (null) none any more. Until then opens say not-ready.
   void set_manager(ConnectionManager* manager) { manager_ = manager; }
+  /// As set_manager, for the verbs identity.*.
+  void set_identity(IdentityKeeper* identity) { identity_ = identity; }
   /// Accepts nobody any more, and lets the clients go when they have read what is queued, or IpcSession::kDrainTime has
   /// passed. The socket's path goes at once. `done` in a later turn.
   void shut_down(std::function<void()> done);
@@ -76,6 +80,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   [[nodiscard]] const Context& context() const { return context_; }
   [[nodiscard]] const IpcSettings& settings() const { return settings_; }
   [[nodiscard]] ConnectionManager* manager() const { return manager_; }
+  [[nodiscard]] IdentityKeeper* identity() const { return identity_; }
   [[nodiscard]] ListenerTable& listeners() { return listeners_; }
   [[nodiscard]] const ChannelOwners& owners() const { return owners_; }
   [[nodiscard]] const AskedRequests& asked() const { return asked_; }
@@ -128,6 +133,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   const Context context_;
   IpcSettings settings_;
   ConnectionManager* manager_ = nullptr;
+  IdentityKeeper* identity_ = nullptr;
   std::unique_ptr<ControlListener> listener_;
   std::unordered_map<ClientNumber, std::unique_ptr<IpcSession>> sessions_;
   std::vector<ClientNumber> moved_;

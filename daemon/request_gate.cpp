@@ -50,10 +50,17 @@ void RequestGate::judge(const proto::DeviceId& signer, Done done) {
   if (own == Trust::kBanned) return done(refused(own, proto::Reason::kBanned, "the device is banned"));
   if (own == Trust::kAllowed && !stores_.trust.has_chain_entries()) return done(accepted(own));
   auto known = stores_.certificates.find(signer);
-  if (known && *known) return with_chain(signer, *known, done);
+  if (known && *known && !may_have_moved(signer, **known)) return with_chain(signer, *known, done);
   if (own == Trust::kAllowed) return done(accepted(own));  // bans above it are found out by TLS at the latest
   if (!stores_.trust.has_chain_entries()) return by_policy(signer, std::nullopt, done);
   look_up(signer, std::move(done));
+}
+
+/// A device may have joined an account that is trusted since its chain was stored. That is worth a lookup where it
+/// would be refused otherwise.
+bool RequestGate::may_have_moved(const proto::DeviceId& signer, const proto::CertificateChain& known) const {
+  return settings_.policy == IceRequestPolicy::kTrusted && stores_.trust.has_chain_entries() &&
+         stores_.trust.of(signer, known.issuer_ids()) == Trust::kUnknown;
 }
 
 void RequestGate::look_up(const proto::DeviceId& signer, Done done) {
@@ -62,7 +69,11 @@ void RequestGate::look_up(const proto::DeviceId& signer, Done done) {
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many unknown signers to look up"));
   }
   ++lookups_;
-  signalling_.find_certificate(signer, loop_.now() + settings_.lookup_time,
+  ChainJudge trusted = [this, signer](const proto::CertificateChain& chain) {
+    const auto now = static_cast<std::int64_t>(std::time(nullptr));
+    return stores_.trust.of(signer, chain.issuer_ids()) == Trust::kAllowed && chain.verify(now, stores_.is_revoked());
+  };
+  signalling_.find_certificate(signer, loop_.now() + settings_.lookup_time, std::move(trusted),
                                [this, signer, done = std::move(done)](const auto& chain) {
                                  --lookups_;
                                  if (!chain) remember_missing(signer);
@@ -74,7 +85,7 @@ void RequestGate::with_chain(const proto::DeviceId& signer, const std::optional<
                              const Done& done) {
   Trust trust = stores_.trust.of(signer);
   if (chain) {
-    const auto valid = chain->verify(static_cast<std::int64_t>(std::time(nullptr)));
+    const auto valid = chain->verify(static_cast<std::int64_t>(std::time(nullptr)), stores_.is_revoked());
     if (!valid) return done(refused(trust, proto::Reason::kBadCertificate, valid.error().message()));
     trust = stores_.trust.of(signer, chain->issuer_ids());
   }

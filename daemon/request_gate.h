@@ -79,6 +79,7 @@ class RequestGate {
     Done done;
   };
 
+  [[nodiscard]] bool may_have_moved(const proto::DeviceId& signer, const proto::CertificateChain& known) const;
   void look_up(const proto::DeviceId& signer, Done done);
   void with_chain(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
   void by_policy(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);

@@ -25,11 +25,16 @@ struct SignalMessage {
 /// Under which of a device's ids a message is put.
 enum class SignalKeys : std::uint8_t { kShort, kLong, kBoth };
 
+/// Whether a chain is what the asker looks for. A device may have more than one: it changed its account, or somebody
+/// else has certified its key.
+using ChainJudge = std::function<bool(const proto::CertificateChain&)>;
+
 class Signalling {
  public:
-  /// Finds the chain of a device; not verified beyond the id. `done` is called once, in a later turn; never after this
+  /// Finds the chain of a device; not verified beyond the id. The first that is `good` (empty: any); if none is, the
+  /// last of the others, once all places were looked at. `done` is called once, in a later turn; never after this
   /// object's end.
-  virtual void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+  virtual void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, ChainJudge good,
                                 std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
   /// Sends a body to a device, encrypted to its key. Best effort: a loss shows as a missing answer.
   virtual void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) = 0;

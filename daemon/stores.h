@@ -4,6 +4,7 @@
 
 #include "daemon/alias_store.h"
 #include "daemon/certificate_store.h"
+#include "daemon/crl_store.h"
 #include "daemon/request_log.h"
 #include "daemon/trust_store.h"
 
@@ -14,6 +15,12 @@ struct Stores {
   AliasStore aliases;
   RequestLog requests;
   CertificateStore certificates;
+  CrlStore crls;
+
+  /// For CertificateChain::verify; holds a reference to this.
+  [[nodiscard]] proto::IsRevoked is_revoked() const {
+    return [this](const X509& certificate, const X509& issuer) { return crls.is_revoked(certificate, issuer); };
+  }
 };
 
 }  // namespace connd::daemon

@@ -274,6 +274,39 @@ struct AliasListResult {
 /// kMaxNameBytes; not 40 or 64 hex digits. The error is -32602.
 [[nodiscard]] Outcome<void> check_alias(std::string_view name);
 
+struct CrlAddParams {
+  std::string pem;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("pem", self.pem, Bounds{1, kMaxCrlBytes});
+  }
+};
+struct CrlRemoveParams {
+  std::string crl;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("crl", self.crl, Bounds{64, 64});
+  }
+};
+struct CrlEntry {
+  std::string crl;     ///< SHA-256 of the list's DER
+  std::string issuer;  ///< its name, for people
+  std::uint64_t revoked = 0;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("crl", self.crl);
+    io.required("issuer", self.issuer, Bounds{0, kMaxChainBytes});
+    io.required("revoked", self.revoked);
+  }
+};
+struct CrlListResult {
+  std::vector<CrlEntry> crls;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("crls", self.crls);
+  }
+};
+
 struct IdentityResult {
   std::string device;
   std::string short_device;
@@ -289,6 +322,45 @@ struct IdentityResult {
     io.required("ca", self.ca);
     io.required("account_key", self.account_key);
     io.required("chain", self.chain, Bounds{0, kMaxChainBytes});
+  }
+};
+
+/// Result of identity.request, params of identity.sign.
+struct CertificateRequest {
+  std::string request;  ///< PKCS#10, PEM
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("request", self.request, Bounds{1, kMaxChainBytes});
+  }
+};
+struct IdentitySignResult {
+  std::string chain;  ///< PEM certificates, the new device's first
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("chain", self.chain, Bounds{1, kMaxChainBytes});
+  }
+};
+struct IdentityImportParams {
+  std::string pem;
+  std::string passphrase;  ///< of encrypted keys
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("pem", self.pem, Bounds{1, 2 * kMaxChainBytes});
+    io.optional("passphrase", self.passphrase);
+  }
+};
+struct IdentityExportParams {
+  std::string passphrase;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("passphrase", self.passphrase);
+  }
+};
+struct IdentityExportResult {
+  std::string account;  ///< PEM: encrypted keys, then the chain
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("account", self.account, Bounds{1, 2 * kMaxChainBytes});
   }
 };
 

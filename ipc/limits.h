@@ -42,6 +42,8 @@ inline constexpr std::size_t kMaxNameBytes = 128;
 inline constexpr std::size_t kMaxTextBytes = 1024;
 /// A certificate chain as PEM: as proto/ has it.
 inline constexpr std::size_t kMaxChainBytes = std::size_t{64} << 10;
+/// A certificate revocation list as PEM: about 10,000 entries, and it fits into a line.
+inline constexpr std::size_t kMaxCrlBytes = std::size_t{600} << 10;
 /// Devices that one listener may name.
 inline constexpr std::size_t kMaxListenerPeers = 64;
 /// Items of a list that a reader accepts: what fits into a line anyway.

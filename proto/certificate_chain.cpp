@@ -225,6 +225,13 @@ Result<void> CertificateChain::verify(std::int64_t now_unix, const IsRevoked& is
   return verify_by_path_rules(now_unix);
 }
 
+bool CertificateChain::has_revoked(const IsRevoked& is_revoked) const {
+  for (std::size_t i = 0; i + 1 < size(); ++i) {
+    if (is_revoked(*certificate(i), *certificate(i + 1))) return true;
+  }
+  return false;
+}
+
 // What the checks above leave open - path lengths, name constraints, unknown critical extensions - is OpenSSL's to
 // judge. It comes last, since it cannot say as precisely what is wrong.
 Result<void> CertificateChain::verify_by_path_rules(std::int64_t now_unix) const {

@@ -79,6 +79,9 @@ class CertificateChain {
   /// checked.
   Result<void> verify(std::int64_t now_unix, const IsRevoked& is_revoked = {}) const;
 
+  /// Whether any certificate below the top is.
+  [[nodiscard]] bool has_revoked(const IsRevoked& is_revoked) const;
+
   /// Byte by byte.
   friend bool operator==(const CertificateChain& a, const CertificateChain& b);
 

@@ -186,7 +186,7 @@ Result<void> TlsSession::judge_peer(const STACK_OF(X509) * presented) {
   auto chain = CertificateChain::from_stack(presented);
   std::error_code verdict = chain.error();
   if (!verdict && chain->device_id() != peer_.expected) verdict = Errc::kCertificateKeyDiffers;
-  if (!verdict) verdict = chain->verify(peer_.now_unix).error();
+  if (!verdict) verdict = chain->verify(peer_.now_unix, peer_.is_revoked).error();
   if (verdict) {
     verdict_ = verdict;
     return verdict;

@@ -46,6 +46,7 @@ struct Context {
 /// Each adds its verbs to `app`.
 void add_status_verbs(CLI::App& app, Context& context);
 void add_trust_verbs(CLI::App& app, Context& context);
+void add_identity_verbs(CLI::App& app, Context& context);
 void add_event_verbs(CLI::App& app, Context& context);
 void add_open(CLI::App& app, Context& context);
 void add_listen(CLI::App& app, Context& context);

@@ -28,6 +28,7 @@ void add_grammar(CLI::App& app, Context& context) {
   add_open(app, context);
   add_listen(app, context);
   add_trust_verbs(app, context);
+  add_identity_verbs(app, context);
   add_event_verbs(app, context);
 }
 

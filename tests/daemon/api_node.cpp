@@ -70,7 +70,7 @@ void ApiNode::allow(const ApiNode& peer) {
   REQUIRE(stores.trust.allow(TrustSubject(peer.id), 1).ok());
 }
 
-void ApiNode::find_certificate(const proto::DeviceId& device, proto::TimePoint,
+void ApiNode::find_certificate(const proto::DeviceId& device, proto::TimePoint, ChainJudge,
                                std::function<void(std::optional<proto::CertificateChain>)> done) {
   const auto it = world_.nodes.find(device);
   std::optional<proto::CertificateChain> found;

@@ -54,7 +54,7 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
   void allow(const ApiNode& peer);
 
  private:
-  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, daemon::ChainJudge good,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;

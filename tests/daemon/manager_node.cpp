@@ -33,8 +33,9 @@ Stores open_stores(const std::string& dir) {
   auto aliases = AliasStore::open(dir + "/aliases.json");
   auto requests = RequestLog::open(dir + "/requests");
   auto certificates = CertificateStore::open(dir + "/certificates");
-  REQUIRE((trust.ok() && aliases.ok() && requests.ok() && certificates.ok()));
-  return {std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates)};
+  auto crls = CrlStore::open(dir + "/crls");
+  REQUIRE((trust.ok() && aliases.ok() && requests.ok() && certificates.ok() && crls.ok()));
+  return {std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates), std::move(*crls)};
 }
 
 bool World::run_until(const std::function<bool()>& done, std::chrono::seconds limit) {
@@ -133,7 +134,7 @@ std::size_t Node::events(const std::string& type) const {
       std::count_if(all_events.begin(), all_events.end(), [&](const auto& e) { return e.first == type; }));
 }
 
-void Node::find_certificate(const proto::DeviceId& device, proto::TimePoint,
+void Node::find_certificate(const proto::DeviceId& device, proto::TimePoint, ChainJudge,
                             std::function<void(std::optional<proto::CertificateChain>)> done) {
   ++exchange_.lookups;
   const auto it = exchange_.nodes.find(device);

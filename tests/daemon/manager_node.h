@@ -109,7 +109,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   std::vector<std::pair<std::string, nlohmann::json>> all_events;
 
  private:
-  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline,
+  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, daemon::ChainJudge good,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
   void on_channel_requested(const daemon::IncomingChannel& request) override;

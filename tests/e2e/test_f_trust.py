@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS F: trust, and the ICE-request policy."""
 import pytest
+from certificates import make_crl, split
 from harness import SCALE, ApiError, until
 from traffic import Echo, round_trip
 
@@ -72,6 +73,48 @@ def test_f2_account_and_ca(lab):
         assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
 
 
+def chain_of(node):
+    return node.api.call("identity.show")["chain"]
+
+
+def test_f3_revoked(lab):
+    """By a list that is imported while the peer is connected; over a restart; and found wherever the chain is seen."""
+    alice, bob = lab.pair()
+    device, account, ca = split(chain_of(alice))
+    keys = alice.state / "identity"
+    other = make_crl(lab.directory / "crl1", account, keys / "account.key", [account])  # not what it has issued
+    of_device = make_crl(lab.directory / "crl2", account, keys / "account.key", [device])
+    of_account = make_crl(lab.directory / "crl3", ca, keys / "ca.key", [account])
+    with Echo(bob), Echo(alice):
+        channel = alice.api.open(bob.device, "echo")
+        assert bob.ctl("crl", "add", "-", input=other.encode()).returncode == 0
+        assert round_trip(channel, b"not meant") == b"not meant"
+        events = alice.client("events")
+        events.call("events.subscribe")
+        added = bob.ctl("crl", "add", "-", input=of_device.encode())
+        assert added.returncode == 0, added.stderr
+        assert channel.end(20)["reason"] == "bad-certificate"
+        no_connection(alice, bob)
+        # We dial: known from its certificate. It dials: refused in TLS, and told why.
+        with pytest.raises(ApiError) as refused:
+            bob.api.open(alice.device, "echo", timeout=SHORT)
+        assert (refused.value.reason, "revoked" in refused.value.detail) == ("bad-certificate", True)
+        with pytest.raises(ApiError) as refused:
+            alice.api.open(bob.device, "echo", timeout=SHORT)
+        assert refused.value.reason == "bad-certificate"
+        bob.stop()
+        bob.start()
+        assert len(bob.api.call("crl.list")["crls"]) == 2
+        assert reason_of(bob.api.open, alice.device, "echo", timeout=SHORT) == "bad-certificate"
+        bob.api.call("crl.remove", crl=added.stdout.decode().strip())
+    with Echo(alice):
+        assert round_trip(bob.api.open(alice.device, "echo"), b"again") == b"again"
+        bob.api.call("crl.add", pem=of_account)
+        assert reason_of(bob.api.open, alice.device, "echo", timeout=SHORT) == "bad-certificate"
+    assert reason_of(bob.api.call, "crl.add", pem="no list") == "bad-certificate"
+    assert reason_of(bob.api.call, "crl.remove", crl="ab" * 32) == "not-found"
+
+
 def test_f5_banning_a_connected_peer_ends_its_connection(lab):
     alice, bob = lab.pair()
     bob.api.call("listen.add", uri="x")
@@ -99,6 +142,93 @@ def test_f7_unknown_peer_that_we_dialled(lab):
         assert alice.api.incoming().uri == uri
     alice.api.sync()
     assert not alice.api.taken("channel.opened") and not alice.api.taken("channel.request")
+
+
+def ctl(node, *arguments, text="", code=0):
+    """The command line's output; stderr where it is to fail."""
+    done = node.ctl(*arguments, input=text.encode())
+    assert done.returncode == code, (arguments, done)
+    return (done.stderr if code else done.stdout).decode()
+
+
+def belongs_to(node, account):
+    def there():
+        hello = node.api.call("hello", client="e2e")
+        return hello["ready"] and hello.get("account") == account
+
+    until(there, 40 * SCALE, f"{node.name} belongs to {account}")
+    node.wait_ready()
+
+
+def test_f8_second_device_of_an_account(lab):
+    alice, carol, bob = (lab.node(name).start() for name in ("alice", "carol", "bob"))
+    bob.api.call("trust.allow", id=alice.account)  # the account: no device by its own id
+    before = carol.device
+    request = ctl(carol, "identity", "request")
+    chain = ctl(alice, "identity", "sign", "-", text=request)
+    with Echo(bob):
+        assert reason_of(carol.api.open, bob.device, "echo", timeout=SHORT) == "no-answer-or-refused"
+        assert carol.api.call("connection.list")["connections"] == []
+        ctl(bob, "identity", "import", "-", text=chain, code=6)  # another device's
+        ctl(carol, "identity", "import", "-", text=chain)
+        belongs_to(carol, alice.account)
+        assert carol.device == before
+        shown = carol.api.call("identity.show")
+        assert (shown["account_key"], split(shown["chain"])[1:]) == (False, split(chain_of(alice))[1:])
+        channel = carol.api.open(bob.device, "echo")
+        assert round_trip(channel, b"of the account") == b"of the account"
+        ctl(carol, "identity", "sign", "-", text=request, code=4)
+        carol.stop()
+        carol.start()
+        assert carol.account == alice.account
+        assert round_trip(carol.api.open(bob.device, "echo"), b"again") == b"again"
+
+
+def test_f8_account_key_leaves_the_device(lab):
+    alice, bob = lab.pair()
+    carol = lab.node("carol").start()
+    chain = ctl(alice, "identity", "sign", "-", text=ctl(carol, "identity", "request"))
+    ctl(carol, "identity", "import", "-", text=chain)
+    belongs_to(carol, alice.account)
+    passphrase = lab.directory / "passphrase"
+    passphrase.write_text("short\n")
+    ctl(alice, "identity", "export-account", "--passphrase-file", str(passphrase), code=2)
+    passphrase.write_text("correct horse\n")
+    exported = ctl(alice, "identity", "export-account", "--passphrase-file", str(passphrase))
+    assert "BEGIN PRIVATE KEY" not in exported and exported.count("BEGIN ENCRYPTED PRIVATE KEY") == 2
+    ctl(alice, "identity", "forget-account-key")
+    assert alice.api.call("identity.show")["account_key"] is False
+    assert not (alice.state / "identity" / "account.key").exists() and not (alice.state / "identity" / "ca.key").exists()
+    ctl(alice, "identity", "forget-account-key", code=4)
+    # The device goes on working, over a restart too.
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"works") == b"works"
+        alice.stop()
+        alice.start()
+        assert round_trip(alice.api.open(bob.device, "echo"), b"still") == b"still"
+    # The key comes back where its account is, by its passphrase alone.
+    ctl(bob, "identity", "import", "-", "--passphrase-file", str(passphrase), text=exported, code=6)
+    ctl(carol, "identity", "import", "-", text=exported, code=2)
+    ctl(carol, "identity", "import", "-", "--passphrase-file", str(passphrase), text=exported)
+    assert carol.api.call("identity.show")["account_key"] is True
+    ctl(carol, "identity", "sign", "-", text=ctl(bob, "identity", "request"))
+    for node in (alice, carol):
+        assert "correct horse" not in node.process.log() and "PRIVATE KEY" not in node.process.log()
+
+
+def test_f8_import_ends_connections_properly(lab):
+    alice, bob = lab.pair()
+    bob.api.call("listen.add", uri="x")
+    here = alice.api.open(bob.device, "x")
+    there = bob.api.incoming()
+    chain = bob.api.call("identity.sign", request=alice.api.call("identity.request")["request"])["chain"]
+    alice.api.call("identity.import", pem=chain)
+    assert here.end(20)["reason"] == "shutting-down"
+    assert there.end(20)["reason"] in ("connection-lost", "shutting-down")
+    belongs_to(alice, bob.account)
+    alice.api.call("identity.import", pem=chain)  # what it has already: nothing happens
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"joined") == b"joined"
 
 
 def test_policy_trusted_is_the_default_and_costs_no_ice(lab):

@@ -91,6 +91,37 @@ CertificateChain joined(const std::vector<ByteVector>& ders) {
   return *CertificateChain::from_der(all);
 }
 
+std::string crl_pem(std::size_t issuer_key, const std::vector<long>& serials, bool critical) {
+  const std::unique_ptr<X509_CRL, OpensslDeleter<X509_CRL_free>> crl(X509_CRL_new());
+  X509_CRL_set_version(crl.get(), 1);
+  // The issuer's name as `certificate` writes it.
+  const X509Ptr issuer = certificate(issuer_spec(issuer_key), issuer_spec(issuer_key));
+  X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(issuer.get()));
+  const std::unique_ptr<ASN1_TIME, OpensslDeleter<ASN1_TIME_free>> when(ASN1_TIME_set(nullptr, kNow - kDay));
+  X509_CRL_set1_lastUpdate(crl.get(), when.get());
+  for (const long serial : serials) {
+    X509_REVOKED* entry = X509_REVOKED_new();
+    const std::unique_ptr<ASN1_INTEGER, OpensslDeleter<ASN1_INTEGER_free>> number(ASN1_INTEGER_new());
+    ASN1_INTEGER_set(number.get(), serial);
+    X509_REVOKED_set_serialNumber(entry, number.get());
+    X509_REVOKED_set_revocationDate(entry, when.get());
+    X509_CRL_add0_revoked(crl.get(), entry);
+  }
+  if (critical) {
+    X509_EXTENSION* extension =
+        X509V3_EXT_conf_nid(nullptr, nullptr, NID_issuing_distribution_point, "critical,onlyuser:TRUE");
+    X509_CRL_add_ext(crl.get(), extension, -1);
+    X509_EXTENSION_free(extension);
+  }
+  X509_CRL_sort(crl.get());
+  X509_CRL_sign(crl.get(), key(issuer_key), EVP_sha256());
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509_CRL(out.get(), crl.get());
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
 const CertificateChain& alice_chain() {
   static const CertificateChain made = chain({device_spec(0), issuer_spec(1), issuer_spec(2)});
   return made;

@@ -38,6 +38,10 @@ proto::CertificateChain chain(const std::vector<Spec>& specs);
 /// The certificates of several chains as one.
 proto::CertificateChain joined(const std::vector<proto::ByteVector>& ders);
 
+/// A revocation list in PEM: the `issuer_key`-th key takes back what has these serial numbers (all certificates above
+/// have 7). `critical`: with an extension that cuts its meaning down.
+std::string crl_pem(std::size_t issuer_key, const std::vector<long>& serials, bool critical = false);
+
 /// A good device <- account <- CA, with the device's key 0 (account 1, CA 2), or 3 for the second device (same
 /// account).
 const proto::CertificateChain& alice_chain();

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/crl_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+#include <sys/stat.h>
+
+#include "daemon/atomic_file.h"
+
+namespace connd::daemon {
+
+Outcome<CrlStore> CrlStore::open(std::string directory) {
+  CrlStore store(std::move(directory));
+  if (::mkdir(store.directory_.c_str(), 0700) != 0 && errno != EEXIST) {
+    return system_failure(errno, store.directory_, "the directory cannot be made");
+  }
+  remove_leftovers(store.directory_);
+  if (auto loaded = store.load(); !loaded) return loaded.failure();
+  return store;
+}
+
+Outcome<void> CrlStore::load() {
+  std::error_code error;
+  std::filesystem::directory_iterator at(directory_, error);
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    if (at->path().extension() != ".crl") continue;
+    const std::string path = at->path().string();
+    const auto bytes = read_bounded(path, proto::RevocationList::kMaxDerBytes);
+    if (!bytes) return bytes.failure();
+    if (!*bytes) continue;
+    auto list = proto::RevocationList::from_der(**bytes);
+    if (!list || list->id() != at->path().stem()) {
+      return connd::daemon::failure(std::errc::invalid_argument,
+                                    path + ": is damaged; import the list again, after removing the file");
+    }
+    std::string id = list->id();
+    lists_.emplace(std::move(id), *std::move(list));
+  }
+  if (error) return system_failure(error.value(), directory_, "the directory cannot be read");
+  return {};
+}
+
+Outcome<std::string> CrlStore::add(std::string_view pem) {
+  auto list = proto::RevocationList::from_pem(pem);
+  if (!list) {
+    return connd::daemon::failure(std::errc::invalid_argument,
+                                  "no certificate revocation list in PEM, or one with critical extensions");
+  }
+  std::string id = list->id();
+  if (lists_.contains(id)) return id;
+  if (lists_.size() >= kMaxLists) {
+    return connd::daemon::failure(std::errc::file_too_large,
+                                  std::to_string(kMaxLists) + " lists are here already; remove some");
+  }
+  if (auto written = write_atomically(path_of(id), list->der(), 0600); !written) return written.failure();
+  lists_.emplace(id, *std::move(list));
+  return id;
+}
+
+Outcome<bool> CrlStore::remove(const std::string& id) {
+  const auto it = lists_.find(id);
+  if (it == lists_.end()) return false;
+  const std::string path = path_of(id);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return system_failure(errno, path, "cannot be removed");
+  if (auto synced = sync_directory(directory_); !synced) return synced.failure();
+  lists_.erase(it);
+  return true;
+}
+
+bool CrlStore::is_revoked(const X509& certificate, const X509& issuer) const {
+  return std::any_of(lists_.begin(), lists_.end(),
+                     [&](const auto& entry) { return entry.second.revokes(certificate, issuer); });
+}
+
+}  // namespace connd::daemon

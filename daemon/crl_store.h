@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// CrlStore: certificate revocation lists that an administrator has imported.
+///
+/// Lists only add up: a certificate is revoked when any of them says so and its issuer has signed that list. So an
+/// older list, or one that somebody forged, can undo nothing.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "daemon/outcome.h"
+#include "proto/revocation_list.h"
+
+namespace connd::daemon {
+
+/// Movable; used on one thread, the loop's. Changes block until they are on disk: they are rare, and made by people.
+class CrlStore {
+ public:
+  /// 96 MiB of disk at most, and as much memory.
+  static constexpr std::size_t kMaxLists = 256;
+
+  /// Uses `directory`, made where missing; files in it are named ID.crl, others are left alone. Failures: it cannot be
+  /// made or read, or a list in it is damaged: a revocation is never dropped silently.
+  static Outcome<CrlStore> open(std::string directory);
+
+  /// On disk when it returns; again: changes nothing. Gives its id. Failures: no list (invalid_argument), too many
+  /// (file_too_large), and those of write_atomically.
+  Outcome<std::string> add(std::string_view pem);
+  /// False when there is none of that id.
+  Outcome<bool> remove(const std::string& id);
+  [[nodiscard]] const std::map<std::string, proto::RevocationList>& list() const { return lists_; }
+
+  [[nodiscard]] bool is_revoked(const X509& certificate, const X509& issuer) const;
+
+ private:
+  explicit CrlStore(std::string directory) : directory_(std::move(directory)) {}
+  Outcome<void> load();
+  [[nodiscard]] std::string path_of(const std::string& id) const { return directory_ + "/" + id + ".crl"; }
+
+  std::string directory_;
+  std::map<std::string, proto::RevocationList> lists_;  ///< by id
+};
+
+}  // namespace connd::daemon

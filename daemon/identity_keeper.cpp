@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/identity_keeper.h"
+
+#include <spdlog/spdlog.h>
+
+#include "proto/certificate_request.h"
+#include "proto/error.h"
+
+namespace connd::daemon {
+namespace {
+
+using ipc::make_error;
+using ipc::Reason;
+
+constexpr const char* kDeviceName = "jami-connd device";
+
+ipc::Error key_is_elsewhere() {
+  return make_error(Reason::kNotFound, "the account's key is not on this device");
+}
+
+ipc::Error of_disk(const Failure& failure) {
+  return make_error(Reason::kInternal, "it could not be stored; nothing has changed", failure.text);
+}
+
+/// The account's certificate and those above it.
+proto::CertificateChain above_device(const proto::CertificateChain& chain) {
+  proto::ByteVector der = chain.der();
+  const auto own = i2d_X509(chain.certificate(0), nullptr);
+  der.erase(der.begin(), der.begin() + own);
+  return *proto::CertificateChain::from_der(der);
+}
+
+}  // namespace
+
+ipc::Outcome<std::string> IdentityKeeper::request() const {
+  auto made = proto::make_certificate_request(identity_.device_key_pem.view());
+  if (!made) return make_error(Reason::kInternal, "no request could be made", made.error().message());
+  return *std::move(made);
+}
+
+ipc::Outcome<std::string> IdentityKeeper::sign(std::string_view request_pem, std::int64_t now_unix) const {
+  if (identity_.account_key_pem.empty() || identity_.identity.chain.size() < 2) return key_is_elsewhere();
+  const auto key = proto::key_of_certificate_request(request_pem);
+  if (!key) return make_error(Reason::kBadCertificate, "this is no certificate request", key.error().message());
+  const auto chain =
+      proto::issue_device_certificate(identity_.account_key_pem.view(), above_device(identity_.identity.chain), *key,
+                                      kDeviceName, validity_from(now_unix));
+  if (!chain) return make_error(Reason::kInternal, "no certificate could be made", chain.error().message());
+  spdlog::info("signed a certificate for device={}", chain->device_id().hex());
+  return chain->pem();
+}
+
+ipc::Outcome<void> IdentityKeeper::import(std::string_view pem, std::string_view passphrase, std::int64_t now_unix) {
+  return proto::has_encrypted_key(pem) ? import_keys(pem, passphrase) : import_chain(pem, now_unix);
+}
+
+ipc::Outcome<void> IdentityKeeper::import_chain(std::string_view pem, std::int64_t now_unix) {
+  const auto made = proto::Identity::load(identity_.device_key_pem.view(), pem);
+  if (!made && made.error() == proto::make_error_code(proto::Errc::kKeyMismatch)) {
+    return make_error(Reason::kBadCertificate, "this is another device's certificate");
+  }
+  if (!made) return make_error(Reason::kBadCertificate, "this is no certificate chain", made.error().message());
+  if (const auto valid = made->chain.verify(now_unix); !valid) {
+    return make_error(Reason::kBadCertificate, "the chain does not hold", valid.error().message());
+  }
+  if (made->chain == identity_.identity.chain) return {};
+  if (const auto stored = replace_chain(state_dir_, identity_, made->chain); !stored) return of_disk(stored.failure());
+  spdlog::info("identity imported account={}", made->chain.account_id().hex());
+  on_replaced_();
+  return {};
+}
+
+ipc::Outcome<void> IdentityKeeper::import_keys(std::string_view pem, std::string_view passphrase) {
+  const auto keys = proto::decrypt_private_keys(pem, passphrase);
+  if (!keys) return ipc::make_rpc_error(ipc::kInvalidParams, "passphrase: it does not open this key");
+  const proto::CertificateChain& chain = identity_.identity.chain;
+  AccountKeys ours;
+  for (const proto::SecretText& key : *keys) {
+    const auto der = proto::public_key_der_from(key.view());
+    if (!der) continue;
+    const proto::AccountId id = proto::key_id_of(*der);
+    if (id == chain.account_id()) ours.account_pem = key;
+    if (id == chain.ca_id() && id != chain.account_id()) ours.ca_pem = key;
+  }
+  if (ours.account_pem.empty()) return make_error(Reason::kBadCertificate, "this is another account's key");
+  if (const auto stored = write_account_keys(state_dir_, ours); !stored) return of_disk(stored.failure());
+  identity_.account_key_pem = ours.account_pem;
+  spdlog::info("the account's key was imported");
+  return {};
+}
+
+ipc::Outcome<std::string> IdentityKeeper::export_account(std::string_view passphrase) const {
+  if (passphrase.size() < kMinPassphraseBytes) {
+    return ipc::make_rpc_error(ipc::kInvalidParams, "passphrase: at least 8 bytes");
+  }
+  const auto keys = read_account_keys(state_dir_);
+  if (!keys) return of_disk(keys.failure());
+  if (keys->account_pem.empty()) return key_is_elsewhere();
+  std::string out;
+  for (const proto::SecretText* key : {&keys->account_pem, &keys->ca_pem}) {
+    if (key->empty()) continue;
+    const auto encrypted = proto::encrypt_private_key(key->view(), passphrase);
+    if (!encrypted) return make_error(Reason::kInternal, "the key could not be encrypted", encrypted.error().message());
+    out += *encrypted;
+  }
+  return out + identity_.identity.chain.pem();
+}
+
+ipc::Outcome<void> IdentityKeeper::forget_account_key() {
+  if (identity_.account_key_pem.empty()) return key_is_elsewhere();
+  if (const auto removed = remove_account_keys(state_dir_); !removed) return of_disk(removed.failure());
+  identity_.account_key_pem = {};
+  spdlog::info("the account's key was forgotten");
+  return {};
+}
+
+}  // namespace connd::daemon

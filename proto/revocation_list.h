@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// RevocationList: a certificate revocation list (CRL, RFC 5280, section 5): which certificates an issuer takes back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "proto/bytes.h"
+#include "proto/openssl_ptr.h"
+#include "proto/result.h"
+
+namespace connd::proto {
+
+/// A value that is never changed once made. Nobody vouches for what it says until `revokes` has checked its signature
+/// against the issuer's key.
+class RevocationList {
+ public:
+  /// About 10,000 revoked certificates; as PEM it fits into one line of the local API.
+  static constexpr std::size_t kMaxDerBytes = std::size_t{384} * 1024;
+
+  /// Errors: kCertificateUnreadable (no list, or one that cuts its own meaning down by critical extensions, such as a
+  /// delta list), kTooLong.
+  static Result<RevocationList> from_pem(std::string_view pem);
+  static Result<RevocationList> from_der(Bytes der);
+
+  /// Whether this list is `issuer`'s, truly signed by it, and has `certificate`. A list whose next update is overdue
+  /// still counts: what was revoked stays so.
+  [[nodiscard]] bool revokes(const X509& certificate, const X509& issuer) const;
+
+  [[nodiscard]] ByteVector der() const;
+  /// SHA-256 of the DER, in hex.
+  [[nodiscard]] std::string id() const;
+  /// The issuer's name in one line (RFC 2253).
+  [[nodiscard]] std::string issuer() const;
+  [[nodiscard]] std::size_t size() const;
+
+ private:
+  using CrlPtr = std::unique_ptr<X509_CRL, OpensslDeleter<X509_CRL_free>>;
+  explicit RevocationList(CrlPtr crl) : crl_(std::move(crl)) {}
+  static Result<RevocationList> checked(CrlPtr crl);
+  CrlPtr crl_;
+};
+
+}  // namespace connd::proto

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// The verbs identity and crl.
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "tools/ctl_context.h"
+#include "tools/output.h"
+
+namespace connd::tools {
+namespace {
+
+using ipc::Json;
+
+struct Arguments {
+  std::string file;
+  std::string passphrase_file;
+  std::string crl;
+};
+
+struct FileCloser {
+  void operator()(std::FILE* file) const {
+    if (file != stdin) std::fclose(file);
+  }
+};
+
+/// The whole file, "-" being stdin; nothing, and told, when it cannot be read or is longer than any request may be.
+std::optional<std::string> read_file(const Context& context, const std::string& path) {
+  const std::unique_ptr<std::FILE, FileCloser> file(path == "-" ? stdin : std::fopen(path.c_str(), "re"));
+  std::string text;
+  std::array<char, 65'536> part{};
+  while (file && text.size() <= ipc::kMaxCrlBytes) {
+    const std::size_t n = std::fread(part.data(), 1, part.size(), file.get());
+    if (n == 0) break;
+    text.append(part.data(), n);
+  }
+  if (!file || std::ferror(file.get()) != 0) {
+    context.fail(printable(path) + ": cannot be read: " + std::strerror(errno));
+    return std::nullopt;
+  }
+  if (text.size() > ipc::kMaxCrlBytes) {
+    context.fail(printable(path) + ": is too long");
+    return std::nullopt;
+  }
+  return text;
+}
+
+/// The first line of a file.
+std::optional<std::string> read_passphrase(const Context& context, const std::string& path) {
+  auto text = read_file(context, path);
+  if (text) text->resize(std::min(text->find_first_of("\r\n"), text->size()));
+  return text;
+}
+
+/// Calls, and prints the text that is the result's member `name`.
+int print_text(const Context& context, std::string_view method, Json params, const char* name) {
+  int exit_code = 0;
+  const auto reply = context.call(method, std::move(params), exit_code);
+  if (!reply) return exit_code;
+  if (context.json) {
+    print_json(*reply);
+    return 0;
+  }
+  // PEM, as the file that people expect.
+  const auto text = reply->find(name);
+  if (text != reply->end() && text->is_string()) {
+    const auto& pem = text->get_ref<const std::string&>();
+    std::fwrite(pem.data(), 1, pem.size(), stdout);
+  }
+  return 0;
+}
+
+int call_for_nothing(const Context& context, std::string_view method, Json params) {
+  int exit_code = 0;
+  (void)context.call(method, std::move(params), exit_code);
+  return exit_code;
+}
+
+int run_sign(const Context& context, const Arguments& arguments) {
+  const auto request = read_file(context, arguments.file);
+  return request ? print_text(context, "identity.sign", {{"request", *request}}, "chain") : kExitFailure;
+}
+
+int run_import(const Context& context, const Arguments& arguments) {
+  const auto pem = read_file(context, arguments.file);
+  if (!pem) return kExitFailure;
+  Json params = {{"pem", *pem}};
+  if (!arguments.passphrase_file.empty()) {
+    const auto passphrase = read_passphrase(context, arguments.passphrase_file);
+    if (!passphrase) return kExitFailure;
+    params["passphrase"] = *passphrase;
+  }
+  return call_for_nothing(context, "identity.import", std::move(params));
+}
+
+int run_export(const Context& context, const Arguments& arguments) {
+  const auto passphrase = read_passphrase(context, arguments.passphrase_file);
+  if (!passphrase) return kExitFailure;
+  return print_text(context, "identity.export_account", {{"passphrase", *passphrase}}, "account");
+}
+
+int run_crl_add(const Context& context, const Arguments& arguments) {
+  const auto pem = read_file(context, arguments.file);
+  if (!pem) return kExitFailure;
+  int exit_code = 0;
+  const auto reply = context.call("crl.add", {{"pem", *pem}}, exit_code);
+  if (!reply) return exit_code;
+  const auto entry = ipc::read_result<ipc::CrlEntry>(*reply);
+  if (!entry) return context.fail(entry.error());
+  if (context.json) {
+    print_json(*reply);
+  } else {
+    std::printf("%s\n", printable(entry->crl).c_str());
+  }
+  return 0;
+}
+
+int run_crl_list(const Context& context) {
+  int exit_code = 0;
+  const auto reply = context.call("crl.list", Json::object(), exit_code);
+  if (!reply) return exit_code;
+  const auto list = ipc::read_result<ipc::CrlListResult>(*reply);
+  if (!list) return context.fail(list.error());
+  if (context.json) {
+    for (const Json& entry : (*reply)["crls"]) print_json(entry);
+    return 0;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& entry : list->crls) {
+    rows.push_back({printable(entry.crl), std::to_string(entry.revoked), printable(entry.issuer)});
+  }
+  print_table({"CRL", "REVOKED", "ISSUER"}, rows);
+  return 0;
+}
+
+using Run = int (*)(const Context&, const Arguments&);
+using SharedArguments = std::shared_ptr<Arguments>;
+
+CLI::App* add(CLI::App& group, Context& context, const SharedArguments& arguments, const char* name, const char* text,
+              Run run) {
+  auto* sub = group.add_subcommand(name, text);
+  sub->footer("Example: jami-connctl " + group.get_name() + " " + name + (run == run_sign ? " request.pem" : ""));
+  sub->callback(
+      [&context, arguments, run] { context.run = [&context, arguments, run] { return run(context, *arguments); }; });
+  return sub;
+}
+
+void add_file(CLI::App* sub, const SharedArguments& arguments, const char* text) {
+  sub->add_option("file", arguments->file, text)->required()->type_name("FILE");
+}
+
+void add_identity(CLI::App& app, Context& context, const SharedArguments& arguments) {
+  auto* group = app.add_subcommand("identity", "let further devices join this device's account")->require_subcommand(1);
+  group->fallthrough();
+  add(*group, context, arguments, "show", "print this device's certificate chain, in PEM",
+      [](const Context& c, const Arguments&) { return print_text(c, "identity.show", Json::object(), "chain"); });
+  add(*group, context, arguments, "request", "print a certificate request for this device",
+      [](const Context& c, const Arguments&) { return print_text(c, "identity.request", Json::object(), "request"); });
+  add_file(
+      add(*group, context, arguments, "sign", "certify another device for this account, and print its chain", run_sign),
+      arguments, "its request, '-' for stdin");
+  auto* import = add(*group, context, arguments, "import",
+                     "take the chain that 'sign' printed, or the keys that 'export-account' printed", run_import);
+  add_file(import, arguments, "'-' for stdin");
+  import->add_option("--passphrase-file", arguments->passphrase_file, "whose first line opens exported keys")
+      ->type_name("FILE");
+  add(*group, context, arguments, "export-account", "print the account's private key, encrypted", run_export)
+      ->add_option("--passphrase-file", arguments->passphrase_file, "whose first line encrypts it: 8 bytes or more")
+      ->required()
+      ->type_name("FILE");
+  add(*group, context, arguments, "forget-account-key", "remove the account's key from this device",
+      [](const Context& c, const Arguments&) {
+        return call_for_nothing(c, "identity.forget_account_key", Json::object());
+      });
+}
+
+void add_crl(CLI::App& app, Context& context, const SharedArguments& arguments) {
+  auto* group = app.add_subcommand("crl", "certificate revocation lists: refuse what its issuer took back")
+                    ->require_subcommand(1);
+  group->fallthrough();
+  add_file(add(*group, context, arguments, "add", "add a list, and print its id", run_crl_add), arguments,
+           "a CRL in PEM, '-' for stdin");
+  add(*group, context, arguments, "remove", "forget a list",
+      [](const Context& c, const Arguments& a) {
+        return call_for_nothing(c, "crl.remove", {{"crl", a.crl}});
+      })
+      ->add_option("id", arguments->crl, "64 hex digits, as 'list' shows")
+      ->required()
+      ->type_name("ID");
+  add(*group, context, arguments, "list", "list them",
+      [](const Context& c, const Arguments&) { return run_crl_list(c); });
+}
+
+}  // namespace
+
+void add_identity_verbs(CLI::App& app, Context& context) {
+  // Shared by the parser's options, which write it, and the verbs, which read it.
+  const auto arguments = std::make_shared<Arguments>();
+  add_identity(app, context, arguments);
+  add_crl(app, context, arguments);
+}
+
+}  // namespace connd::tools
