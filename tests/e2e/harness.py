@@ -256,6 +256,7 @@ class Node:
         self.lab = lab
         self.name = name
         self.number = number
+        self.preload = {}  # further variables of its environment
         self.moves = 0
         self.directory = lab.directory / name
         self.directory.mkdir()
@@ -287,7 +288,7 @@ class Node:
     def environment(self, **more):
         keep = {key: value for key, value in os.environ.items() if key.endswith("SAN_OPTIONS") or key in ("PATH", "HOME")}
         # Nobody's own configuration file.
-        return keep | {"XDG_CONFIG_HOME": str(self.directory)} | more
+        return keep | {"XDG_CONFIG_HOME": str(self.directory)} | more | self.preload
 
     def launch(self, **environment):
         """Starts the daemon without waiting for anything."""
@@ -511,6 +512,12 @@ class Lab:
             return port in pathlib.Path(f"/proc/{self.dht.pid}/net/udp").read_text(encoding="ascii")
 
         until(bound, 10, "dhtnode's port")
+
+    def stop_dht(self):
+        self.dht.kill()
+
+    def start_dht(self):
+        self._start_dht()
 
     # -- nodes --
 

@@ -141,8 +141,10 @@ class Sink(Service):
         self.sums = {}
         self.counts = {}
         self.complete = {}
+        self.handles = {}
 
     def opened(self, channel):
+        self.handles[channel.uri] = channel.handle
         self.sums[channel.uri] = hashlib.sha256()
         self.counts[channel.uri] = 0
         self.complete[channel.uri] = threading.Event()

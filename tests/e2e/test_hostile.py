@@ -1,0 +1,493 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a daemon makes of a peer that does everything wrong: on real DHT, ICE and TLS. In the matrix: A8 to A10, B11, B12,
+B14, D5, F3, F4, F6."""
+import base64
+import hashlib
+import shutil
+import time
+
+import pytest
+from api_client import ApiError
+from harness import SANITIZER, SCALE, Deadline, identity, run, sized, until
+from hostile import HELLO, Hostile, bad_identity, control, frame, pack, request
+from traffic import Echo, Sender, round_trip
+
+# Identities beyond those of the labs' nodes.
+HOSTILE = 20
+# The hostile peer calls: it is the TLS server, whose ids begin here.
+OWN = 0x8000
+# How much a daemon may grow while it is flooded: the bounds of PROTOCOL.md 14, and what the allocator keeps.
+MAX_GROWTH = 48 << 20
+
+
+@pytest.fixture(scope="module")
+def nodes(shared_lab):
+    """Alice, who is attacked, and Bob, who must not notice."""
+    alice, bob = shared_lab.pair()
+    return alice, bob
+
+
+@pytest.fixture
+def attacked(nodes, shared_lab):
+    """Alice, a hostile peer that she allows, and the events from now on. Afterwards Bob's channel works as before."""
+    alice, bob = nodes
+    alice.close_clients()
+    bob.close_clients()
+    hostile = Hostile.good(shared_lab, HOSTILE)
+    device = device_of(shared_lab, HOSTILE)
+    alice.api.call("trust.allow", id=device)
+    events = alice.client("events")
+    events.call("events.subscribe")
+    with Echo(alice, "echo", peers="any"):
+        channel = bob.api.open(alice.device, "echo")
+        assert round_trip(channel, b"before") == b"before"
+        yield alice, hostile, device, events
+        assert round_trip(channel, b"after") == b"after"
+        channel.close()
+    hostile.end()
+    alice.api.call("connection.close", peer=device)
+    alice.check_log()
+
+
+def device_of(lab, number):
+    """The device id of a ready-made identity: SHA-256 of its key (PROTOCOL.md 2)."""
+    state = lab.directory / f"look-{number}"
+    if not state.exists():
+        identity(number, state)
+    leaf = run("openssl", "x509", "-noout", "-pubkey", "-in", str(state / "identity" / "chain.pem"))
+    der = base64.b64decode("".join(leaf.splitlines()[1:-1]))
+    return hashlib.sha256(der).hexdigest()
+
+
+numbers = iter(range(time.time_ns() % (1 << 40), 1 << 53))
+
+
+def connected(hostile, alice, events, device, hello=True):
+    hostile.connect(alice, next(numbers), hello)
+    if hello:
+        events.event("connection.connected", peer=device)
+    return hostile
+
+
+# ---- certificates and keys ----
+
+CERTIFICATES = {
+    "expired": "expired",
+    "not-yet-valid": "not yet valid",
+    "self-signed": "nobody but itself signed",
+    "broken-chain": "signature does not hold",
+    "issuer-not-ca": "not a CA",
+    "wrong-usage": "usage forbids",
+}
+
+
+@pytest.mark.parametrize("kind", CERTIFICATES)
+def test_f3_bad_certificate_is_refused_with_its_reason(nodes, shared_lab, kind):
+    alice, _ = nodes
+    state = shared_lab.directory / f"bad-{kind}"
+    device = bad_identity(kind, state)
+    alice.api.call("trust.allow", id=device)
+    events = alice.client("events")
+    events.call("events.subscribe")
+    # OpenDHT itself does not read a chain that is none: such a peer can only present it.
+    on_dht = state / "good" if kind == "broken-chain" else state
+    hostile = Hostile(shared_lab, on_dht, state)
+    # It calls: refused in TLS, and told so by an alert.
+    hostile.knows(alice).say("call", next(numbers)).expect("path")
+    hostile.say("tls")
+    failed = events.event("connection.failed", peer=device)
+    assert failed["reason"] == "bad-certificate" and CERTIFICATES[kind] in failed["detail"], failed
+    assert "certificate" in hostile.expect("down")
+    if kind == "broken-chain":
+        return hostile.end()
+    # We call: refused as soon as its certificate is found.
+    with pytest.raises(ApiError) as refused:
+        alice.api.open(device, "x", timeout=20 * SCALE)
+    assert refused.value.reason == "bad-certificate" and CERTIFICATES[kind] in refused.value.detail
+    assert not events.taken("event", type="connection.connected")
+    hostile.end()
+
+
+def test_f4_another_key_in_tls_than_signed_the_request(nodes, shared_lab):
+    alice, _ = nodes
+    device = device_of(shared_lab, HOSTILE)
+    for name, number in (("signs", HOSTILE), ("presents", HOSTILE + 1)):
+        if not (shared_lab.directory / name).exists():
+            identity(number, shared_lab.directory / name)
+    alice.api.call("trust.allow", id=device)
+    events = alice.client("events")
+    events.call("events.subscribe")
+    hostile = Hostile(shared_lab, shared_lab.directory / "signs", shared_lab.directory / "presents")
+    hostile.knows(alice).say("call", next(numbers)).expect("path")
+    hostile.say("tls")
+    failed = events.event("connection.failed", peer=device)
+    assert failed["reason"] == "bad-certificate" and "not the expected device's" in failed["detail"]
+    # And than the one that was dialled.
+    hostile.say("answer").expect("answering")
+    opening = alice.api.send("channel.open", peer=device, uri="x", timeout=20 * SCALE)
+    hostile.expect("path")
+    hostile.say("tls")
+    with pytest.raises(ApiError) as refused:
+        alice.api.reply(opening)
+    assert refused.value.reason == "bad-certificate" and "not the expected device's" in refused.value.detail
+    hostile.end()
+
+
+# ---- requests and answers ----
+
+
+def test_a8_replayed_request_is_handled_once_after_a_restart_too(lab):
+    alice = lab.node("alice").start()
+    device = device_of(lab, HOSTILE)
+    alice.api.call("trust.allow", id=device)
+    hostile = Hostile.good(lab, HOSTILE)
+    connected(hostile, alice, subscribed(alice), device)
+
+    def replay():
+        """The same request again, which alice has got: nothing comes of it."""
+        events = subscribed(alice)
+        before = alice.status()["metrics"]["dht_requests_received"]
+        hostile.say("again").expect("put")
+        # Under both of her keys.
+        until(lambda: alice.status()["metrics"]["dht_requests_received"] >= before + 2, 30 * SCALE, "the replay came")
+        events.sync()
+        assert not events.taken("event", type="connection.connecting")
+
+    replay()
+    alice.stop()
+    alice.start()
+    replay()
+    # A new request is no replay.
+    hostile.say("call", next(numbers)).expect("path")
+    hostile.end()
+
+
+def subscribed(node):
+    client = node.client("events")
+    client.call("events.subscribe")
+    return client
+
+
+def test_a9_answers_that_nobody_asked_for(attacked, tmp_path):
+    alice, hostile, device, events = attacked
+    text = tmp_path / "ice"
+    text.write_text("ufrag\n0123456789012345678901\n1 1 TCP 2130706431 10.77.0.1 9 typ host tcptype active\n")
+    hostile.knows(alice)
+    before = alice.status()["metrics"]["dht_requests_received"]
+    hostile.say("forge", next(numbers), text).expect("put")
+    until(lambda: alice.status()["metrics"]["dht_requests_received"] > before, 30 * SCALE, "the answer came")
+    # While she awaits one: of another id than hers it is none.
+    opening = alice.api.send("channel.open", peer=device, uri="x", timeout=5 * SCALE)
+    events.event("connection.progress", state="offered", peer=device)
+    hostile.say("forge", next(numbers), text).expect("put")
+    with pytest.raises(ApiError) as failed:
+        alice.api.reply(opening)
+    assert failed.value.reason == "no-answer-or-refused"
+    events.sync()
+    assert not events.taken("event", type="connection.progress", state="checking", peer=device)
+
+
+def candidates(path):
+    """512 lines, none of which leads anywhere."""
+    lines = []
+    for n in range(512):
+        lines.append([f"{n} 1 UDP 2130706431 10.99.0.{n % 250} {1000 + n} typ host", f"{n} 1 TCP nonsense",
+                      f"{n} 1 TCP 2130706431 10.99.0.1 0 typ host tcptype passive", "\x7f" * 500, "x" * 600,
+                      f"{n} 2 TCP 1 fe80::1 9 typ host tcptype so"][n % 6])
+    path.write_text("\n".join(lines)[:50_000] + "\n")
+    return path
+
+
+def test_a10_hundreds_of_candidates_and_malformed_ones(attacked, tmp_path):
+    alice, hostile, device, events = attacked
+    rss = alice.rss()
+    file = candidates(tmp_path / "candidates")
+    hostile.knows(alice).say("call", next(numbers), file).expect("path")
+    hostile.say("tls").expect("up")
+    hostile.plain(HELLO)
+    events.event("connection.connected", peer=device)
+    alice.api.call("connection.close", peer=device)
+    hostile.expect("down")
+    # In an answer, too.
+    hostile.say("answer", file).expect("answering")
+    opening = alice.api.send("channel.open", peer=device, uri="x", timeout=30 * SCALE)
+    hostile.expect("path")
+    hostile.say("tls").expect("up")
+    hostile.plain(HELLO)
+    events.event("connection.connected", peer=device)
+    hostile.expect_plain(pack(["x", OWN, False])[:-1])  # we called: her ids are the server's
+    hostile.plain(control({"t": "refuse", "c": OWN, "code": 5, "text": "no"}))
+    with pytest.raises(ApiError) as failed:
+        alice.api.reply(opening)
+    assert failed.value.reason == "declined"
+    assert SANITIZER or alice.rss() - rss < MAX_GROWTH
+
+
+# ---- frames ----
+
+ENDS = {
+    "data for an id that is not in use": HELLO + frame(OWN + 9, b"x"),
+    "an end for an id that is not in use": HELLO + frame(OWN + 9),
+    "an empty control frame": HELLO + frame(0),
+    "a frame of the reserved id": HELLO + frame(0xFFFF, b"x"),
+    "control bytes that are no objects": HELLO + frame(0, b"\xc1\xc1"),
+    "half an object": HELLO + frame(0, pack({"t": "ping", "n": 1})[:-1]),
+    "a request of the wrong shape": HELLO + frame(0, pack(["a", 1])),
+    "a second hello": HELLO + HELLO,
+    "a request before hello": request("echo", OWN),
+    "data before hello": frame(OWN, b"x"),
+    "a map without t": HELLO + frame(0, pack({"n": 1})),
+    "nesting of five": HELLO + frame(0, bytes.fromhex("82a174a3666f6fa1789191919107")),
+    "hello of version 0": control({"t": "hello", "v": 0, "max_channels": 1, "max_name": 1}),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_b12_frames_that_end_the_connection(attacked, what):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device, hello=False)
+    hostile.plain(ENDS[what])
+    ended = events.wait("event", 20 * SCALE, type="connection.closed" if ENDS[what].startswith(HELLO) else "connection.failed",
+                        peer=device)[0]
+    assert ended["reason"] == "protocol-error" and ended["detail"], ended
+    assert "closed" in hostile.expect("down")
+
+
+def refusal(channel, code=15):
+    """What a `refuse` of this id begins with."""
+    return pack({"t": "refuse", "c": channel, "code": code})[1:]
+
+
+REFUSED = {"zero": 0, "reserved": 0xFFFF, "beyond": 0x10000}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_b11_ids_that_are_reserved_are_refused_and_harm_nothing(attacked, what):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device)
+    hostile.plain(request("echo", REFUSED[what]))
+    hostile.expect_plain(refusal(REFUSED[what]))
+    hostile.answers()
+    assert alice.api.call("channel.list")["channels"][0]["peer"] != device
+
+
+def test_b11_ids_that_are_open_or_of_the_other_half(attacked):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device)
+    hostile.plain(request("echo", OWN))
+    hostile.expect_plain(pack(["echo", OWN, True]))
+    # Open: refused, and the channel goes on.
+    hostile.plain(request("echo", OWN))
+    hostile.expect_plain(refusal(OWN))
+    hostile.plain(frame(OWN, b"still open"))
+    hostile.expect_plain(frame(OWN, b"still open"))
+    # Of the receiver's own half: answered by nothing. The pong comes behind where an answer would have been.
+    hostile.plain(request("echo", 1) + control({"t": "ping", "n": 5}))
+    assert pack(["echo", 1, True]) not in hostile.expect_plain(pack({"t": "pong", "n": 5}))
+    assert len([c for c in alice.api.call("channel.list")["channels"] if c["peer"] == device]) == 1
+
+
+IGNORED = {
+    "an accept": control(["x", OWN + 5, True]),
+    "a refusal": control({"t": "refuse", "c": OWN + 5, "code": 5, "text": ""}),
+    "a reset": control({"t": "reset", "c": OWN + 5, "code": 13, "text": ""}),
+    "credit": control({"t": "window", "c": OWN + 5, "n": 1}),
+    "a pong": control({"t": "pong", "n": 9}),
+    "an unknown map": control({"t": "later", "x": {"y": 1}}),
+}
+
+
+def test_b12_objects_that_are_ignored(attacked):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device)
+    for what, sent in IGNORED.items():
+        hostile.plain(sent)
+        hostile.answers()
+        assert alice.connections()[0], what
+
+
+RESETS = {
+    "data after the end": frame(OWN) + frame(OWN, b"late"),
+    "two ends": frame(OWN) + frame(OWN),
+    # More than the largest window and the kernel's buffers together.
+    "more than the credit": frame(OWN, b"z" * 60_000) * 100,
+    "credit of zero": control({"t": "window", "c": OWN, "n": 0}),
+    "too much credit": control({"t": "window", "c": OWN, "n": 0x7FFFFFFF}),
+}
+
+
+@pytest.mark.parametrize("what", RESETS)
+def test_d5_b12_what_resets_one_channel_alone(attacked, what):
+    alice, hostile, device, events = attacked
+    listener = alice.client("taker")
+    listener.call("listen.add", uri="never read", peers="any")
+    connected(hostile, alice, events, device)
+    hostile.plain(request("never read", OWN) + request("echo", OWN + 1))
+    hostile.expect_plain(pack(["echo", OWN + 1, True]))
+    channel = listener.incoming()
+    for at in range(0, len(RESETS[what]), 240_016):  # whole frames; TLS takes no more at once
+        hostile.plain(RESETS[what][at : at + 240_016])
+    hostile.expect_plain(pack({"t": "reset", "c": OWN, "code": 15})[1:])
+    assert channel.end()["reason"] == "protocol-error"
+    hostile.plain(frame(OWN + 1, b"unharmed"))
+    hostile.expect_plain(frame(OWN + 1, b"unharmed"))
+
+
+def test_b12_accept_of_another_name_ends_the_connection(attacked):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device)
+    opening = alice.api.send("channel.open", peer=device, uri="right", timeout=5 * SCALE)
+    hostile.expect_plain(pack(["right", 1, False]))
+    hostile.plain(control(["wrong", 1, True]))
+    closed = events.event("connection.closed", 20 * SCALE, peer=device)
+    assert closed["reason"] == "protocol-error" and "accept" in closed["detail"]
+    with pytest.raises(ApiError):
+        alice.api.reply(opening)
+
+
+# ---- floods ----
+
+FLOODS = {
+    "pings": control(*[{"t": "ping", "n": n} for n in range(100)]),
+    "unknown maps": control(*[{"t": "zzz", "n": n} for n in range(100)]),
+    "windows": control(*[{"t": "window", "c": OWN, "n": 1} for n in range(100)]),
+    "requests": control(*[["nobody listens", OWN + n, False] for n in range(100)]),
+}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+@pytest.mark.parametrize("reads", [True, False])
+def test_b14_floods_end_the_connection_in_bounded_memory(attacked, what, reads):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device)
+    rss = alice.rss()
+    hostile.say("quiet")
+    if not reads:
+        hostile.say("pause")
+    # Ten times what the buckets hold.
+    hostile.say("flood", 15_000, FLOODS[what].hex())
+    closed = events.event("connection.closed", 60 * SCALE, peer=device)
+    assert closed["reason"] == "protocol-error", closed
+    growth = alice.rss() - rss
+    print(f"{what}: grew by {growth >> 10} KiB")
+    assert SANITIZER or growth < MAX_GROWTH
+
+
+def test_b14_a_burst_is_no_flood(attacked):
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device)
+    hostile.say("flood", 500, FLOODS["pings"].hex()).expect("sent")
+    hostile.answers()
+
+
+def test_opens_for_ever_and_never_reads(attacked):
+    """Channels without end to an app that writes at once, and not a byte read."""
+    alice, hostile, device, events = attacked
+    with Talker(alice, "talk", peers="any"):
+        connected(hostile, alice, events, device)
+        rss, fds = alice.rss(), alice.fds()
+        hostile.say("quiet").say("pause")
+        data = b"".join(request("talk", OWN + n, 1 << 20) for n in range(sized(100, 500, 2000)))
+        hostile.plain(data)
+        until(lambda: mine(alice, device) >= 100, 30 * SCALE, "the channels are open")
+        alice.api.sync()
+        growth = alice.rss() - rss
+        print(f"{mine(alice, device)} channels, grew by {growth >> 10} KiB")
+        assert SANITIZER or growth < MAX_GROWTH
+        alice.api.call("connection.close", peer=device)
+        until(lambda: not mine(alice, device) and alice.fds() <= fds, 30 * SCALE, "all is given back")
+
+
+def mine(node, device):
+    return len([c for c in node.api.call("channel.list")["channels"] if c["peer"] == device])
+
+
+class Talker(Echo):
+    """Writes as soon as a channel is there."""
+
+    def opened(self, channel):
+        super().opened(channel)
+        try:
+            channel.sock.send(b"t" * 65_536)
+        except OSError:
+            pass  # full, or gone already
+
+
+# ---- slow ----
+
+
+def test_silent_and_slow_at_each_stage_of_set_up(nodes, shared_lab, tmp_path):
+    """Four peers at once, each stuck at another stage: all attempts end in the stated time, all is given back."""
+    alice, bob = nodes
+    events = subscribed(alice)
+    fds = alice.fds()
+    stuck = {}
+    for index, stage in enumerate(("no ICE", "no TLS", "a byte a second", "no hello")):
+        number = HOSTILE + 2 + index
+        hostile = Hostile.good(shared_lab, number)
+        device = device_of(shared_lab, number)
+        alice.api.call("trust.allow", id=device)
+        stuck[stage] = hostile.knows(alice), device
+    text = tmp_path / "ice"
+    text.write_text("ufrag\n0123456789012345678901\n1 1 TCP 2130706431 10.77.0.1 9 typ host tcptype active\n")
+    began = time.monotonic()
+    stuck["no ICE"][0].say("claim", next(numbers), text).expect("put")
+    for stage in ("no TLS", "a byte a second", "no hello"):
+        stuck[stage][0].say("call", next(numbers)).expect("path")
+    stuck["no hello"][0].say("tls").expect("up")
+    with Echo(alice):
+        channel = bob.api.open(alice.device, "echo")
+        left = {device: stage for stage, (_, device) in stuck.items()}
+        drip = Deadline(1)
+        while left:
+            assert time.monotonic() - began < 60 * SCALE, left
+            assert round_trip(channel, b"not held up") == b"not held up"
+            if drip.passed():
+                drip = Deadline(1)
+                stuck["a byte a second"][0].say("raw", "16")
+            if found := events.find("event", type="connection.failed"):
+                assert found[0]["reason"] in ("timed-out", "ice-failed", "connection-lost", "no-answer-or-refused",
+                                              "protocol-error"), found
+                left.pop(found[0]["peer"], None)
+            events.pump(0.2)
+        channel.close()
+    for hostile, _ in stuck.values():
+        hostile.end()
+    until(lambda: alice.fds() <= fds + 2, 20 * SCALE, "no fd is left over")
+
+
+def test_f6_junk_requests_from_strangers(nodes, shared_lab):
+    """Requests by a device that nobody knows: no ICE, bounded memory, and a channel goes on."""
+    alice, bob = nodes
+    events = subscribed(alice)
+    stranger = Hostile.good(shared_lab, HOSTILE + 8).knows(alice)
+    device = device_of(shared_lab, HOSTILE + 8)
+    count = sized(200, 1_000, 60_000)
+    size = sized(8, 64, 64) << 20
+    with Echo(alice):
+        channel = bob.api.open(alice.device, "echo")
+
+        def megabytes_a_second():
+            sender = Sender(channel, size)
+            began = time.monotonic()
+            sender.start()
+            assert len(channel.receive(size, 120 * SCALE)) == size
+            sender.join(60)
+            return (size >> 20) / (time.monotonic() - began)
+
+        calm, rss = megabytes_a_second(), alice.rss()
+        stranger.say("junk", count, next(numbers))
+        began = time.monotonic()
+        stranger.expect("junk 100")
+        busy = megabytes_a_second()
+        stranger.expect(f"junk {count}", 180 * SCALE)
+        print(f"{count / (time.monotonic() - began):.0f} requests a second; {calm:.0f} MB/s without, {busy:.0f} MB/s beside them")
+        refused = events.event("request.refused", 30, peer=device)
+        assert refused["reason"] == "not-permitted"
+        events.sync()
+        assert not [e for e in events.taken("event", type="connection.connecting") if e["peer"] == device]
+        assert SANITIZER or alice.rss() - rss < MAX_GROWTH
+        assert round_trip(channel, b"still") == b"still"
+        channel.close()
+    stranger.end()
+    shutil.rmtree(shared_lab.directory / f"look-{HOSTILE + 8}", ignore_errors=True)

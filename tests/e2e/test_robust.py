@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What suites seldom have: clients that die by the hundred, clocks that jump, a bootstrap that goes, kill -9 at any moment."""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from api_client import ApiError
+from harness import BUILD, SANITIZER, SCALE, sized, until
+from traffic import Echo, Sink, round_trip
+
+CLOCK_SHIFT = os.environ.get("CONND_CLOCK_SHIFT") or str(BUILD / "tests/peer/libclock_shift.so")
+DAY = 86_400
+
+
+def reason_of(call, *arguments, **options):
+    with pytest.raises(ApiError) as caught:
+        call(*arguments, **options)
+    return caught.value.reason
+
+
+# ---- clients ----
+
+
+def line(number, method, **params):
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode() + b"\n"
+
+
+def test_clients_that_open_and_die(pair):
+    """A thousand, in waves: each asks for a channel (or listens, or asks for events) and is gone, at another moment each."""
+    alice, bob = pair
+    with Echo(bob):
+        alice.api.open(bob.device, "echo").close()
+        until(lambda: not alice.status()["counts"]["channels"], 20 * SCALE, "nothing is open")
+        fds, rss = [node.fds() for node in pair], [node.rss() for node in pair]
+        total, wave = sized((100, 50), (400, 200), (1_000, 200))
+        for start in range(0, total, wave):
+            living = []
+            for number in range(start, start + wave):
+                client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                client.connect(alice.socket_path)
+                client.sendall(line(1, "channel.open", peer=bob.device, uri=f"echo {number}"))
+                if number % 3 == 1:
+                    client.sendall(line(2, "listen.add", uri=f"dying {number}"))
+                if number % 3 == 2:
+                    client.sendall(line(2, "events.subscribe") + b'{"half a li')
+                living.append(client)
+            for number, client in enumerate(living):
+                if number % 4 == 0:
+                    client.recv(1)  # the answer is on its way, with its fd; plain recv drops that
+                client.close()
+            until(lambda: alice.status()["counts"]["clients"] <= 2, 30 * SCALE, "their ends are noticed")
+        counts = {}
+
+        def quiet():
+            counts.update(alice.status()["counts"])
+            return not counts["channels"] and not counts["pending_opens"] and not counts["listeners"]
+
+        until(quiet, 60 * SCALE, f"nothing of theirs is left: {counts}")
+        until(lambda: not [c for c in bob.api.call("channel.list")["channels"]], 60 * SCALE, "nor at the peer")
+        for node, before in zip(pair, fds, strict=True):
+            until(lambda: node.fds() <= before + 2, 20 * SCALE, f"{node.name} has {node.fds()} fds, not {before}")
+        growth = [node.rss() - before for node, before in zip(pair, rss, strict=True)]
+        print(f"{total} clients; memory grew by {[g >> 10 for g in growth]} KiB")
+        assert SANITIZER or max(growth) < 16 << 20
+        assert round_trip(alice.api.open(bob.device, "echo"), b"lives") == b"lives"
+
+
+def test_b3_declines_leave_nothing(pair):
+    alice, bob = pair
+    bob.api.call("listen.add", uri="no", mode="ask")
+    with Echo(bob):
+        warm = alice.api.open(bob.device, "echo")
+        fds = [node.fds() for node in pair]
+        for _ in range(30):
+            request = alice.api.send("channel.open", peer=bob.device, uri="no")
+            bob.api.call("channel.decline", request=bob.api.wait("channel.request")[0]["request"])
+            assert reason_of(alice.api.reply, request) == "declined"
+            assert reason_of(alice.api.open, bob.device, "nobody listens") == "no-listener"
+        until(lambda: [node.fds() for node in pair] <= fds, 10 * SCALE, f"as many fds as before: {fds}")
+        warm.close()
+
+
+# ---- clocks ----
+
+
+class Clock:
+    """The calendar of one daemon."""
+
+    def __init__(self, node):
+        self.path = node.directory / "clock"
+        self.path.write_bytes(struct.pack("q", 0))
+        node.preload = {"LD_PRELOAD": CLOCK_SHIFT, "CLOCK_SHIFT": str(self.path)}
+
+    def shift(self, seconds):
+        with open(self.path, "r+b") as file:
+            file.write(struct.pack("q", seconds))
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="a sanitizer wants to be loaded first")
+@pytest.mark.parametrize("days", [1, -1])
+def test_clock_jumps_by_a_day(lab, days):
+    alice, bob = lab.node("alice"), lab.node("bob")
+    clock = Clock(alice)
+    for node in (alice, bob):
+        node.start()
+    alice.allow(bob)
+    bob.allow(alice)
+    with Echo(bob), Echo(alice):
+        channel = alice.api.open(bob.device, "echo")
+        events = alice.client("events")
+        events.call("events.subscribe")
+        before = alice.status()["uptime_s"]
+        clock.shift(days * DAY)
+        # It did jump: the next event is dated so.
+        alice.api.call("trust.ban", id="ab" * 32)
+        dated = events.event("trust.changed")["time"]
+        assert abs(dated - time.time() - days * DAY) < 60
+        assert round_trip(channel, b"goes on") == b"goes on"
+        assert alice.status()["uptime_s"] - before < 60, "what counts seconds does not count days"
+        # An open times out when it should, not at once, not never.
+        bob.api.call("listen.add", uri="slow", mode="ask")
+        assert reason_of(alice.api.open, bob.device, "slow", timeout=1) == "timed-out"
+        # A fresh connection, both ways: DHT, certificates' dates, requests.
+        alice.api.call("connection.close", peer=bob.device)
+        assert round_trip(alice.api.open(bob.device, "echo"), b"anew") == b"anew"
+        alice.api.call("connection.close", peer=bob.device)
+        until(lambda: not bob.connections(alice), 10 * SCALE, "closed")
+        assert round_trip(bob.api.open(alice.device, "echo"), b"from there") == b"from there"
+
+
+# ---- the DHT ----
+
+
+def test_dht_bootstrap_dies_and_comes_back(lab):
+    alice, bob = lab.pair()
+    with Echo(bob):
+        channel = alice.api.open(bob.device, "echo")
+        lab.stop_dht()
+        assert round_trip(channel, b"no DHT needed") == b"no DHT needed"
+        assert round_trip(alice.api.open(bob.device, "echo more"), b"nor for more") == b"nor for more"
+        carol = lab.node("carol").start(ready=False)  # knows nobody else
+        carol.api.call("trust.allow", id=alice.device)
+        assert carol.status()["dht"]["state"] != "connected"
+        assert reason_of(carol.api.open, bob.device, "echo", timeout=3) in ("not-found", "timed-out", "no-answer-or-refused")
+        lab.start_dht()
+        carol.wait_ready(90 * SCALE)
+        bob.allow(carol)
+
+        def found():
+            try:
+                return carol.api.open(bob.device, "echo", timeout=30)
+            except ApiError as error:  # the others have not put their certificates there again yet
+                assert error.reason in ("not-found", "no-answer-or-refused") and error.data["retryable"], error
+                return None
+
+        assert round_trip(until(found, 180 * SCALE, "they are found again"), b"found") == b"found"
+        assert round_trip(channel, b"still") == b"still"
+
+
+# ---- kill -9 ----
+
+
+def check_state(node, device, trusted):
+    """After a start: the same device, the same trust, a live socket, no rest of the former run."""
+    assert node.device == device
+    assert trusted <= {entry["id"] for entry in node.api.call("trust.list")["entries"]}
+    assert node.api.call("channel.list")["channels"] == []
+    assert not list(node.state.glob("**/*.tmp*")), "left over"
+
+
+class Transfers(threading.Thread):
+    """Opens, sends and ends until the daemon is gone; `ended` has what its word was for each, `sums` what was sent."""
+
+    def __init__(self, node, peer, run):
+        super().__init__(daemon=True)
+        self.client, self.peer, self.tag = node.client(f"transfers {run}"), peer, f"k {run}"
+        self.ended, self.sums = {}, {}
+        self.moving = threading.Event()
+        self.random = random.Random(run)
+
+    def run(self):
+        number = 0
+        try:
+            while True:
+                number += 1
+                uri = f"{self.tag} {number}"
+                data = self.random.randbytes(self.random.randrange(1, 400_000))
+                channel = self.client.open(self.peer, uri, strict_end=True)
+                self.moving.set()
+                self.sums[uri] = hashlib.sha256(data).hexdigest()
+                channel.send(data)
+                channel.finish()
+                channel.receive_all()
+                self.ended[uri] = channel.end()["reason"]
+                channel.close()
+        except (ApiError, OSError, ConnectionError):
+            pass  # the daemon was killed
+
+
+def test_kill_9_at_any_moment(lab):
+    """At random moments of opens, transfers and changes of state: what was acknowledged is there after the next start, what
+    is said to be complete is complete, and the peer hears of the rest."""
+    alice, bob = lab.pair()
+    device, trusted = alice.device, {bob.device}
+    rounds = sized(2, 6, 100)
+    seed = int(os.environ.get("CONND_SEED") or random.randrange(1 << 32))
+    print(f"CONND_SEED={seed}")
+    chance = random.Random(seed)
+    with Sink(bob, "k") as sink:
+        for run in range(rounds):
+            transfers = Transfers(alice, bob.device, run)
+            transfers.start()
+            assert transfers.moving.wait(40 * SCALE)
+            # A change that is acknowledged is on the disk, whenever the end comes.
+            for _ in range(chance.randrange(4)):
+                new = f"{chance.getrandbits(256):064x}"
+                alice.api.call("trust.allow", id=new)
+                trusted.add(new)
+            # The moment itself is what is random: so many bytes later.
+            enough = sum(sink.counts.values()) + chance.randrange(3 << 20)
+            until(lambda: sum(sink.counts.values()) >= enough, 40 * SCALE, "some more bytes")
+            alice.kill()
+            transfers.join(20)
+            alice.start()
+            check_state(alice, device, trusted)
+            for uri, reason in transfers.ended.items():
+                assert reason == "closed" and sink.sums[uri].hexdigest() == transfers.sums[uri]
+            until(lambda: not bob.api.call("channel.list")["channels"], 40 * SCALE, "the peer has heard of the end")
+            # The peer calls nothing complete that is not.
+            for uri, digest in transfers.sums.items():
+                if uri in sink.complete and sink.complete[uri].is_set():
+                    whole = sink.sums[uri].hexdigest() == digest
+                    assert whole or sink.ends.get(sink.handles[uri]) != "closed", uri
+    assert pathlib.Path(alice.socket_path).exists()

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// HostileLink: a connection that does what it is told, right or wrong: raw bytes before TLS, any plaintext after it,
+/// reading or not.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "daemon/ice_transport.h"
+#include "proto/tls_session.h"
+
+namespace connd::test {
+
+class HostileLink final : public daemon::EdgeHandler {
+ public:
+  /// `say` gets a line for each thing that happens: `up`, `plain HEX`, `down TEXT`.
+  HostileLink(daemon::EdgePoller& poller, const proto::TlsContext& context, const proto::TlsPeer& peer,
+              daemon::IcePath path, std::function<void(const std::string&)> say);
+
+  void start_tls();
+  /// RFC 4571 frames of raw bytes, TLS or not.
+  void send_raw(proto::Bytes bytes);
+  /// Plaintext, `times` over, as fast as it is taken; `sent` is said when all is with the kernel.
+  void send_plain(const proto::ByteVector& bytes, std::uint64_t times);
+  /// No longer reads from the socket; and again.
+  void pause(bool on);
+  /// Says `count N` instead of each plaintext.
+  void be_quiet() { quiet_ = true; }
+  [[nodiscard]] std::uint64_t received() const { return received_; }
+
+ private:
+  void on_edge(std::uint32_t events) override;
+  void receive();
+  void take(proto::Bytes piece);
+  void pump();
+  void down(const std::string& why);
+
+  std::function<void(const std::string&)> say_;
+  daemon::IcePath path_;
+  proto::TlsSession tls_;
+  proto::ByteVector scratch_ = proto::ByteVector(64 * 1024);
+  proto::ByteVector repeated_;
+  std::uint64_t times_ = 0;
+  std::uint64_t received_ = 0;
+  bool tls_on_ = false;
+  bool up_ = false;
+  bool quiet_ = false;
+  bool paused_ = false;
+  bool down_ = false;
+  std::unique_ptr<daemon::IceTransport> transport_;
+};
+
+std::string to_hex(proto::Bytes bytes);
+proto::ByteVector from_hex(std::string_view hex);
+
+}  // namespace connd::test

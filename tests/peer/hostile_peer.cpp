@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// hostile_peer DHT STATE-DIR [TLS-STATE-DIR]: a peer device that speaks the real protocols, real DHT, ICE and TLS, and
+/// does at each stage what it is told, for tests of what a daemon makes of it. It presents TLS-STATE-DIR's identity in
+/// TLS. Commands are lines on stdin, what happens are lines on stdout; both end with the words that tests wait for.
+///
+///   peer FILE            whom to deal with: a chain in PEM
+///   call ID [FILE]       asks for a connection; FILE has further candidate lines, which go first
+///   claim ID FILE        sends a request whose ICE text is FILE, and nothing more
+///   again                sends the last request or answer once more
+///   answer [FILE]        answers the next request, as `call` asks
+///   forge ID FILE        sends an answer that nobody asked for
+///   junk N ID            N requests with ids from ID on, as fast as the DHT takes them
+///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · count · quit
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "daemon/dht_client.h"
+#include "daemon/ice_agent.h"
+#include "proto/signal.h"
+#include "tests/peer/hostile_link.h"
+
+namespace {
+
+using namespace connd;
+using namespace connd::daemon;
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+void say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+class HostilePeer {
+ public:
+  HostilePeer(const std::string& dht, const std::string& state, const std::string& tls_state)
+      : tls_(context_of(tls_state)), stdin_(loop_, 0, [this](int) { read_commands(); }) {
+    DhtConfig config;
+    config.device_key_pem = read_file(state + "/identity/device.key");
+    config.certificate_chain_pem = read_file(state + "/identity/chain.pem");
+    config.bootstrap = {dht};
+    config.lan_discovery = false;
+    DhtHandlers handlers;
+    handlers.on_request = [this](const IncomingRequest& request) { on_request(request); };
+    handlers.on_state = [](DhtState dht_state) { say(std::string("dht ") + to_string(dht_state)); };
+    dht_ = std::make_unique<DhtClient>(loop_, config, std::move(handlers));
+    ::fcntl(0, F_SETFL, ::fcntl(0, F_GETFL) | O_NONBLOCK);
+    stdin_.want(Poll::kReadable);
+  }
+
+  void run() { loop_.run(); }
+
+ private:
+  static proto::TlsContext context_of(const std::string& state) {
+    auto identity =
+        proto::Identity::load(read_file(state + "/identity/device.key"), read_file(state + "/identity/chain.pem"));
+    if (!identity) throw std::runtime_error(state + ": " + identity.error().message());
+    auto context = proto::TlsContext::create(*identity);
+    if (!context) throw std::runtime_error(state + ": " + context.error().message());
+    return *std::move(context);
+  }
+
+  void read_commands() {
+    char part[65536];
+    for (;;) {
+      const ssize_t n = ::read(0, part, sizeof part);
+      if (n == 0) return quit();
+      if (n < 0) break;
+      input_.append(part, static_cast<std::size_t>(n));
+    }
+    for (std::size_t end = input_.find('\n'); end != std::string::npos; end = input_.find('\n')) {
+      std::istringstream line(input_.substr(0, end));
+      input_.erase(0, end + 1);
+      std::string verb;
+      line >> verb;
+      command(verb, line);
+    }
+    stdin_.want(Poll::kReadable);
+  }
+
+  void command(const std::string& verb, std::istringstream& line) {
+    std::string first;
+    std::string second;
+    line >> first >> second;
+    if (verb == "peer") return know_peer(first);
+    if (verb == "call") return begin(false, std::stoull(first), second);
+    if (verb == "claim") return signal(std::stoull(first), read_file(second), false);
+    if (verb == "forge") return signal(std::stoull(first), read_file(second), true);
+    if (verb == "again") return send(last_);
+    if (verb == "answer") return arm_answer(first);
+    if (verb == "junk") return junk(std::stoull(first), std::stoull(second));
+    if (verb == "quit") return quit();
+    on_link(verb, first, second);
+  }
+
+  void on_link(const std::string& verb, const std::string& first, const std::string& second) {
+    if (!link_) return say("error no connection");
+    if (verb == "tls") return link_->start_tls();
+    if (verb == "raw") return link_->send_raw(test::from_hex(first));
+    if (verb == "plain") return link_->send_plain(test::from_hex(first), 1);
+    if (verb == "flood") return link_->send_plain(test::from_hex(second), std::stoull(first));
+    if (verb == "pause") return link_->pause(true);
+    if (verb == "resume") return link_->pause(false);
+    if (verb == "quiet") return link_->be_quiet();
+    if (verb == "count") return say("count " + std::to_string(link_->received()));
+    say("error " + verb);
+  }
+
+  void know_peer(const std::string& file) {
+    auto chain = proto::CertificateChain::from_pem(read_file(file));
+    if (!chain) return say("error " + chain.error().message());
+    peer_key_ = chain->public_key_der();
+    peer_.expected = chain->device_id();
+    peer_.native_demanded = true;
+    peer_.now_unix = static_cast<std::int64_t>(std::time(nullptr));
+    say("known");
+  }
+
+  // ---- requests and answers ----
+
+  void signal(std::uint64_t id, std::string text, bool is_answer) {
+    proto::ConnectionRequest request;
+    request.id = id;
+    request.ice_text = std::move(text);
+    request.is_answer = is_answer;
+    request.native_version = proto::ConnectionRequest::kNativeVersion;
+    send(request.encode());
+  }
+
+  void send(const proto::ByteVector& body) {
+    last_ = body;
+    dht_->send_request(peer_key_, body, RequestKeys::kBoth, [](bool stored) { say(stored ? "put" : "error put"); });
+  }
+
+  void junk(std::uint64_t count, std::uint64_t id) {
+    junk_left_ = count;
+    junk_id_ = id;
+    for (int i = 0; i < kJunkInFlight; ++i) more_junk();
+  }
+
+  void more_junk() {
+    if (junk_left_ == 0) return;
+    --junk_left_;
+    proto::ConnectionRequest request;
+    request.id = junk_id_++;
+    request.ice_text = "junk\n0123456789012345678901\n";
+    request.native_version = proto::ConnectionRequest::kNativeVersion;
+    dht_->send_request(peer_key_, request.encode(), RequestKeys::kLong, [this](bool) {
+      if (++junk_sent_ % 100 == 0) say("junk " + std::to_string(junk_sent_));
+      more_junk();
+    });
+  }
+
+  void on_request(const IncomingRequest& incoming) {
+    const auto request = proto::ConnectionRequest::decode(incoming.body);
+    if (!request || incoming.signer != peer_.expected) return;
+    if (request->is_answer) {
+      if (!agent_ || remote_set_ || request->id != id_) return;
+      const auto remote = proto::IceDescription::parse(request->ice_text);
+      remote_set_ = remote.ok();
+      if (remote) agent_->set_remote(*remote, true);
+      return say("answered");
+    }
+    if (!answering_ || request->id == id_) return;
+    say("request " + std::to_string(request->id));
+    const auto remote = proto::IceDescription::parse(request->ice_text);
+    if (!remote) return;
+    answering_ = false;
+    begin(true, request->id, answer_file_);
+    remote_set_ = true;
+    agent_->set_remote(*remote, true);
+  }
+
+  void arm_answer(const std::string& file) {
+    answering_ = true;
+    answer_file_ = file;
+    say("answering");
+  }
+
+  void begin(bool callee, std::uint64_t id, const std::string& file) {
+    id_ = id;
+    remote_set_ = false;
+    IceConfig config;
+    config.controlling = callee;
+    IceCallbacks callbacks;
+    callbacks.on_gathered = [this, callee, file](const proto::IceDescription& local) {
+      std::string text = local.to_text();
+      // Behind the two credentials, before our own candidates.
+      const std::size_t at = text.find('\n', text.find('\n') + 1) + 1;
+      if (!file.empty()) text.insert(at, read_file(file));
+      signal(id_, text, callee);
+    };
+    callbacks.on_path = [this](IcePath path) {
+      link_.reset();
+      link_ = std::make_unique<test::HostileLink>(poller_, tls_, peer_, std::move(path), say);
+      say("path");
+      agent_.reset();
+    };
+    callbacks.on_failed = [](const std::string& why) { say("failed " + why); };
+    agent_ = std::make_unique<IceAgent>(loop_, bridge_, std::move(config), std::move(callbacks));
+    agent_->gather();
+  }
+
+  void quit() {
+    link_.reset();
+    agent_.reset();
+    dht_->shutdown([this] {
+      dht_.reset();
+      loop_.stop();
+    });
+  }
+
+  static constexpr int kJunkInFlight = 240;  // DhtClient takes 256
+
+  Loop loop_;
+  EdgePoller poller_{loop_};
+  GlibBridge bridge_{loop_};
+  proto::TlsContext tls_;
+  std::unique_ptr<DhtClient> dht_;
+  std::unique_ptr<IceAgent> agent_;
+  std::unique_ptr<test::HostileLink> link_;
+  proto::TlsPeer peer_;
+  proto::ByteVector peer_key_;
+  proto::ByteVector last_;
+  std::uint64_t id_ = 0;
+  std::uint64_t junk_left_ = 0;
+  std::uint64_t junk_id_ = 0;
+  std::uint64_t junk_sent_ = 0;
+  bool answering_ = false;
+  bool remote_set_ = false;
+  std::string answer_file_;
+  std::string input_;
+  Poll stdin_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3 || argc > 4) {
+    std::fprintf(stderr, "usage: hostile_peer DHT STATE-DIR [TLS-STATE-DIR]\n");
+    return 2;
+  }
+  try {
+    HostilePeer peer(argv[1], argv[2], argv[argc - 1]);
+    peer.run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "hostile_peer: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
