@@ -184,6 +184,55 @@ def test_f8_second_device_of_an_account(lab):
         assert round_trip(carol.api.open(bob.device, "echo"), b"again") == b"again"
 
 
+def is_refused(caller, callee, events):
+    """That an open is refused at the callee, and why; without waiting for the caller's time-out."""
+    events.sync()
+    events.taken("event", type="request.refused", peer=caller.device)
+    request = caller.api.send("channel.open", peer=callee.device, uri="echo", timeout=40 * SCALE)
+    reason = events.event("request.refused", peer=caller.device)["reason"]
+    caller.api.call("channel.cancel", id=request)
+    assert reason_of(caller.api.reply, request) == "cancelled"
+    return reason
+
+
+def test_f2_bans_above_and_below(lab):
+    """Two devices of one account: a ban of one is its own; a ban of the account or CA covers the one never seen before."""
+    alice, carol, bob = (lab.node(name).start() for name in ("alice", "carol", "bob"))
+    chain = ctl(alice, "identity", "sign", "-", text=ctl(carol, "identity", "request"))
+    ctl(carol, "identity", "import", "-", text=chain)
+    belongs_to(carol, alice.account)
+    ca = alice.status()["ca"]
+    events = bob.client("events")
+    events.call("events.subscribe")
+    bob.api.call("trust.allow", id=alice.account)
+    with Echo(bob):
+        bob.api.call("trust.ban", id=alice.device)
+        assert is_refused(alice, bob, events) == "banned"
+        assert round_trip(carol.api.open(bob.device, "echo"), b"not banned") == b"not banned"
+        bob.api.call("trust.unset", id=alice.device)
+        assert round_trip(alice.api.open(bob.device, "echo"), b"restored") == b"restored"
+        for kind, who in (("account", alice.account), ("ca", ca)):
+            bob.api.call("trust.ban", id=who, kind=kind)
+            no_connection(bob, alice, carol)
+            assert is_refused(alice, bob, events) == "banned"
+            bob.api.call("trust.unset", id=who, kind=kind)
+        bob.api.call("trust.allow", id=alice.account)
+        assert round_trip(carol.api.open(bob.device, "echo"), b"again") == b"again"
+        # Never seen: dave joins the account while it is banned.
+        bob.api.call("trust.ban", id=alice.account)
+        dave = lab.node("dave").start()
+        chain = ctl(alice, "identity", "sign", "-", text=ctl(dave, "identity", "request"))
+        ctl(dave, "identity", "import", "-", text=chain)
+        belongs_to(dave, alice.account)
+        assert is_refused(dave, bob, events) == "banned"
+        # An allowed device below does not help: what its chain says is seen in TLS at the latest.
+        bob.api.call("trust.allow", id=dave.device)
+        assert reason_of(dave.api.open, bob.device, "echo") == "banned"
+        assert events.event("connection.closed", peer=dave.device)["reason"] == "banned"
+        bob.api.sync()
+        assert not bob.api.taken("channel.opened")
+
+
 def test_f8_account_key_leaves_the_device(lab):
     alice, bob = lab.pair()
     carol = lab.node("carol").start()
