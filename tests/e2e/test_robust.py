@@ -146,6 +146,7 @@ def test_dht_bootstrap_dies_and_comes_back(lab):
         assert round_trip(channel, b"no DHT needed") == b"no DHT needed"
         assert round_trip(alice.api.open(bob.device, "echo more"), b"nor for more") == b"nor for more"
         carol = lab.node("carol").start(ready=False)  # knows nobody else
+        until(lambda: carol.status()["state"] == "ready", 20 * SCALE, "it has its identity")
         carol.api.call("trust.allow", id=alice.device)
         assert carol.status()["dht"]["state"] != "connected"
         assert reason_of(carol.api.open, bob.device, "echo", timeout=3) in ("not-found", "timed-out", "no-answer-or-refused")
