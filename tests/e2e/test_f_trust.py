@@ -167,7 +167,9 @@ def test_f8_second_device_of_an_account(lab):
     request = ctl(carol, "identity", "request")
     chain = ctl(alice, "identity", "sign", "-", text=request)
     with Echo(bob):
-        assert reason_of(carol.api.open, bob.device, "echo", timeout=SHORT) == "no-answer-or-refused"
+        # Bob has just started: for a moment his certificate is not on the DHT yet.
+        until(lambda: reason_of(carol.api.open, bob.device, "echo", timeout=SHORT) == "no-answer-or-refused", 40 * SCALE,
+              "refused, not unknown")
         assert carol.api.call("connection.list")["connections"] == []
         ctl(bob, "identity", "import", "-", text=chain, code=6)  # another device's
         ctl(carol, "identity", "import", "-", text=chain)
