@@ -10,9 +10,11 @@ mkdir -p "$out"
 out=$(realpath "$out")
 
 tools/setup.sh dpkg-dev debhelper fakeroot
-tree=$(mktemp -d)
+# Always the same place, so that ccache knows the files again.
+tree=$out/tree
+rm -rf "$tree"
 trap 'rm -rf "$tree"' EXIT
-mkdir "$tree/jami-connd"
+mkdir -p "$tree/jami-connd"
 git archive HEAD | tar -x -C "$tree/jami-connd"
 cd "$tree/jami-connd"
 # The top level has no debian/: packaging/ has all that is for distributions.

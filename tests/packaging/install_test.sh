@@ -26,9 +26,12 @@ trap finish EXIT
 fail() { echo "install_test: FAILED: $*" >&2; exit 1; }
 step() { echo "==== $*"; }
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
-absent() { for path; do [[ ! -e $root$path ]] || fail "$path is still there"; done; }
-present() { for path; do [[ -e $root$path ]] || fail "$path is not there"; done; }
+there() { [[ -e $root$1 || -L $root$1 ]]; }  # links lead inside the root
+absent() { for path; do ! there "$path" || fail "$path is still there"; done; }
+present() { for path; do there "$path" || fail "$path is not there"; done; }
 owned() { [[ $(inside stat -c '%U:%G %a' "$1") == "$2" ]] || fail "$1 is $(inside stat -c '%U:%G %a' "$1"), not $2"; }
+# Waits until the daemon logs it, or ends.
+logs() { grep -q -m 1 "$1" < <(exec tail -n +1 -f --pid="$daemon" "$work/daemon.log"); }
 # What there is of ours, but what apt and dpkg keep of every package and the shared lists of users.
 ours() { (cd "$root" && find . -xdev -iname '*jami*' -not -path './var/cache/*' -not -path './var/log/*' -not -path './packages/*' -not -path './proc/*'); }
 
@@ -62,7 +65,7 @@ present /usr/bin/jami-connd /usr/bin/jami-connctl /etc/jami-connd/jami-connd.con
 inside getent passwd jami-connd || fail "no user"
 inside getent group jami-connd jami-connd-admin || fail "no groups"
 owned /run/jami-connd "jami-connd:jami-connd 755"
-[[ ! -e $root/etc/systemd/system/multi-user.target.wants/jami-connd.service ]] || fail "the service is enabled"
+absent /etc/systemd/system/multi-user.target.wants/jami-connd.service
 inside systemd-analyze --man=no verify jami-connd.service jami-connd.socket
 inside systemctl enable jami-connd >/dev/null 2>&1
 present /etc/systemd/system/multi-user.target.wants/jami-connd.service
@@ -75,7 +78,7 @@ unshare --net chroot "$root" env -i PATH=/usr/bin:/bin STATE_DIRECTORY=/var/lib/
   setpriv --reuid jami-connd --regid jami-connd --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
   /usr/bin/jami-connd --config /etc/jami-connd/jami-connd.conf 2>"$work/daemon.log" &
 daemon=$!
-tail -n +1 -f --pid="$daemon" "$work/daemon.log" | grep -q -m 1 'jami-connd version=' || { cat "$work/daemon.log"; fail "it does not start"; }
+logs 'jami-connd version=' || { cat "$work/daemon.log"; fail "it does not start"; }
 inside jami-connctl id
 inside jami-connctl status
 owned /run/jami-connd/control.sock "jami-connd:jami-connd 660"
@@ -97,7 +100,7 @@ step "reload and stop"
 printf 'idle-timeout = 60\n' >>"$root/etc/jami-connd/jami-connd.conf"
 inside jami-connctl call daemon.status | grep -q '"idle_timeout_s":300' || fail "idle-timeout is not 300"
 kill -HUP "$daemon"
-tail -n +1 -f --pid="$daemon" "$work/daemon.log" | grep -q -m 1 'reloaded changed=1' || fail "no reload"
+logs 'reloaded changed=1' || fail "no reload"
 inside jami-connctl call daemon.status | grep -q '"idle_timeout_s":60' || fail "idle-timeout is not 60"
 kill "$daemon"
 wait "$daemon" || fail "it ended with $?"
