@@ -24,6 +24,8 @@ constexpr std::size_t kBlockBytes = 256 * 1024;
 constexpr std::size_t kPingBytes = 32;
 /// Opens that wait for their answers at once; the API allows 4,096.
 constexpr std::uint32_t kOpensInFlight = 1'024;
+constexpr std::uint64_t kPingNanoseconds = 2'000'000'000;
+constexpr std::uint32_t kLeastPings = 10;
 constexpr milliseconds kPatience{60'000};
 /// A task without an answer after this long hangs: a relay or daemon has gone, say.
 constexpr timeval kTaskPatience{90, 0};
@@ -36,6 +38,7 @@ struct Command {
 };
 struct Reply {
   double seconds;
+  std::size_t samples;
   std::array<char, 256> error;
 };
 
@@ -66,6 +69,7 @@ class Body {
       } catch (const std::exception& error) {
         std::strncpy(reply.error.data(), error.what(), reply.error.size() - 1);
       }
+      reply.samples = samples_;
       reply.seconds = static_cast<double>(now_nanoseconds() - start) * 1e-9;
       if (::send(command_, &reply, sizeof reply, MSG_NOSIGNAL) != sizeof reply) return;
     }
@@ -135,11 +139,12 @@ class Body {
   }
 
   void open_each(std::uint32_t count) {
+    samples_ = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
       const std::uint64_t start = now_nanoseconds();
       auto channel = client_->open(plug_.peer, plug_.uri);
       if (!channel) fail(channel.error());
-      board_.samples[i % kMaxSamples] = now_nanoseconds() - start;
+      sample(start);
       take(*std::move(channel));
     }
   }
@@ -160,6 +165,8 @@ class Body {
   }
 
   // ---- bytes ----
+
+  void sample(std::uint64_t start) { board_.samples[samples_++ % kMaxSamples] = now_nanoseconds() - start; }
 
   /// One block into, or out of, each channel that is ready, in turn.
   void move(std::uint32_t direction) {
@@ -190,13 +197,15 @@ class Body {
   void ping(std::uint32_t count) {
     const int fd = fds_.at(0);
     std::array<std::uint8_t, kPingBytes> bytes{};
-    for (std::uint32_t i = 0; i < count; ++i) {
+    samples_ = 0;
+    const std::uint64_t end = now_nanoseconds() + kPingNanoseconds;
+    for (std::uint32_t i = 0; i < count && (i < kLeastPings || now_nanoseconds() < end); ++i) {
       const std::uint64_t start = now_nanoseconds();
       if (::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()) ||
           ::recv(fd, bytes.data(), bytes.size(), MSG_WAITALL) != static_cast<ssize_t>(bytes.size())) {
         throw Failure("a channel ended between round trips");
       }
-      board_.samples[i % kMaxSamples] = now_nanoseconds() - start;
+      sample(start);
     }
   }
 
@@ -221,6 +230,7 @@ class Body {
   std::unique_ptr<ipc::Client> client_;
   std::vector<ipc::ChannelSocket> channels_;
   std::uint32_t to_open_ = 0;
+  std::size_t samples_ = 0;
   std::optional<ipc::Error> failed_;
 };
 
@@ -251,6 +261,7 @@ double App::finish() {
     throw Failure("an app of the bench has ended by itself, or hangs");
   }
   if (reply.error[0] != 0) throw Failure(reply.error.data());
+  samples_ = reply.samples;
   return reply.seconds;
 }
 

@@ -30,7 +30,8 @@ enum class Task : std::uint32_t {
   kExpect,    ///< waits until it has `count` channels in all
   kSend,      ///< writes into all its channels while the board says running
   kTake,      ///< reads from all its channels, counting on the board, while the board says running
-  kPing,      ///< sends 32 bytes and waits for them, `count` times, on its first channel; samples: round trips
+  kPing,      ///< sends 32 bytes and waits for them, on its first channel, `count` times or for two seconds, but ten
+              ///< times at least; samples: round trips
   kEcho,      ///< sends back what comes on its first channel while the board says running
   kClose,     ///< closes all channels; waits until the daemon has told of their ends
 };
@@ -43,6 +44,8 @@ class App {
   void start(Task task, std::uint32_t count = 0);
   /// Seconds that the task took, by the app's own clock.
   double finish();
+  /// Of the last task that takes any.
+  [[nodiscard]] std::size_t samples() const { return samples_; }
   double run(Task task, std::uint32_t count = 0) {
     start(task, count);
     return finish();
@@ -52,6 +55,7 @@ class App {
  private:
   ipc::Fd command_;
   Child child_;
+  std::size_t samples_ = 0;
 };
 
 }  // namespace connd::bench

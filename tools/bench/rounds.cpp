@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tools/bench/rounds.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "tools/bench/app.h"
@@ -24,9 +25,11 @@ struct Pair {
   std::unique_ptr<App> opener;
   std::unique_ptr<App> acceptor;
 
-  [[nodiscard]] double median_sample(std::size_t count) const {
+  /// Of the opener's last samples; seconds.
+  [[nodiscard]] double median_sample() const {
     std::vector<double> seconds;
-    for (std::size_t i = 0; i < count; ++i) seconds.push_back(static_cast<double>(board->samples[i]) * 1e-9);
+    for (std::size_t i = 0; i < std::min(opener->samples(), kMaxSamples); ++i)
+      seconds.push_back(static_cast<double>(board->samples[i]) * 1e-9);
     return median(std::move(seconds));
   }
 
@@ -44,11 +47,11 @@ struct Pair {
   double round_trip(std::uint32_t count) {
     board->running = true;
     acceptor->start(Task::kEcho);
-    opener->run(Task::kPing, kWarmRoundTrips);
+    opener->run(Task::kPing, std::min(count, kWarmRoundTrips));
     opener->run(Task::kPing, count);
     board->running = false;
     acceptor->finish();
-    return median_sample(count);
+    return median_sample();
   }
 };
 
@@ -227,7 +230,7 @@ class RoundRun {
     bulk_.acceptor->start(Task::kExpect, plan_.further_opens);
     bulk_.opener->run(Task::kOpenEach, plan_.further_opens);
     bulk_.acceptor->finish();
-    out_.figures.add("open.further_us", us(bulk_.median_sample(plan_.further_opens)));
+    out_.figures.add("open.further_us", us(bulk_.median_sample()));
     close_bulk();
   }
 
