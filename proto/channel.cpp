@@ -39,8 +39,8 @@ std::optional<ChannelState> next_state(ChannelState state, ChannelEvent event) {
 
 void SendOrder::add(Channel& channel) {
   assert(channel.queue == nullptr);
-  channel.queue = &fresh_;
-  channel.place = fresh_.insert(fresh_.end(), &channel);
+  channel.queue = channel.bulk ? &waiting_ : &fresh_;
+  channel.place = channel.queue->insert(channel.queue->end(), &channel);
 }
 
 void SendOrder::remove(Channel& channel) {

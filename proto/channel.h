@@ -59,6 +59,7 @@ struct Channel {
   bool eof_sent = false;
   bool eof_received = false;
   bool ready = false;  ///< the app has bytes for us
+  bool bulk = false;   ///< it has used up its credit since it became ready
   SendCredit credit;
   ReceiveWindow receive;
 
@@ -73,7 +74,8 @@ struct Channel {
 
 /// The fair order of channels that have something to send and may. A channel that has just become ready goes before
 /// those that have been sending, so that a small message does not wait behind bulk; one in five turns goes to the
-/// others all the same, so that nobody starves. Holds pointers only: remove a channel before it goes.
+/// others all the same, so that nobody starves. A bulk channel that comes back with new credit is not such a one: of
+/// thousands there is always some. Holds pointers only: remove a channel before it goes.
 class SendOrder {
  public:
   struct Turn {

@@ -133,6 +133,7 @@ void Mux::set_ready(ChannelHandle handle, bool ready) {
   Channel* channel = find(handle);
   if (channel == nullptr) return;
   channel->ready = ready;
+  if (!ready) channel->bulk = false;
   update_order(*channel);
 }
 
@@ -160,6 +161,7 @@ void Mux::commit(ChannelHandle handle, std::size_t bytes) {
   codec_->write_header(out_.prepare(codec_->header_bytes() + bytes).data(), channel->id, bytes);
   out_.commit(codec_->header_bytes() + bytes);
   channel->credit.use(static_cast<std::uint32_t>(bytes));
+  if (channel->credit.available() == 0) channel->bulk = channel->ready;
   update_order(*channel);
   sent_since_window_ += bytes;
 }

@@ -474,6 +474,32 @@ TEST_CASE("fair order: a small channel waits for few frames behind bulk") {
   for (const auto& [channel, n] : turns) CHECK((n == 100));
 }
 
+TEST_CASE("fair order: bulk that comes back with new credit waits behind a small channel") {
+  MuxPair pair;
+  std::vector<ChannelHandle> bulk;
+  for (int i = 0; i < 10; ++i) bulk.push_back(open(pair.client, "bulk", pair.now));
+  const ChannelHandle small = open(pair.client, "small", pair.now);
+  pair.settle();
+  for (const ChannelHandle channel : bulk) pair.client.write(channel, std::string(1 << 20, 'b'));
+  pair.client.flush(pair.to_server);  // all credit is used up
+  REQUIRE_FALSE(pair.client.mux->next_sender());
+  pair.deliver_to_server(pair.to_server.size());
+  pair.server.flush(pair.to_client);
+  pair.deliver_to_client(pair.to_client.size());
+
+  pair.client.mux->set_ready(small, true);
+  const auto first = pair.client.mux->next_sender();
+  REQUIRE(first);
+  if (first->channel != small) CHECK(pair.client.mux->next_sender()->channel == small);
+  // One that was bulk, and then had nothing to send, is as good as new.
+  pair.client.mux->set_ready(small, false);
+  pair.client.mux->set_ready(bulk[5], false);
+  pair.client.mux->set_ready(bulk[5], true);
+  const auto next = pair.client.mux->next_sender();
+  REQUIRE(next);
+  if (next->channel != bulk[5]) CHECK(pair.client.mux->next_sender()->channel == bulk[5]);
+}
+
 TEST_CASE("many that are always fresh do not starve one that waits") {
   MuxPair pair;
   const ChannelHandle bulk = open(pair.client, "bulk", pair.now);
