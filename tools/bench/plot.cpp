@@ -38,10 +38,11 @@ std::string line(double x1, double y1, double x2, double y2, const char* style) 
   return print(R"(<path d="M%.1f %.1fL%.1f %.1f" %s/>)", x1, y1, x2, y2, style) + "\n";
 }
 
-/// Tells of thousands with a comma.
+/// With a comma before each three digits.
 std::string number(double value) {
-  const std::string digits = std::to_string(static_cast<long>(std::lround(value)));
-  return digits.size() > 3 ? digits.substr(0, digits.size() - 3) + "," + digits.substr(digits.size() - 3) : digits;
+  std::string digits = std::to_string(std::lround(value));
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
 }
 
 /// One panel: axes, ticks, and a line for each series.
@@ -65,7 +66,7 @@ class Panel {
       const char* const dash = series.dashed ? R"( stroke-dasharray="5 4")" : "";
       out += line(key, 36, key + 18, 36, print(R"(stroke="%s" stroke-width="2"%s)", series.colour, dash).c_str());
       out += label(key + 23, 40, "start", series.label);
-      key += 34 + 6.3 * static_cast<double>(series.label.size());
+      key += 40 + 7 * static_cast<double>(series.label.size());
     }
     return out;
   }
