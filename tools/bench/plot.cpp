@@ -41,7 +41,7 @@ std::string line(double x1, double y1, double x2, double y2, const char* style) 
 /// With a comma before each three digits.
 std::string number(double value) {
   std::string digits = std::to_string(std::lround(value));
-  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, 1, ',');
   return digits;
 }
 
