@@ -12,15 +12,26 @@ ipc::Error no_request() {
   return ipc::make_error(ipc::Reason::kNotFound, "no such request, or it is over");
 }
 
+/// Whom an open is for: a device, or an account, maybe narrowed to a device. An error, or nothing.
+std::optional<ipc::Error> address(const IpcServer& server, const ipc::ChannelOpenParams& params, OpenRequest& request) {
+  if (const auto account = proto::AccountId::from_hex(params.peer)) request.account = *account;
+  if (request.account && !params.device) return std::nullopt;
+  const auto device = resolve_peer(server, params.device.value_or(params.peer));
+  if (!device) return device.error();
+  if (!request.account && params.device) {
+    return ipc::make_error(ipc::Reason::kInvalidArgument, "device narrows an account: peer has to be an account id");
+  }
+  request.peer = *device;
+  return std::nullopt;
+}
+
 }  // namespace
 
 Reply channel_open(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelOpenParams>(call.params);
   if (!params) return params.error();
-  const auto device = resolve_peer(call.server, params->peer);
-  if (!device) return device.error();
   OpenRequest request;
-  request.peer = *device;
+  if (const auto refused = address(call.server, *params, request)) return *refused;
   request.uri = params->uri;
   request.unique = params->unique;
   request.options.strict_end = params->strict_end;
@@ -55,7 +66,7 @@ Reply channel_accept(Call& call) {
   auto accepted = call.server.manager()->accept_channel(params->request, {params->strict_end});
   if (const auto* error = std::get_if<OpenError>(&accepted)) return ipc::make_error(error->reason, error->text);
   IncomingChannel& incoming = asked->incoming;
-  ipc::ChannelOpenResult result{params->request, incoming.device.hex(), incoming.account.hex(), true};
+  ipc::ChannelOpenResult result{params->request, incoming.device.hex(), incoming.account.hex(), incoming.half_close};
   call.server.own(call.session, params->request,
                   {0, 0, 0, incoming.device, incoming.account, std::move(incoming.uri), false});
   return Answer{ipc::write_members(result), std::move(std::get<ipc::Fd>(accepted))};

@@ -10,10 +10,11 @@ namespace connd::daemon {
 namespace {
 constexpr std::string_view kAppGone = "the application closed its end";
 constexpr std::string_view kNotFinished = "the application ended without finishing the channel";
+constexpr std::string_view kNotTaken = "the peer ended the channel before it had taken everything";
 }  // namespace
 
 ChannelSocket::ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options)
-    : host_(host), handle_(handle), options_(options), fd_(std::move(fd)), held_(proto::kMaxWindow) {}
+    : host_(host), handle_(handle), options_(options), fd_(std::move(fd)), held_(host.mux().max_held()) {}
 
 proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
   auto watch = poller.watch(fd_.get(), *this);
@@ -37,7 +38,7 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   if ((events & EPOLLOUT) != 0) write_held();
   if (over_) return;
   // After finish() our direction has ended without the app's EOF being read: nothing reads up to it any more.
-  if (eof_read_ || send_ == SendHalf::kEnded) {
+  if (eof_read_ || send_ >= SendHalf::kHeldBack) {
     if (app_closed_) app_gone();
   } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
     host_.mux().set_ready(handle_, true);
@@ -97,7 +98,12 @@ void ChannelSocket::finish() {
 }
 
 void ChannelSocket::send_eof() {
-  if (send_ == SendHalf::kEnded) return;
+  if (send_ >= SendHalf::kHeldBack) return;
+  if (!half_close()) {
+    send_ = SendHalf::kHeldBack;
+    if (app_closed_) app_gone();
+    return;
+  }
   send_ = SendHalf::kEnded;
   host_.mux().finish(handle_);
   host_.channel_has_work();
@@ -108,13 +114,24 @@ void ChannelSocket::send_eof() {
 /// The app's end is closed. Whether that is an abort depends on what it leaves behind.
 void ChannelSocket::app_gone() {
   if (over_) return;
-  if (send_ != SendHalf::kEnded) {
+  if (send_ == SendHalf::kHeldBack && held_.empty()) {
+    end_for_good();
+  } else if (send_ < SendHalf::kHeldBack) {
     abort(proto::Reason::kReset, kNotFinished);
   } else if (options_.strict_end || !held_.empty()) {
     // It ended its own direction well, and will not take the peer's.
     abort(proto::Reason::kReset, kAppGone);
   }
   // Else the peer may end in its own time; data that still comes has nowhere to go, and then the peer hears of it.
+}
+
+/// The app is done, in both directions.
+void ChannelSocket::end_for_good() {
+  send_ = SendHalf::kEnded;
+  receive_ = ReceiveHalf::kEnded;
+  host_.mux().finish(handle_);
+  host_.channel_has_work();
+  finish_if_both_ended();
 }
 
 // ---- from the peer to the app ----
@@ -124,8 +141,8 @@ void ChannelSocket::deliver(proto::Bytes bytes) {
   const std::size_t taken = held_.empty() ? write_app(bytes) : 0;
   if (over_) return;
   if (!held_.append(bytes.subspan(taken))) {
-    // The mux lets nobody pass its window, which is at most held_'s bound.
-    abort(proto::Reason::kInternal, "more data than the channel's window");
+    // The mux lets nobody pass its window or the brake, whose bound is held_'s.
+    abort(proto::Reason::kInternal, "more data than the channel may hold");
   }
 }
 
@@ -167,6 +184,10 @@ std::size_t ChannelSocket::write_app(proto::Bytes bytes) {
 void ChannelSocket::peer_ended() {
   if (over_ || receive_ != ReceiveHalf::kOpen) return;
   receive_ = ReceiveHalf::kEnding;
+  if (!half_close()) {
+    cut_ = send_ < SendHalf::kHeldBack;
+    send_ = SendHalf::kEnded;
+  }
   if (held_.empty()) end_receive();
 }
 
@@ -174,6 +195,11 @@ void ChannelSocket::end_receive() {
   if (receive_ == ReceiveHalf::kEnded) return;
   receive_ = ReceiveHalf::kEnded;
   ::shutdown(fd_.get(), SHUT_WR);
+  // What the app has written and we have not read goes nowhere any more.
+  char byte;
+  if (cut_ && ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0) {
+    return abort(proto::Reason::kStalled, kNotTaken);
+  }
   finish_if_both_ended();
 }
 

@@ -4,6 +4,9 @@
 ///
 /// The two directions end on their own. Ours (app to peer) ends with EOF on the fd or, with `strict_end`, only by
 /// finish(): every other end is an abort. The peer's ends when all of it was written to the fd, which then reads EOF.
+///
+/// Where the dialect has no half close (DialectRules), the end of our direction is held back until the app has closed
+/// its end for good, and ends both; the peer's end ends ours too.
 #pragma once
 
 #include <cstdint>
@@ -88,7 +91,12 @@ class ChannelSocket final : public EdgeHandler {
 
  private:
   /// Our direction, from the app to the peer.
-  enum class SendHalf : std::uint8_t { kOpen, kFinishing, kEnded };
+  enum class SendHalf : std::uint8_t {
+    kOpen,
+    kFinishing,
+    kHeldBack,  ///< complete, and the peer cannot be told before the app needs no answer any more
+    kEnded,
+  };
   /// The peer's direction.
   enum class ReceiveHalf : std::uint8_t { kOpen, kEnding, kEnded };
 
@@ -96,6 +104,8 @@ class ChannelSocket final : public EdgeHandler {
   std::size_t write_app(proto::Bytes bytes);
   void app_ended_writing();
   void send_eof();
+  void end_for_good();
+  [[nodiscard]] bool half_close() const { return host_.mux().rules().half_close; }
   void end_receive();
   void app_gone();
   void finish_if_both_ended();
@@ -106,12 +116,13 @@ class ChannelSocket final : public EdgeHandler {
   const ChannelOptions options_;
   ipc::Fd fd_;
   EdgePoller::Watch watch_;  // after fd_: it goes before the fd is closed
-  proto::Buffer held_;       ///< what the peer sent and the app has not taken: at most the channel's window
+  proto::Buffer held_;       ///< what the peer sent and the app has not taken: at most Mux::max_held
   SendHalf send_ = SendHalf::kOpen;
   ReceiveHalf receive_ = ReceiveHalf::kOpen;
   bool app_closed_ = false;  ///< the app's end is closed, not just shut down
   bool eof_ahead_ = false;   ///< an edge has told of EOF: it is behind the bytes that are still to be read
   bool eof_read_ = false;    ///< the app writes no more
+  bool cut_ = false;         ///< the peer's end has cut off what the app had written
   bool over_ = false;
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;

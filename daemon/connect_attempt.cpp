@@ -19,14 +19,17 @@ ConnectAttempt::ConnectAttempt(const Context& context, Owner& owner, const Attem
       timer_(context.connections.loop, [this] { feed(ConnectEvent::kTimer); }) {}
 
 ConnectAttempt::ConnectAttempt(const Context& context, Owner& owner, const AttemptId& id,
-                               const proto::ConnectTimes& times, proto::IceDescription remote)
+                               const proto::ConnectTimes& times, proto::IceDescription remote, PeerKind kind)
     : context_(context),
       owner_(owner),
       id_(id),
       started_(context.connections.loop.now()),
       machine_(ConnectRole::kCallee, times, started_),
       remote_(std::move(remote)),
-      timer_(context.connections.loop, [this] { feed(ConnectEvent::kTimer); }) {}
+      kind_(kind),
+      timer_(context.connections.loop, [this] { feed(ConnectEvent::kTimer); }) {
+  if (kind == PeerKind::kJami) machine_.be_patient();
+}
 
 void ConnectAttempt::start() {
   feed(ConnectEvent::kStart);
@@ -36,9 +39,11 @@ void ConnectAttempt::on_certificate(bool found) {
   feed(found ? ConnectEvent::kCertificate : ConnectEvent::kNoCertificate);
 }
 
-void ConnectAttempt::on_answer(const proto::IceDescription& remote) {
+void ConnectAttempt::on_answer(const proto::IceDescription& remote, PeerKind kind) {
   if (state() != proto::ConnectState::kOffered) return;
   remote_ = remote;
+  kind_ = kind;
+  if (kind == PeerKind::kJami) machine_.be_patient();
   feed(ConnectEvent::kAnswered);
 }
 
@@ -121,13 +126,14 @@ void ConnectAttempt::gather() {
 }
 
 void ConnectAttempt::start_checks() {
-  agent_->set_remote(*remote_, true);
+  agent_->set_remote(*remote_, kind_ == PeerKind::kNative);
 }
 
 void ConnectAttempt::start_tls() {
   proto::TlsPeer peer;
   peer.expected = id_.peer;
-  peer.native_demanded = true;
+  peer.native_offered = context_.native;
+  peer.native_demanded = kind_ == PeerKind::kNative;
   peer.now_unix = static_cast<std::int64_t>(std::time(nullptr));
   peer.is_revoked = context_.stores.is_revoked();
   socket_ = std::make_unique<MultiplexedSocket>(context_.connections, context_.socket_owner, id_.number, context_.tls,

@@ -22,6 +22,9 @@ struct AttemptId {
   proto::DeviceId peer;
 };
 
+/// What the peer's request or answer says that it is.
+enum class PeerKind : std::uint8_t { kNative, kJami };
+
 struct AttemptFailure {
   proto::Reason reason;
   std::string text;
@@ -54,20 +57,21 @@ class ConnectAttempt {
     const proto::MuxConfig& mux;
     const Stores& stores;
     MultiplexedSocket::Owner& socket_owner;
+    bool native;  ///< offer our own protocol in TLS
   };
 
   /// As caller.
   ConnectAttempt(const Context& context, Owner& owner, const AttemptId& id, const proto::ConnectTimes& times);
   /// As callee: the peer's description came with its request.
   ConnectAttempt(const Context& context, Owner& owner, const AttemptId& id, const proto::ConnectTimes& times,
-                 proto::IceDescription remote);
+                 proto::IceDescription remote, PeerKind kind);
 
   /// Begins. From here on the owner's functions are called, from later turns only, and each may destroy the attempt.
   void start();
   void on_certificate(bool found);
   /// The peer's answer. Ignored when it is not awaited (a second one, or after a failure).
-  void on_answer(const proto::IceDescription& remote);
-  /// The answer says that the peer is none of ours.
+  void on_answer(const proto::IceDescription& remote, PeerKind kind);
+  /// The peer will not do: it is banned, or what came of it is no answer.
   void reject(proto::Reason reason, std::string text);
   /// The request came again: the answer may have been lost.
   void repeat_answer();
@@ -97,6 +101,7 @@ class ConnectAttempt {
   const proto::TimePoint started_;
   proto::ConnectMachine machine_;
   std::optional<proto::IceDescription> remote_;
+  PeerKind kind_ = PeerKind::kNative;  ///< once its request or answer is here
   std::string local_text_;
   std::optional<IcePath> path_;
   std::unique_ptr<IceAgent> agent_;

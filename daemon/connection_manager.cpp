@@ -19,6 +19,10 @@ constexpr unsigned kMaxBackoffDoublings = 4;
 
 using nlohmann::json;
 
+PeerKind kind_of(const proto::ConnectionRequest& request, const ConnectionManager::Settings& settings) {
+  return settings.native && request.native_version ? PeerKind::kNative : PeerKind::kJami;
+}
+
 std::string short_name(const proto::DeviceId& device) {
   return device.hex().substr(0, 12);
 }
@@ -26,7 +30,7 @@ std::string short_name(const proto::DeviceId& device) {
 ConnectAttempt::Context attempts_context(const ConnectionManager::Context& context,
                                          const ConnectionManager::Settings& settings, const proto::TlsContext& tls,
                                          MultiplexedSocket::Owner& owner) {
-  return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner};
+  return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner, settings.native};
 }
 
 }  // namespace
@@ -87,7 +91,7 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   auto known = context_.stores.certificates.find(device);
   if (known && *known) return resolved(number, std::move(*known));
   context_.signalling.find_certificate(
-      device, context_.connections.loop.now() + settings_.times.resolve, {},
+      device, peers_[device].short_id, context_.connections.loop.now() + settings_.times.resolve, {},
       [this, number](std::optional<proto::CertificateChain> chain) { resolved(number, std::move(chain)); });
 }
 
@@ -114,7 +118,7 @@ void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::stri
   request.id = attempt.id().request_id;
   request.ice_text = ice_text;
   request.is_answer = is_answer;
-  request.native_version = proto::ConnectionRequest::kNativeVersion;
+  if (settings_.native) request.native_version = proto::ConnectionRequest::kNativeVersion;
   context_.signalling.send(target->second.public_key, request.encode(), target->second.keys);
 }
 
@@ -239,26 +243,30 @@ void ConnectionManager::on_answer(const SignalMessage& message, const proto::Con
   if (peer == peers_.end()) return;
   const auto it = attempts_.find(peer->second.dialling);
   if (it == attempts_.end() || it->second->id().request_id != answer.id) return;
-  if (!answer.native_version) {
-    return it->second->reject(proto::Reason::kProtocolError, "the peer speaks Jami's protocol only");
-  }
   auto remote = proto::IceDescription::parse(answer.ice_text);
   if (!remote) return it->second->reject(proto::Reason::kProtocolError, remote.error().message());
-  it->second->on_answer(*remote);
+  it->second->on_answer(*remote, kind_of(answer, settings_));
 }
 
 void ConnectionManager::on_request(const SignalMessage& message, proto::ConnectionRequest request) {
   const proto::DeviceId device = message.signer;
   const Trust trust = context_.stores.trust.of(device);
   if (trust == Trust::kBanned) return refused(device, proto::Reason::kBanned, "the device is banned");
-  if (!context_.stores.requests.first_seen(device, request.id, trust == Trust::kAllowed)) {
+  // Who is allowed by its account is remembered over a restart too, once its chain is known.
+  const bool allowed = gate_.trust_of(device) == Trust::kAllowed;
+  if (!context_.stores.requests.first_seen(device, request.id, allowed)) {
     // It comes once per key, and again when the caller thinks that it or the answer was lost.
     if (ConnectAttempt* attempt = callee_attempt(device, request.id)) attempt->repeat_answer();
     return;
   }
   later_save_requests();
-  gate_.judge(device, [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
+  const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
+  gate_.judge(device, short_id, [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
     if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
+    if (verdict.trust == Trust::kAllowed) {
+      (void)context_.stores.requests.first_seen(message.signer, request.id, true);
+      later_save_requests();
+    }
     answer_request(message, request, verdict.trust);
   });
 }
@@ -267,9 +275,6 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
                                        Trust trust) {
   const proto::DeviceId device = message.signer;
   if (shutting_down()) return;
-  if (!request.native_version) {
-    return refused(device, proto::Reason::kProtocolError, "the peer speaks Jami's protocol only");
-  }
   auto remote = proto::IceDescription::parse(request.ice_text);
   if (!remote) return refused(device, proto::Reason::kProtocolError, remote.error().message());
   // A peer asks anew when it has given the last attempt up.
@@ -285,7 +290,8 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
   if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
   ConnectAttempt::Owner& owner = *this;
-  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote)));
+  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote),
+                                          kind_of(request, settings_)));
 }
 
 bool ConnectionManager::room_for_setup(Trust trust) const {
@@ -372,7 +378,8 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
     return socket.refuse(channel, proto::Reason::kResourceLimit, "the daemon has as many channels as it can");
   }
   channels_.emplace(channel, ChannelRecord{socket.number(), uri, false, false, context_.connections.loop.now()});
-  context_.apps.on_channel_requested({channel, socket.peer(), it->second.account, it->second.trust, uri});
+  context_.apps.on_channel_requested(
+      {channel, socket.peer(), it->second.account, it->second.trust, uri, socket.rules().half_close});
 }
 
 void ConnectionManager::on_request_cancelled(MultiplexedSocket& /*socket*/, proto::ChannelHandle channel,
@@ -439,7 +446,7 @@ std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, 
   std::size_t closed = 0;
   std::vector<OpenNumber> opens;
   for (const auto& [number, open] : opens_) {
-    if (open.request.peer == device) opens.push_back(number);
+    if (open.request.peer == device && open.candidates.empty()) opens.push_back(number);
   }
   std::vector<ConnectionNumber> attempts;
   for (const auto& [number, attempt] : attempts_) {

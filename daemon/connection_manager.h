@@ -39,11 +39,13 @@ struct ManagerLimits {
 };
 
 struct OpenRequest {
-  proto::DeviceId peer;
+  proto::DeviceId peer;  ///< zero: any device of `account`
   std::string uri;
   bool unique = false;
   ChannelOptions options;
   proto::Duration timeout = std::chrono::seconds(30);
+  /// To a device of this account, the first of those announced that connects; or to that whose short id this is.
+  std::optional<proto::AccountId> account = std::nullopt;
 };
 struct OpenedChannel {
   proto::ChannelHandle channel = 0;
@@ -52,6 +54,7 @@ struct OpenedChannel {
   std::string uri;
   ipc::Fd fd;           ///< the app's end; none when `joined`
   bool joined = false;  ///< a unique channel that an earlier open got, or will get
+  bool half_close = true;
 };
 struct OpenError {
   proto::Reason reason;
@@ -67,6 +70,7 @@ struct IncomingChannel {
   proto::AccountId account;
   Trust trust;
   std::string uri;
+  bool half_close = true;
 };
 
 /// The local side: who listens, and who owns channels.
@@ -127,6 +131,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::ConnectTimes times;
     IceConfig ice;
     GateSettings gate;
+    bool native = true;  ///< off: to everybody this device looks like one of Jami's; for tests
   };
 
   /// `identity`'s device id is ours; `tls` presents it.
@@ -189,15 +194,20 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     OpenRequest request;
     std::function<void(OpenResult)> done;
     proto::TimePoint deadline;
-    ConnectionNumber connection = 0;  ///< 0: waits for one
+    /// Devices of an account that are being tried; empty once one of them is `request.peer`.
+    std::set<proto::DeviceId> candidates;
+    bool searching = false;            ///< for devices of the account
+    std::optional<OpenError> failure;  ///< of a device of the account; others are still tried
+    ConnectionNumber connection = 0;   ///< 0: waits for one
     proto::ChannelHandle channel = 0;
     bool redialled = false;
   };
   struct Peer {
     std::vector<ConnectionNumber> connections;
-    ConnectionNumber dialling = 0;  ///< the attempt that we make as caller
-    std::set<OpenNumber> waiting;   ///< opens without a connection
-    unsigned failures = 0;          ///< attempts failed in a row
+    ConnectionNumber dialling = 0;                 ///< the attempt that we make as caller
+    std::set<OpenNumber> waiting;                  ///< opens without a connection
+    std::optional<proto::ShortDeviceId> short_id;  ///< where it is known: Jami's devices may publish under it alone
+    unsigned failures = 0;                         ///< attempts failed in a row
     proto::TimePoint retry_at = proto::kNever;
     AttemptFailure last_failure{proto::Reason::kTimedOut, {}, false};  ///< while a retry is due
     bool met = false;  ///< connection.connected with its certificate was reported
@@ -238,7 +248,16 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // opens (connection_manager_opens.cpp)
   void place(OpenNumber number);
   void place_waiting(const proto::DeviceId& device);
+  void search_devices(OpenNumber number);
+  void device_found(OpenNumber number, const FoundDevice& found);
+  void search_over(OpenNumber number);
+  void settle_on(OpenNumber number, const proto::DeviceId& device);
+  void candidate_failed(OpenNumber number, const proto::DeviceId& device, const AttemptFailure& failure);
+  void leave_peers(OpenNumber number, const PendingOpen& open);
+  [[nodiscard]] std::optional<proto::DeviceId> connected_device(const proto::AccountId& account) const;
+  [[nodiscard]] bool is_of(const MultiplexedSocket& socket, const proto::AccountId& account) const;
   void wait_for_connection(OpenNumber number);
+  void wait_for(OpenNumber number, const proto::DeviceId& device);
   void accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel, MultiplexedSocket& socket);
   void fail_later(OpenNumber number, OpenResult result);
   void give_up_dialling(const proto::DeviceId& device);

@@ -16,7 +16,9 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   if (request.uri.size() > proto::kMaxName || !proto::is_utf8(request.uri)) {
     return OpenError{Reason::kBadName, std::string(proto::reason_info(Reason::kBadName).text)};
   }
-  if (gate_.trust_of(request.peer) == Trust::kBanned) return OpenError{Reason::kBanned, "the peer is banned"};
+  const bool banned = gate_.trust_of(request.peer) == Trust::kBanned ||
+                      (request.account && context_.stores.trust.of({}, {&*request.account, 1}) == Trust::kBanned);
+  if (banned) return OpenError{Reason::kBanned, "the peer is banned"};
   if (opens_.size() >= settings_.limits.max_pending_opens) {
     return OpenError{Reason::kResourceLimit, "too many opens are pending"};
   }
@@ -31,7 +33,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   deadlines_.emplace(open.deadline, number);
   opens_.emplace(number, std::move(open));
   deadline_.arm(deadlines_.begin()->first);
-  place(number);
+  opens_.at(number).request.account ? search_devices(number) : place(number);
   return number;
 }
 
@@ -42,6 +44,9 @@ void ConnectionManager::place(OpenNumber number) {
   PendingOpen& open = it->second;
   MultiplexedSocket* socket = usable(open.request.peer);
   if (socket == nullptr) return wait_for_connection(number);
+  if (open.request.account && !is_of(*socket, *open.request.account)) {
+    return fail_later(number, OpenError{proto::Reason::kBadCertificate, "the device is not one of that account"});
+  }
   const auto opened = socket->open(open.request.uri, open.request.unique);
   if (!opened) {
     if (opened.error() == proto::Errc::kGoingAway) return wait_for_connection(number);
@@ -53,7 +58,7 @@ void ConnectionManager::place(OpenNumber number) {
   if (opened->joined && same == opening_.end()) {
     // The channel is open already, and somebody has its fd.
     return fail_later(number, OpenedChannel{opened->channel, socket->peer(), connections_.at(socket->number()).account,
-                                            open.request.uri, ipc::Fd(), true});
+                                            open.request.uri, ipc::Fd(), true, socket->rules().half_close});
   }
   opening_[opened->channel].push_back(number);
 }
@@ -62,7 +67,10 @@ void ConnectionManager::wait_for_connection(OpenNumber number) {
   PendingOpen& open = opens_.at(number);
   open.connection = 0;
   open.channel = 0;
-  const proto::DeviceId device = open.request.peer;
+  wait_for(number, open.request.peer);
+}
+
+void ConnectionManager::wait_for(OpenNumber number, const proto::DeviceId& device) {
   Peer& peer = peers_[device];
   peer.waiting.insert(number);
   const bool under_way = peer.dialling != 0 || peer.retry_at != proto::kNever;
@@ -75,7 +83,10 @@ void ConnectionManager::wait_for_connection(OpenNumber number) {
 
 void ConnectionManager::place_waiting(const proto::DeviceId& device) {
   const auto waiting = std::exchange(peers_[device].waiting, {});
-  for (const OpenNumber number : waiting) place(number);
+  for (const OpenNumber number : waiting) {
+    settle_on(number, device);
+    place(number);
+  }
 }
 
 void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
@@ -111,8 +122,8 @@ void ConnectionManager::accepted(const std::vector<OpenNumber>& numbers, proto::
   channels_.emplace(channel, ChannelRecord{socket.number(), uri, true, true, context_.connections.loop.now()});
   for (const OpenNumber number : numbers) {
     const bool gets_fd = number == numbers.front();
-    complete(number,
-             OpenedChannel{channel, socket.peer(), account, uri, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd});
+    complete(number, OpenedChannel{channel, socket.peer(), account, uri, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd,
+                                   socket.rules().half_close});
   }
 }
 
@@ -128,7 +139,7 @@ void ConnectionManager::complete(OpenNumber number, OpenResult result) {
   }
   deadlines_.erase({open.deadline, number});
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
-  if (const auto peer = peers_.find(open.request.peer); peer != peers_.end()) peer->second.waiting.erase(number);
+  leave_peers(number, open);
   open.done(std::move(result));
 }
 
@@ -152,9 +163,10 @@ bool ConnectionManager::cancel_open(OpenNumber number, proto::Reason reason) {
       if (connection != connections_.end()) connection->second.socket->cancel(open.channel, reason);
     }
   }
-  const proto::DeviceId device = open.request.peer;
+  std::set<proto::DeviceId> devices = open.candidates;
+  devices.insert(open.request.peer);
   complete(number, OpenError{reason, std::string(proto::reason_info(reason).text)});
-  give_up_dialling(device);
+  for (const proto::DeviceId& device : devices) give_up_dialling(device);
   return true;
 }
 
@@ -174,7 +186,7 @@ void ConnectionManager::fail_waiting(const proto::DeviceId& device, const Attemp
   peer.retry_at = proto::kNever;
   peer.failures = 0;
   const auto waiting = std::exchange(peer.waiting, {});
-  for (const OpenNumber number : waiting) complete(number, OpenError{failure.reason, failure.text});
+  for (const OpenNumber number : waiting) candidate_failed(number, device, failure);
   forget_peer_if_unused(device);
 }
 
@@ -204,7 +216,8 @@ void ConnectionManager::expire_opens() {
 /// A deadline says more when it tells what was being waited for.
 proto::Reason ConnectionManager::timeout_reason(const PendingOpen& open) const {
   if (open.connection != 0) return proto::Reason::kTimedOut;
-  const auto peer = peers_.find(open.request.peer);
+  if (open.request.account && open.searching && open.candidates.empty()) return proto::Reason::kNotFound;
+  const auto peer = peers_.find(open.candidates.empty() ? open.request.peer : *open.candidates.begin());
   if (peer == peers_.end()) return proto::Reason::kTimedOut;
   const auto attempt = attempts_.find(peer->second.dialling);
   if (attempt == attempts_.end()) {

@@ -152,6 +152,42 @@ void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
   if (found->second.pending == 0) finish_lookup(id, std::nullopt);
 }
 
+void DhtClient::Impl::find_devices(const proto::AccountId& account, proto::TimePoint deadline,
+                                   std::function<void(const std::optional<DhtDevice>&)> found) {
+  if (shutting_down_ || device_searches_.size() >= kMaxLookups) {
+    later([found = std::move(found)](Impl&) { found(std::nullopt); });
+    return;
+  }
+  const std::uint64_t id = next_id_++;
+  DeviceSearch& search = device_searches_[id];
+  search.found = std::move(found);
+  search.timer = std::make_unique<Timer>(loop_, [this, id] { finish_device_search(id); });
+  search.timer->arm(deadline);
+  const dht::InfoHash key(account.bytes.data(), account.bytes.size());
+  auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
+  node_->runner.get(
+      key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
+        return bridge->devices(id, key, *seen, values);
+      }),
+      dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }));
+}
+
+void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>& values) {
+  for (const Announced& value : values) {
+    const auto device = device_of(value);
+    const auto search = device_searches_.find(id);
+    if (search == device_searches_.end()) return;
+    if (!device || !search->second.seen.insert(device->id).second) continue;
+    const auto call = search->second.found;  // a copy: the callback may end the search, or the client
+    call(device);
+  }
+}
+
+void DhtClient::Impl::finish_device_search(std::uint64_t id) {
+  const auto node = device_searches_.extract(id);  // its timer goes last, after the call
+  if (node) node.mapped().found(std::nullopt);
+}
+
 void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::CertificateChain> chain) {
   const auto node = lookups_.extract(id);  // its timer goes last, after the call
   if (!node) return;
@@ -286,6 +322,7 @@ void DhtClient::Impl::end_node(DhtNode& node, const std::shared_ptr<Bridge>& bri
 /// Each callback may destroy the client, which then has nothing pending.
 void DhtClient::Impl::end_pending() {
   while (!lookups_.empty()) finish_lookup(lookups_.begin()->first, std::nullopt);
+  while (!device_searches_.empty()) finish_device_search(device_searches_.begin()->first);
   while (!sends_.empty()) finish_send(sends_.begin()->first, false);
 }
 
@@ -310,6 +347,7 @@ void DhtClient::Impl::close() {
   closed_ = true;
   node_->join();
   lookups_.clear();
+  device_searches_.clear();
   sends_.clear();
   stats_timer_.stop();
   save_timer_.stop();
@@ -334,6 +372,11 @@ void DhtClient::find_certificate(const proto::DeviceId& device, const std::optio
                                  proto::TimePoint deadline,
                                  std::function<void(std::optional<proto::CertificateChain>)> done, ChainJudge good) {
   impl_->find_certificate(device, short_id, deadline, std::move(done), std::move(good));
+}
+
+void DhtClient::find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                             std::function<void(const std::optional<DhtDevice>&)> found) {
+  impl_->find_devices(id, deadline, std::move(found));
 }
 
 void DhtClient::send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,

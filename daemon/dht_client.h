@@ -75,6 +75,13 @@ struct IncomingRequest {
   bool at_short_key = false;  ///< it was put under our short id: answer under the peer's short id
 };
 
+/// A device that an account has announced, or that has published its chain under its short id.
+struct DhtDevice {
+  proto::DeviceId id;
+  proto::ShortDeviceId short_id;
+  std::optional<proto::CertificateChain> chain;
+};
+
 /// Under which of the peer's ids a request is put.
 enum class RequestKeys { kShort, kLong, kBoth };
 
@@ -130,6 +137,12 @@ class DhtClient {
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                         proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
                         ChainJudge good = {});
+
+  /// Finds the devices that are announced under the id of an account, by a value that the account's key has signed, and
+  /// the device whose short id it is. `found` is called for each of them, as it comes, and once with nothing: when the
+  /// search is through, `deadline` has passed, or the client shuts down.
+  void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                    std::function<void(const std::optional<DhtDevice>&)> found);
 
   /// Signs `body`, encrypts it to the peer's RSA key (SubjectPublicKeyInfo, DER) and puts it where that peer listens.
   /// `done` is called once, as soon as a node has it (true), or when none took it, the key cannot be used or the body

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "daemon/dht_client.h"
@@ -39,6 +40,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                         proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
                         ChainJudge good);
+  void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                    std::function<void(const std::optional<DhtDevice>&)> found);
   void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
   void network_changed() { node_->runner.connectivityChanged(); }
   const DhtStatus& status();
@@ -52,6 +55,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_log(DhtLogLevel level, const std::string& line);
   void on_chains(std::uint64_t lookup, const std::vector<dht::Blob>& chains);
   void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
+  void on_devices(std::uint64_t search, const std::vector<Announced>& values);
+  void finish_device_search(std::uint64_t search);
   void on_put_end(std::uint64_t send, bool ok);
   void on_shutdown();
 
@@ -63,6 +68,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     ChainJudge good;
     std::optional<proto::CertificateChain> other;  ///< found, and not good
     unsigned pending = 0;                          ///< one bit a key whose search goes on
+    std::unique_ptr<Timer> timer;
+  };
+  struct DeviceSearch {
+    std::function<void(const std::optional<DhtDevice>&)> found;
+    std::set<proto::DeviceId> seen;
     std::unique_ptr<Timer> timer;
   };
   struct Send {
@@ -94,6 +104,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   DhtStatus status_;
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Lookup> lookups_;
+  std::map<std::uint64_t, DeviceSearch> device_searches_;
   std::map<std::uint64_t, Send> sends_;
   Timer stats_timer_;
   Timer save_timer_;
@@ -164,6 +175,23 @@ struct DhtClient::Impl::Bridge {
     }
     post([lookup, copies = std::move(copies)](Impl& self) { self.on_chains(lookup, copies); });
     return seen.load() < kMaxValuesPerKey;
+  }
+
+  /// The same for values under a 40-digit id.
+  bool devices(std::uint64_t search, const dht::InfoHash& key, std::atomic<unsigned>& seen, const DhtValues& values) {
+    std::vector<Announced> copies;
+    for (const auto& value : values) {
+      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
+      if (value->data.size() > dht::MAX_VALUE_SIZE) continue;
+      const bool chain = value->type == dht::CERTIFICATE_TYPE.id;
+      // OpenDHT has checked the signature of what is signed.
+      if (chain || (value->isSigned() && value->owner->getId() == key)) copies.push_back({key, chain, value->data});
+    }
+    post([search, copies = std::move(copies)](Impl& self) { self.on_devices(search, copies); });
+    return seen.load() < kMaxValuesPerKey;
+  }
+  void device_search_end(std::uint64_t search) {
+    post([search](Impl& self) { self.finish_device_search(search); });
   }
 
   void lookup_end(std::uint64_t lookup, unsigned bit) {

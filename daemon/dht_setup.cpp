@@ -3,6 +3,7 @@
 
 #include <cctype>
 #include <cerrno>
+#include <map>
 #include <random>
 #include <stdexcept>
 
@@ -204,7 +205,9 @@ std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys
   return out;
 }
 
-std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted) {
+namespace {
+
+std::optional<proto::CertificateChain> any_chain_of(const dht::Blob& packed) {
   std::string pem;
   try {
     // PEM or DER, bare or packed once more by msgpack: OpenDHT reads what OpenDHT has written.
@@ -213,8 +216,44 @@ std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const p
     return std::nullopt;
   }
   auto chain = proto::CertificateChain::from_pem(pem);
-  if (!chain || chain->device_id() != wanted) return std::nullopt;
+  if (!chain) return std::nullopt;
   return std::move(*chain);
+}
+
+}  // namespace
+
+std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted) {
+  auto chain = any_chain_of(packed);
+  if (chain && chain->device_id() != wanted) return std::nullopt;
+  return chain;
+}
+
+namespace {
+
+/// {dev: short id, pk: public key}, the two of which have to agree.
+std::optional<DhtDevice> announced_device(const dht::Blob& data) {
+  const msgpack::unpack_limit limit(/*array*/ 64, /*map*/ 16, /*str*/ 256, /*bin*/ 8'192, /*ext*/ 0, /*depth*/ 4);
+  try {
+    const auto unpacked =
+        msgpack::unpack(reinterpret_cast<const char*>(data.data()), data.size(), nullptr, nullptr, limit);
+    const auto members = unpacked->as<std::map<std::string, msgpack::object>>();
+    const auto dev = members.at("dev").as<dht::InfoHash>();
+    const auto key = members.at("pk").as<dht::Blob>();
+    if (proto::short_device_id_of(key) != id_of<proto::ShortDeviceId>(dev)) return std::nullopt;
+    return DhtDevice{proto::device_id_of(key), id_of<proto::ShortDeviceId>(dev), std::nullopt};
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+std::optional<DhtDevice> device_of(const Announced& value) {
+  if (!value.is_chain) return announced_device(value.data);
+  auto chain = any_chain_of(value.data);
+  if (!chain || hash_of(chain->short_device_id()) != value.key) return std::nullopt;
+  const proto::DeviceId id = chain->device_id();
+  return DhtDevice{id, chain->short_device_id(), std::move(chain)};
 }
 
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path) {

@@ -62,6 +62,15 @@ std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys
 /// The chain in `packed`, when its first key has the id `wanted`. Anybody may have put it there: nothing else is known.
 std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted);
 
+/// A value that was found under a 40-digit id: a certificate chain, or what an account's key has signed.
+struct Announced {
+  dht::InfoHash key;
+  bool is_chain;
+  dht::Blob data;
+};
+/// The device of it; nothing when it is none, or another one's.
+std::optional<DhtDevice> device_of(const Announced& value);
+
 /// Both block; the file is a cache, so that neither has an error to report: what cannot be read is not there, and what
 /// could not be written is written the next time.
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path);

@@ -16,9 +16,16 @@ class DhtSignalling final : public Signalling {
   /// `dht` outlives this.
   explicit DhtSignalling(DhtClient& dht) : dht_(dht) {}
 
-  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, ChainJudge good,
+  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                        proto::TimePoint deadline, ChainJudge good,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override {
-    dht_.find_certificate(device, std::nullopt, deadline, std::move(done), std::move(good));
+    dht_.find_certificate(device, short_id, deadline, std::move(done), std::move(good));
+  }
+  void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                    std::function<void(const std::optional<FoundDevice>&)> found) override {
+    dht_.find_devices(id, deadline, [found = std::move(found)](const std::optional<DhtDevice>& device) {
+      found(device ? std::optional(FoundDevice{device->id, device->short_id, device->chain}) : std::nullopt);
+    });
   }
   void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) override {
     // A message that is lost is sent again when no answer comes.

@@ -8,9 +8,6 @@
 namespace connd::daemon {
 namespace {
 
-/// Of a peer that speaks Jami's dialect it would be false; only ours is spoken so far.
-constexpr bool kHalfClose = true;
-
 ipc::Error open_error(const OpenError& error, const std::string& peer) {
   // The table's own text says nothing new as a detail.
   const bool told = error.text == proto::reason_info(error.reason).text;
@@ -35,7 +32,7 @@ ipc::Outcome<void> IpcServer::start_open(IpcSession& session, const ipc::Json& i
     return ipc::make_error(ipc::Reason::kResourceLimit, "this client has as many channels as it may");
   }
   const std::uint64_t key = next_open_++;
-  const std::string peer = request.peer.hex();
+  const std::string peer = request.account ? request.account->hex() : request.peer.hex();
   session.opens().emplace(key, IpcSession::PendingOpen{id, 0, peer});
   const auto started = manager_->open(std::move(request), [this, client = session.number(), key](OpenResult result) {
     open_done(client, key, std::move(result));
@@ -63,7 +60,7 @@ void IpcServer::open_done(ClientNumber client, std::uint64_t key, OpenResult res
 }
 
 void IpcServer::answer_open(IpcSession& session, const IpcSession::PendingOpen& open, OpenedChannel opened) {
-  const ipc::ChannelOpenResult result{opened.channel, opened.device.hex(), opened.account.hex(), kHalfClose};
+  const ipc::ChannelOpenResult result{opened.channel, opened.device.hex(), opened.account.hex(), opened.half_close};
   if (!opened.joined) {
     own(session, opened.channel, {0, 0, 0, opened.device, opened.account, std::move(opened.uri), true});
     return session.reply(open.id, ipc::write_members(result), std::move(opened.fd));
@@ -131,7 +128,7 @@ void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, co
   auto accepted = manager_->accept_channel(request.channel, {listener.strict_end});
   if (!std::holds_alternative<ipc::Fd>(accepted)) return;  // the peer took it back, or was told why not
   const ipc::ChannelOpened opened{listener.number,       request.channel, request.device.hex(),
-                                  request.account.hex(), request.uri,     kHalfClose};
+                                  request.account.hex(), request.uri,     request.half_close};
   own(session, request.channel, {0, 0, 0, request.device, request.account, request.uri, false});
   session.notify("channel.opened", ipc::write_members(opened), std::move(std::get<ipc::Fd>(accepted)));
 }
@@ -275,7 +272,7 @@ std::vector<ipc::ConnectionInfo> IpcServer::connections() const {
     info.state = view.closing ? ipc::ConnectionState::kClosing : ipc::ConnectionState::kConnected;
     info.trust = api::to_api(view.trust);
     info.channels = socket.channel_count();
-    info.dialect = ipc::Dialect::kNative;
+    info.dialect = socket.tls().native() ? ipc::Dialect::kNative : ipc::Dialect::kJami;
     info.local_address = socket.path().local;
     info.remote_address = socket.path().remote;
     if (const auto rtt = socket.mux_state()->round_trip()) {

@@ -82,7 +82,7 @@ void MultiplexedSocket::on_edge(std::uint32_t events) {
 
 void MultiplexedSocket::receive() {
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
-    if (state_ >= State::kClosing) return;
+    if (state_ >= State::kClosing || reading_stopped()) return;
     const auto status = transport_.receive(context_.scratch.cipher);
     if (!status) return fail(status.error());
     if (const auto taken = take_received(); !taken) return fail(taken.error());
@@ -91,6 +91,14 @@ void MultiplexedSocket::receive() {
     if (*status == IceTransport::Status::kBlocked) return;
   }
   transport_.again();
+}
+
+/// Where the dialect has no credit, an app that does not read ends up here (proto::Brake).
+bool MultiplexedSocket::reading_stopped() {
+  if (!mux_ || !mux_->reading_stopped()) return false;
+  paused_ = true;
+  arm_timer();
+  return true;
 }
 
 proto::Result<void> MultiplexedSocket::take_received() {
@@ -130,19 +138,25 @@ proto::Result<void> MultiplexedSocket::decrypt(proto::Bytes cipher, std::size_t&
 }
 
 proto::Result<void> MultiplexedSocket::after_handshake() {
-  if (!tls_.native()) return proto::Errc::kTlsNoNativeProtocol;
-  state_ = State::kGreeting;
   proto::MuxConfig config = mux_config_;
   config.max_window = proto::max_window_for(transport_.round_trip());
-  mux_ = std::make_unique<proto::Mux>(config, std::make_unique<proto::NativeFrameCodec>(), context_.handles,
-                                      context_.loop.now());
+  mux_ = std::make_unique<proto::Mux>(config, tls_.native() ? proto::native_dialect() : proto::jami_dialect(),
+                                      context_.handles, context_.loop.now());
   arm_timer();
+  state_ = State::kGreeting;
+  if (!mux_->hello_received()) return {};
+  state_ = State::kUp;
+  owner_.on_up(*this);
   return {};
 }
 
 proto::Result<void> MultiplexedSocket::take_plain(proto::Bytes plain) {
   if (plain.empty() || state_ >= State::kClosing) return {};
   mux_->feed(plain, now());
+  return take_events();
+}
+
+proto::Result<void> MultiplexedSocket::take_events() {
   while (state_ < State::kClosing) {
     const auto event = mux_->next_event(now());
     if (!event) return event.error();
@@ -214,6 +228,10 @@ bool MultiplexedSocket::on_turn() {
   if (state_ == State::kClosing) {
     report_down();
     return false;
+  }
+  if (paused_ && !reading_stopped()) {
+    paused_ = false;
+    transport_.again();
   }
   const bool more = send_some();
   // Until its time is over, a goaway waits for apps that have not taken everything yet, and for output to leave.
@@ -431,6 +449,7 @@ void MultiplexedSocket::on_deadline() {
   receive();
   if (state_ >= State::kClosing) return;
   if (const auto alive = mux_->on_timeout(now()); !alive) return fail(alive.error());
+  if (const auto taken = take_events(); !taken) return fail(taken.error());
   arm_timer();
   request_turn();
 }

@@ -48,7 +48,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   /// the MultiplexedSocket is not destroyed there.
   class Owner {
    public:
-    /// TLS is done, the peer is who it should be, and its hello is here.
+    /// TLS is done, the peer is who it should be, and its hello, if its dialect has one, is here.
     virtual void on_up(MultiplexedSocket& socket) = 0;
     virtual void on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri,
                                       bool unique) = 0;
@@ -114,6 +114,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   [[nodiscard]] const IcePath& path() const { return transport_.path(); }
   [[nodiscard]] const proto::TlsSession& tls() const { return tls_; }
   [[nodiscard]] const proto::Mux* mux_state() const { return mux_.get(); }
+  /// What the dialect can do; once up.
+  [[nodiscard]] const proto::DialectRules& rules() const { return mux_->rules(); }
   [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
   [[nodiscard]] const ChannelSocket* channel(proto::ChannelHandle handle) const;
   [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
@@ -134,6 +136,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Result<void> take_received();
   proto::Result<void> decrypt(proto::Bytes cipher, std::size_t& filled);
   proto::Result<void> take_plain(proto::Bytes plain);
+  proto::Result<void> take_events();
+  bool reading_stopped();
   proto::Result<void> after_handshake();
   void on_event(const proto::MuxEvent& event);
   void on_channel_event(const proto::MuxEvent& event);
@@ -163,6 +167,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Reason end_reason_ = proto::Reason::kClosed;
   std::string end_text_;
   std::error_code end_error_;
+  bool paused_ = false;  ///< the mux has stopped reading
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
   Timer timer_;

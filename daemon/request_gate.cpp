@@ -45,7 +45,7 @@ Trust RequestGate::trust_of(const proto::DeviceId& device) {
   return stores_.trust.of(device, (*chain)->issuer_ids());
 }
 
-void RequestGate::judge(const proto::DeviceId& signer, Done done) {
+void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
   const Trust own = stores_.trust.of(signer);
   if (own == Trust::kBanned) return done(refused(own, proto::Reason::kBanned, "the device is banned"));
   if (own == Trust::kAllowed && !stores_.trust.has_chain_entries()) return done(accepted(own));
@@ -53,7 +53,7 @@ void RequestGate::judge(const proto::DeviceId& signer, Done done) {
   if (known && *known && !may_have_moved(signer, **known)) return with_chain(signer, *known, done);
   if (own == Trust::kAllowed) return done(accepted(own));  // bans above it are found out by TLS at the latest
   if (!stores_.trust.has_chain_entries()) return by_policy(signer, std::nullopt, done);
-  look_up(signer, std::move(done));
+  look_up(signer, short_id, std::move(done));
 }
 
 /// A device may have joined an account that is trusted since its chain was stored. That is worth a lookup where it
@@ -63,7 +63,7 @@ bool RequestGate::may_have_moved(const proto::DeviceId& signer, const proto::Cer
          stores_.trust.of(signer, known.issuer_ids()) == Trust::kUnknown;
 }
 
-void RequestGate::look_up(const proto::DeviceId& signer, Done done) {
+void RequestGate::look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
   if (known_missing(signer)) return by_policy(signer, std::nullopt, done);
   if (lookups_ >= settings_.max_lookups || !lookup_rate_.take(loop_.now(), kTokensPerLookup)) {
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many unknown signers to look up"));
@@ -73,7 +73,7 @@ void RequestGate::look_up(const proto::DeviceId& signer, Done done) {
     const auto now = static_cast<std::int64_t>(std::time(nullptr));
     return stores_.trust.of(signer, chain.issuer_ids()) == Trust::kAllowed && chain.verify(now, stores_.is_revoked());
   };
-  signalling_.find_certificate(signer, loop_.now() + settings_.lookup_time, std::move(trusted),
+  signalling_.find_certificate(signer, short_id, loop_.now() + settings_.lookup_time, std::move(trusted),
                                [this, signer, done = std::move(done)](const auto& chain) {
                                  --lookups_;
                                  if (!chain) remember_missing(signer);

@@ -63,8 +63,9 @@ class RequestGate {
 
   /// From now on; questions that are open keep their time.
   void set_settings(const GateSettings& settings);
-  /// Judges the signer of a request. `done` is called once, at once or later; never after this object's end.
-  void judge(const proto::DeviceId& signer, Done done);
+  /// Judges the signer of a request, whose chain may be found by `short_id` alone. `done` is called once, at once or
+  /// later; never after this object's end.
+  void judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
   /// The local client's answer. False when the question is over.
   bool answer(std::uint64_t question, bool accept);
   /// The client that decided is gone: open questions are declined.
@@ -80,7 +81,7 @@ class RequestGate {
   };
 
   [[nodiscard]] bool may_have_moved(const proto::DeviceId& signer, const proto::CertificateChain& known) const;
-  void look_up(const proto::DeviceId& signer, Done done);
+  void look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
   void with_chain(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
   void by_policy(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
   void remember_missing(const proto::DeviceId& signer);

@@ -29,13 +29,25 @@ enum class SignalKeys : std::uint8_t { kShort, kLong, kBoth };
 /// else has certified its key.
 using ChainJudge = std::function<bool(const proto::CertificateChain&)>;
 
+/// A device that was found by a 40-digit id: its account's, or its own short one.
+struct FoundDevice {
+  proto::DeviceId device;
+  proto::ShortDeviceId short_id;
+  std::optional<proto::CertificateChain> chain;  ///< if it came with it; not verified
+};
+
 class Signalling {
  public:
-  /// Finds the chain of a device; not verified beyond the id. The first that is `good` (empty: any); if none is, the
-  /// last of the others, once all places were looked at. `done` is called once, in a later turn; never after this
-  /// object's end.
-  virtual void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, ChainJudge good,
+  /// Finds the chain of a device; not verified beyond the id. A Jami device may be found by its short id alone. The
+  /// first that is `good` (empty: any); if none is, the last of the others, once all places were looked at. `done` is
+  /// called once, in a later turn; never after this object's end.
+  virtual void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                                proto::TimePoint deadline, ChainJudge good,
                                 std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
+  /// Finds the devices that an account has announced, and the one whose short id this is. `found` is called for each,
+  /// and at the end, or at the deadline, once with nothing; in later turns, never after this object's end.
+  virtual void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                            std::function<void(const std::optional<FoundDevice>&)> found) = 0;
   /// Sends a body to a device, encrypted to its key. Best effort: a loss shows as a missing answer.
   virtual void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) = 0;
 

@@ -64,6 +64,7 @@ struct HelloResult {
 
 struct ChannelOpenParams {
   std::string peer;
+  std::optional<std::string> device;  ///< when `peer` is an account: this device of it alone
   std::string uri;
   double timeout = kDefaultTimeout;  ///< seconds
   bool unique = false;
@@ -71,6 +72,7 @@ struct ChannelOpenParams {
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("peer", self.peer, kPeerBounds);
+    io.optional("device", self.device, kPeerBounds);
     io.required("uri", self.uri, kUriBounds);
     io.optional("timeout", self.timeout, kTimeoutBounds);
     io.optional("unique", self.unique);

@@ -60,6 +60,7 @@ class Client {
   struct OpenOptions {
     double timeout_s = kDefaultTimeout;
     bool unique = false;
+    std::string device{};  ///< when `peer` is an account: this device of it alone
   };
   struct ListenOptions {
     bool prefix = false;
@@ -100,7 +101,8 @@ class Client {
     return read_result<Result>(*reply);
   }
 
-  /// Opens a channel named `uri` to `peer` (device id or alias).
+  /// Opens a channel named `uri` to `peer`: a device id or alias, or an account id, for the first of its devices that
+  /// answers.
   void connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options);
   void connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler) {
     connect_device(peer, uri, std::move(handler), OpenOptions{});

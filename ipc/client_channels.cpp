@@ -17,6 +17,7 @@ std::uint64_t Client::start_open(std::string_view peer, std::string_view uri, Ch
                                  OpenOptions options) {
   ChannelOpenParams params;
   params.peer = peer;
+  if (!options.device.empty()) params.device = options.device;
   params.uri = uri;
   params.timeout = options.timeout_s;
   params.unique = options.unique;

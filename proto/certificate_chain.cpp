@@ -183,12 +183,20 @@ ByteVector CertificateChain::der() const {
   return out;
 }
 
+DeviceId device_id_of(Bytes public_key_der) {
+  return digest_of<DeviceId>(public_key_der, EVP_sha256());
+}
+
+ShortDeviceId short_device_id_of(Bytes public_key_der) {
+  return digest_of<ShortDeviceId>(public_key_der, EVP_sha1());
+}
+
 DeviceId CertificateChain::device_id() const {
-  return digest_of<DeviceId>(public_key_der(), EVP_sha256());
+  return device_id_of(public_key_der());
 }
 
 ShortDeviceId CertificateChain::short_device_id() const {
-  return digest_of<ShortDeviceId>(public_key_der(), EVP_sha1());
+  return short_device_id_of(public_key_der());
 }
 
 AccountId CertificateChain::account_id() const {

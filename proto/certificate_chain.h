@@ -98,4 +98,8 @@ ByteVector public_key_der_of(const EVP_PKEY* key);
 /// SHA-1 key id of a SubjectPublicKeyInfo in DER.
 AccountId key_id_of(Bytes public_key_der);
 
+/// The ids of a public key, given as its SubjectPublicKeyInfo in DER.
+DeviceId device_id_of(Bytes public_key_der);
+ShortDeviceId short_device_id_of(Bytes public_key_der);
+
 }  // namespace connd::proto

@@ -72,6 +72,11 @@ std::optional<ConnectStep> connect_step(ConnectRole role, ConnectState state, Co
   return std::nullopt;
 }
 
+void ConnectMachine::be_patient() {
+  times_.check = std::max(times_.check, times_.patient_check);
+  times_.handshake = std::max(times_.handshake, times_.patient_handshake);
+}
+
 ConnectAction ConnectMachine::on(ConnectEvent event, TimePoint now) {
   if (event == Event::kTimer) return on_timer(now);
   const auto step = connect_step(role_, state_, event);

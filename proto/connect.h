@@ -67,6 +67,11 @@ struct ConnectTimes {
   /// A path is found within a second, or the attempt was disturbed and a fresh one is better.
   Duration check = std::chrono::seconds(5);
   Duration handshake = std::chrono::seconds(10);
+  /// A Jami peer looks at its checks every half second, nominates late, and learns our answer seconds after we have
+  /// found a path.
+  Duration patient_check = std::chrono::seconds(10);
+  /// It computes Diffie-Hellman parameters for up to 8 s before it can be a TLS server.
+  Duration patient_handshake = std::chrono::seconds(20);
 };
 
 /// The transition table: state and action for an event, nullopt where the event means nothing (it came late).
@@ -80,6 +85,9 @@ class ConnectMachine {
  public:
   ConnectMachine(ConnectRole role, const ConnectTimes& times, TimePoint now)
       : role_(role), times_(times), attempt_deadline_(now + times.total) {}
+
+  /// The peer is a slow one, a Jami device: its checks and handshake may take longer.
+  void be_patient();
 
   /// What to do about `event`.
   ConnectAction on(ConnectEvent event, TimePoint now);

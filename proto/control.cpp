@@ -1,41 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "proto/control.h"
 
-#include <exception>
-#include <optional>
-#include <string_view>
-
-#include <msgpack.hpp>
-
 #include "proto/error.h"
+#include "proto/msgpack_objects.h"
 
 namespace connd::proto::control {
 namespace {
 
 // ---- decoding ----
 
-bool is_uint(const msgpack::object& o) {
-  return o.type == msgpack::type::POSITIVE_INTEGER;
-}
-bool is_text(const msgpack::object& o) {
-  return o.type == msgpack::type::STR;
-}
-std::string_view text_of(const msgpack::object& o) {
-  return {o.via.str.ptr, o.via.str.size};
-}
-
 /// One map object, looked at by key. A missing or mistyped member makes the whole object bad.
 class Members {
  public:
   explicit Members(const msgpack::object_map& map) : map_(map) {}
 
-  [[nodiscard]] const msgpack::object* find(std::string_view key) const {
-    for (std::uint32_t i = 0; i < map_.size; ++i) {
-      const msgpack::object_kv& pair = map_.ptr[i];
-      if (is_text(pair.key) && text_of(pair.key) == key) return &pair.val;
-    }
-    return nullptr;
-  }
+  [[nodiscard]] const msgpack::object* find(std::string_view key) const { return find_key(map_, key); }
   std::uint64_t number(std::string_view key) {
     const msgpack::object* o = find(key);
     if (o == nullptr || !is_uint(*o)) {
@@ -96,29 +75,8 @@ Result<Message> from_object(const msgpack::object& object) {
   return Errc::kBadControlObject;
 }
 
-/// The next object at `offset`. msgpack-c reports everything by exceptions; they end here.
-std::optional<msgpack::object_handle> unpack_one(Bytes body, std::size_t& offset) {
-  const msgpack::unpack_limit limit(kMaxControlElements, kMaxControlElements, kMaxFrameBody, kMaxFrameBody,
-                                    kMaxFrameBody, kMaxControlNesting);
-  try {
-    return msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(), offset, nullptr, nullptr, limit);
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
-}
-
 // ---- encoding ----
 
-struct Sink {
-  ByteVector& out;
-  void write(const char* data, std::size_t size) { out.insert(out.end(), data, data + size); }
-};
-using Packer = msgpack::packer<Sink>;
-
-void put(Packer& p, std::string_view text) {
-  p.pack_str(static_cast<std::uint32_t>(text.size()));
-  p.pack_str_body(text.data(), static_cast<std::uint32_t>(text.size()));
-}
 void put(Packer& p, std::string_view key, std::uint64_t value) {
   put(p, key);
   p.pack_uint64(value);
@@ -193,7 +151,7 @@ Result<std::vector<Message>> decode(Bytes body) {
 }
 
 void encode(const Message& message, ByteVector& out) {
-  Sink sink{out};
+  MsgpackSink sink{out};
   Packer packer(sink);
   std::visit(Encoder{packer}, message);
 }

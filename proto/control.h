@@ -34,6 +34,7 @@ struct Refuse {
   std::uint64_t channel = 0;
   std::uint64_t code = 0;
   std::string text;
+  std::string name{};  ///< Jami's dialect repeats the request's and has no code and text; ours is the other way round
 };
 struct Reset {
   std::uint64_t channel = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// Every maximum and time of the native protocol, with its reason. PROTOCOL.md states the same numbers.
+/// Every maximum and time of the protocol, in both dialects, with its reason. PROTOCOL.md states the same numbers.
 #pragma once
 
 #include <chrono>
@@ -75,6 +75,18 @@ inline constexpr std::uint32_t kMaxCredit = 0x7fff'ffff;
 inline constexpr Duration kWindowGrowTime = std::chrono::milliseconds(250);
 /// A window not used for this long falls back to kInitialWindow.
 inline constexpr Duration kWindowIdleTime = std::chrono::seconds(10);
+
+// --- Jami's dialect, which has no credit ----------------------------------------------------------------------------
+/// Held for one app. A fast link fills a socket's buffers many times over before this.
+inline constexpr std::size_t kMaxHeldPerChannel = std::size_t{8} << 20;
+/// The connection is not read for this long at most: a peer whose beacon gets no answer for 3 s closes the connection.
+inline constexpr Duration kStopTime = std::chrono::milliseconds(1'500);
+/// From the beginning of one such stop to the next: the other channels of the connection wait with it.
+inline constexpr Duration kStopInterval = std::chrono::seconds(10);
+/// A beacon after this long without a byte from the peer: NATs forget a quiet connection sooner than our own keepalive.
+inline constexpr Duration kBeaconInterval = std::chrono::seconds(20);
+/// The version that we send; from it on a peer answers beacons.
+inline constexpr std::uint32_t kJamiVersion = 1;
 
 // --- Life -----------------------------------------------------------------------------------------------------------
 /// A ping after this long without a byte from the peer; dead after twice this long.

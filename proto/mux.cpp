@@ -12,20 +12,34 @@ namespace connd::proto {
 namespace {
 // Two targets: the frame that passes the first, and one more header.
 constexpr std::size_t kOutputBound = 2 * Mux::kOutputTarget + kMaxFrameBody;
+/// Without credit nothing but the socket's pace bounds a sender.
+constexpr std::uint32_t kNoLimit = kMaxCredit;
+/// What one round of reading may bring for a channel before its stop is noticed: four reads of 256 KiB.
+constexpr std::size_t kHeldSlack = std::size_t{2} << 20;
+
+MuxConfig config_for(MuxConfig config, const DialectRules& rules) {
+  if (!rules.hello) config.keepalive_interval = std::min(config.keepalive_interval, kBeaconInterval);
+  return config;
+}
 }  // namespace
 
-Mux::Mux(const MuxConfig& config, std::unique_ptr<FrameCodec> codec, HandleSource& handles, TimePoint now)
-    : config_(config),
-      codec_(std::move(codec)),
+Mux::Mux(const MuxConfig& config, std::unique_ptr<Dialect> dialect, HandleSource& handles, TimePoint now)
+    : config_(config_for(config, dialect->rules)),
+      dialect_(std::move(dialect)),
+      rules_(dialect_->rules),
+      codec_(&dialect_->codec()),
       handles_(handles),
       pool_(config.max_buffer, config.max_window),
+      brake_(config.max_buffer),
       last_id_(config.side == MuxSide::kClient ? kClientLastId : kServerLastId),
       out_(kOutputBound),
       requests_(kRequestBurst, kRequestRate, now),
       noise_(kNoiseBurst, kNoiseRate, now),
       windows_(kWindowBurst, 0, now),
+      hello_received_(!rules_.hello),
+      answers_pings_(rules_.hello),
       last_received_(now) {
-  send(control::Hello{kProtocolVersion, config_.max_channels, kMaxName});
+  send(control::Hello{rules_.hello ? kProtocolVersion : kJamiVersion, config_.max_channels, kMaxName});
 }
 
 Mux::~Mux() = default;
@@ -47,9 +61,9 @@ Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint no
   Channel& channel = add(*id, name, ChannelState::kRequested, true, unique);
   our_pending_names_ += name.size();
   ByteVector group;
-  if (unique) control::encode(control::Unique{channel.id}, group);
-  control::encode(control::ChannelRequest{name, channel.id, false}, group);
-  control::encode(control::Window{channel.id, channel.receive.open(now)}, group);
+  if (unique) dialect_->encode(control::Unique{channel.id}, group);
+  dialect_->encode(control::ChannelRequest{name, channel.id, false}, group);
+  if (rules_.credit) dialect_->encode(control::Window{channel.id, channel.receive.open(now)}, group);
   send_group(group);
   return Opened{channel.handle, false};
 }
@@ -59,8 +73,12 @@ bool Mux::accept(ChannelHandle handle, TimePoint now) {
   if (channel == nullptr || channel->state != ChannelState::kOffered) return false;
   apply(*channel, ChannelEvent::kAccepted);
   ByteVector group;
-  control::encode(control::ChannelRequest{channel->name, channel->id, true}, group);
-  control::encode(control::Window{channel->id, channel->receive.open(now)}, group);
+  dialect_->encode(control::ChannelRequest{channel->name, channel->id, true}, group);
+  if (rules_.credit) {
+    dialect_->encode(control::Window{channel->id, channel->receive.open(now)}, group);
+  } else {
+    (void)channel->credit.add(kNoLimit);
+  }
   send_group(group);
   update_order(*channel);
   return true;
@@ -69,13 +87,13 @@ bool Mux::accept(ChannelHandle handle, TimePoint now) {
 void Mux::refuse(ChannelHandle handle, Reason reason, std::string_view text) {
   Channel* channel = find(handle);
   if (channel == nullptr || channel->state != ChannelState::kOffered) return;
-  refuse_id(channel->id, reason, text);
+  refuse_id(channel->id, channel->name, reason, text);
   apply(*channel, ChannelEvent::kRefused);
   forget(*channel);
 }
 
-void Mux::refuse_id(std::uint64_t id, Reason reason, std::string_view text) {
-  send(control::Refuse{id, static_cast<std::uint64_t>(reason), std::string(text)});
+void Mux::refuse_id(std::uint64_t id, const std::string& name, Reason reason, std::string_view text) {
+  send(control::Refuse{id, static_cast<std::uint64_t>(reason), std::string(text), name});
 }
 
 void Mux::reset(ChannelHandle handle, Reason reason, std::string_view text) {
@@ -92,23 +110,44 @@ void Mux::reset(ChannelHandle handle, Reason reason, std::string_view text) {
 
 /// Sends a reset; the channel lives on, known to nobody, until the peer has answered.
 void Mux::abort(Channel& channel, Reason reason, std::string_view text) {
+  if (!rules_.resets) return abort_by_end(channel);
   send(control::Reset{channel.id, static_cast<std::uint64_t>(reason), std::string(text)});
   apply(channel, ChannelEvent::kResetSent);
   channel.orphan = true;
   channel.receive.end();
 }
 
+/// The same where an abort is an EOF, which is not answered. A request cannot be taken back: its answer is awaited.
+void Mux::abort_by_end(Channel& channel) {
+  const bool open = channel.state == ChannelState::kOpen;
+  if (!open && channel.state != ChannelState::kRequested) return;
+  brake_.forget(channel.handle);
+  if (open) send_end(channel);
+  apply(channel, ChannelEvent::kResetSent);
+  channel.orphan = true;
+  if (open) {
+    apply(channel, ChannelEvent::kResetReceived);
+  } else {
+    ++unanswered_;
+  }
+}
+
 void Mux::finish(ChannelHandle handle) {
   Channel* channel = find(handle);
   if (channel == nullptr || channel->state != ChannelState::kOpen || channel->eof_sent) return;
+  send_end(*channel);
+  channel->eof_sent = true;
+  if (!rules_.half_close) channel->eof_received = true;
+  update_order(*channel);
+  ended_one_way(*channel);
+}
+
+void Mux::send_end(const Channel& channel) {
   // Data committed so far is in out_, ahead of every chunk; an accept of this channel is in the control frame.
   seal_control();
   ByteVector frame(codec_->header_bytes());
-  codec_->write_header(frame.data(), channel->id, 0);
+  codec_->write_header(frame.data(), channel.id, 0);
   queue_chunk(std::move(frame));
-  channel->eof_sent = true;
-  update_order(*channel);
-  ended_one_way(*channel);
 }
 
 void Mux::release(ChannelHandle handle) {
@@ -160,7 +199,7 @@ void Mux::commit(ChannelHandle handle, std::size_t bytes) {
   assert(channel != nullptr && channel->state == ChannelState::kOpen && !channel->eof_sent && bytes > 0);
   codec_->write_header(out_.prepare(codec_->header_bytes() + bytes).data(), channel->id, bytes);
   out_.commit(codec_->header_bytes() + bytes);
-  channel->credit.use(static_cast<std::uint32_t>(bytes));
+  if (rules_.credit) channel->credit.use(static_cast<std::uint32_t>(bytes));
   if (channel->credit.available() == 0) channel->bulk = channel->ready;
   update_order(*channel);
   sent_since_window_ += bytes;
@@ -169,6 +208,7 @@ void Mux::commit(ChannelHandle handle, std::size_t bytes) {
 void Mux::consumed(ChannelHandle handle, std::size_t bytes, TimePoint now) {
   Channel* channel = find(handle);
   if (channel == nullptr || bytes == 0) return;
+  if (!rules_.credit) return brake_.taken(handle, bytes);
   const std::uint32_t grant = channel->receive.consumed(bytes, now);
   if (grant > 0) send(control::Window{channel->id, grant});
 }
@@ -192,16 +232,20 @@ bool Mux::has_output() const {
 
 void Mux::send(const control::Message& message) {
   ByteVector object;
-  control::encode(message, object);
-  send_group(object);
+  dialect_->encode(message, object);
+  if (!object.empty()) send_group(object);
 }
 
 /// Objects that must stand in one frame.
 void Mux::send_group(const ByteVector& objects) {
   if (backlog_ > kMaxControlBacklog) return;  // the connection is at its end, and what is said no longer matters
-  if (!control_body_.empty() && control_body_.size() + objects.size() > kControlFrameTarget) seal_control();
-  control_body_.insert(control_body_.end(), objects.begin(), objects.end());
-  backlog_ += objects.size();
+  if (rules_.gathers) {
+    if (!control_body_.empty() && control_body_.size() + objects.size() > kControlFrameTarget) seal_control();
+    control_body_.insert(control_body_.end(), objects.begin(), objects.end());
+    backlog_ += objects.size();
+  } else {
+    queue_chunk(objects);
+  }
   if (backlog_ > kMaxControlBacklog) failed_ = Errc::kControlFlood;
 }
 
@@ -228,7 +272,7 @@ void Mux::queue_chunk(ByteVector chunk) {
 
 TimePoint Mux::next_deadline() const {
   const TimePoint alive = ping_sent_ == kNever ? last_received_ + config_.keepalive_interval : dead_at_;
-  return std::min(alive, go_away_deadline_);
+  return std::min({answers_pings_ ? alive : kNever, go_away_deadline_, brake_.deadline()});
 }
 
 Result<void> Mux::on_timeout(TimePoint now) {
@@ -238,7 +282,7 @@ Result<void> Mux::on_timeout(TimePoint now) {
       failed_ = Errc::kPeerNotAnswering;
       return failed_;
     }
-  } else if (now - last_received_ >= config_.keepalive_interval) {
+  } else if (answers_pings_ && now - last_received_ >= config_.keepalive_interval) {
     ping(now);
     dead_at_ = now + config_.keepalive_interval;
   }
@@ -246,12 +290,13 @@ Result<void> Mux::on_timeout(TimePoint now) {
     go_away_over_ = true;  // finished() from now on; nothing more to wake up for
     go_away_deadline_ = kNever;
   }
+  for (const ChannelHandle handle : brake_.expire(now)) stall(handle);
   return {};
 }
 
 void Mux::probe(TimePoint now) {
   const TimePoint limit = now + std::min(kProbeTime, config_.keepalive_interval);
-  if (failed_) return;
+  if (failed_ || !answers_pings_) return;
   if (ping_sent_ == kNever) {
     ping(now);
     dead_at_ = limit;
@@ -314,6 +359,7 @@ void Mux::leave_wire(Channel& channel) {
 }
 
 void Mux::forget(Channel& channel) {
+  brake_.forget(channel.handle);
   order_.remove(channel);
   channels_.erase(channel.handle);
 }
@@ -328,7 +374,7 @@ bool Mux::is_ours(std::uint64_t id) const {
 }
 
 bool Mux::is_peers(std::uint64_t id) const {
-  return id != kControlChannel && id < kReservedChannel && !is_ours(id);
+  return id != kControlChannel && id < kReservedChannel && !(rules_.id_halves && is_ours(id));
 }
 
 std::optional<WireId> Mux::free_id() {
@@ -346,7 +392,25 @@ std::optional<WireId> Mux::free_id() {
   return std::nullopt;
 }
 
+/// Ends a channel whose app does not read, where nothing else bounds what is held for it.
+void Mux::stall(ChannelHandle handle) {
+  Channel* channel = find(handle);
+  if (channel == nullptr) return;
+  // One that has ended on the wire already holds what it holds, and gets no more.
+  if (channel->state != ChannelState::kOpen) return brake_.forget(handle);
+  made_.push_back({.kind = MuxEvent::Kind::kReset,
+                   .channel = handle,
+                   .reason = Reason::kStalled,
+                   .text = "the application did not read, and the peer cannot be told to wait"});
+  abort(*channel, Reason::kStalled, {});
+}
+
+std::size_t Mux::max_held() const {
+  return rules_.credit ? kMaxWindow : kMaxHeldPerChannel + kHeldSlack;
+}
+
 std::uint64_t Mux::buffered_bytes() const {
+  if (!rules_.credit) return brake_.total();
   return config_.max_buffer - static_cast<std::uint64_t>(std::max<std::int64_t>(pool_.left(), 0));
 }
 

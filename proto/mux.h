@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// Mux: all channels of one connection, over one stream of plain bytes (PROTOCOL.md).
+/// Mux: all channels of one connection, over one stream of plain bytes (PROTOCOL.md), in one of two dialects.
 ///
 /// Sans-IO: bytes and time in, bytes, events and a deadline out. The owner's round is
 ///   feed(bytes) -> next_event() until there is none -> act on events -> gather output -> encrypt it.
@@ -8,6 +8,9 @@
 /// Handles: `open` and the event kRequested make one. It is dead, and may no longer be used, after: refuse(), reset(),
 /// release(), and the events kRefused, kCancelled and kReset. A channel that ended cleanly in both directions stays
 /// known until release(), so that the app may still take what is held for it.
+///
+/// In Jami's dialect (PROTOCOL.md, "Jami's dialect") there is no kHello: the connection is up at once. EOF ends both
+/// directions, whichever side sends it; a reset looks like one to the peer. `unique` is between our own apps alone.
 #pragma once
 
 #include <deque>
@@ -18,9 +21,10 @@
 #include <variant>
 #include <vector>
 
+#include "proto/brake.h"
 #include "proto/channel.h"
 #include "proto/control.h"
-#include "proto/frame.h"
+#include "proto/dialect.h"
 #include "proto/reason.h"
 #include "proto/result.h"
 #include "proto/time.h"
@@ -63,8 +67,8 @@ struct MuxEvent {
 
 class Mux {
  public:
-  /// `handles` outlives the mux. The first output is our hello.
-  Mux(const MuxConfig& config, std::unique_ptr<FrameCodec> codec, HandleSource& handles, TimePoint now);
+  /// `handles` outlives the mux. The first output is our hello, or our version.
+  Mux(const MuxConfig& config, std::unique_ptr<Dialect> dialect, HandleSource& handles, TimePoint now);
   ~Mux();
   Mux(const Mux&) = delete;
   Mux& operator=(const Mux&) = delete;
@@ -91,7 +95,7 @@ class Mux {
   void refuse(ChannelHandle channel, Reason reason, std::string_view text);
   /// Aborts a channel, or cancels an open: the peer hears `reason`.
   void reset(ChannelHandle channel, Reason reason, std::string_view text);
-  /// Our direction ends: EOF, after all data committed so far.
+  /// Our direction ends: EOF, after all data committed so far. Without half close, both end.
   void finish(ChannelHandle channel);
   /// The owner is done with a channel that has ended in both directions.
   void release(ChannelHandle channel);
@@ -130,7 +134,7 @@ class Mux {
   // ---- time ----
 
   [[nodiscard]] TimePoint next_deadline() const;
-  /// Sends keepalives; kPeerNotAnswering when the peer is dead.
+  /// Sends keepalives; kPeerNotAnswering when the peer is dead. Events may have come of it.
   Result<void> on_timeout(TimePoint now);
   /// Asks the peer for a sign of life now: without a byte within kProbeTime it is dead. For owners who have a reason to
   /// doubt, such as a change of the network. Again while one is under way: changes nothing.
@@ -138,14 +142,20 @@ class Mux {
 
   // ---- state ----
 
+  [[nodiscard]] const DialectRules& rules() const { return rules_; }
+  /// Do not feed for now: see Brake. It ends by consumed() or by on_timeout().
+  [[nodiscard]] bool reading_stopped() const { return brake_.stopped(); }
+  /// Bytes that may be held for an app at most.
+  [[nodiscard]] std::size_t max_held() const;
   [[nodiscard]] bool hello_received() const { return hello_received_; }
   [[nodiscard]] bool going_away() const { return go_away_sent_ || go_away_received_; }
   /// After go_away: every channel has ended, or the time for it is over.
   [[nodiscard]] bool finished(TimePoint now) const;
   /// The time that a goaway leaves to open channels is over.
   [[nodiscard]] bool go_away_over() const { return go_away_over_; }
-  /// Channels that take an id, those that are about to end included.
-  [[nodiscard]] std::size_t channel_count() const { return by_id_.size(); }
+  /// Channels that take an id, those that are about to end included. Cancelled opens to which no answer has come are
+  /// not counted where the peer owes none to the cancelling.
+  [[nodiscard]] std::size_t channel_count() const { return by_id_.size() - unanswered_; }
   /// Promised to the peer plus held for apps, beyond kMinWindow each.
   [[nodiscard]] std::uint64_t buffered_bytes() const;
   /// From ping to pong, the last one measured.
@@ -157,9 +167,11 @@ class Mux {
 
   // mux_receive.cpp
   OptionalEvent next_from_input(TimePoint now);
-  OptionalEvent on_piece(const FramePiece& piece);
-  OptionalEvent on_data(Channel& channel, Bytes body);
+  OptionalEvent on_piece(const FramePiece& piece, TimePoint now);
+  OptionalEvent on_data(Channel& channel, Bytes body, TimePoint now);
+  OptionalEvent on_held(Channel& channel, Bytes body, TimePoint now);
   OptionalEvent on_end(Channel& channel);
+  OptionalEvent on_end_of_both(Channel& channel);
   OptionalEvent on_message(control::Message& message, TimePoint now);
   OptionalEvent on(control::Hello& m, TimePoint now);
   OptionalEvent on(control::ChannelRequest& m, TimePoint now);
@@ -175,9 +187,10 @@ class Mux {
   OptionalEvent on_accept(control::ChannelRequest& m, TimePoint now);
   OptionalEvent resolve_unique(Channel& existing, control::ChannelRequest& m, TimePoint now);
   std::optional<MuxEvent> offered(control::ChannelRequest& m, bool unique);
+  OptionalEvent bad_request(control::ChannelRequest& m, const Channel* taken);
   OptionalEvent noise(TimePoint now);
   [[nodiscard]] std::optional<Reason> why_not(const control::ChannelRequest& m) const;
-  void refuse_id(std::uint64_t id, Reason reason, std::string_view text);
+  void refuse_id(std::uint64_t id, const std::string& name, Reason reason, std::string_view text);
 
   // mux.cpp
   Channel* find(ChannelHandle handle) const;
@@ -189,6 +202,9 @@ class Mux {
   void end_pending(Channel& channel);
   void ended_one_way(Channel& channel);
   void abort(Channel& channel, Reason reason, std::string_view text);
+  void abort_by_end(Channel& channel);
+  void stall(ChannelHandle handle);
+  void send_end(const Channel& channel);
   void update_order(Channel& channel);
   [[nodiscard]] std::optional<WireId> free_id();
   [[nodiscard]] bool is_ours(std::uint64_t id) const;
@@ -200,9 +216,12 @@ class Mux {
   void queue_chunk(ByteVector chunk);
 
   const MuxConfig config_;
-  std::unique_ptr<FrameCodec> codec_;
+  const std::unique_ptr<Dialect> dialect_;
+  const DialectRules rules_;  ///< the dialect's
+  FrameCodec* const codec_;   ///< the dialect's
   HandleSource& handles_;
   WindowPool pool_;
+  Brake brake_;  ///< of a dialect without credit
 
   std::unordered_map<ChannelHandle, std::unique_ptr<Channel>> channels_;
   std::unordered_map<WireId, Channel*> by_id_;
@@ -211,9 +230,11 @@ class Mux {
   WireId last_id_;                      ///< ids are taken in turn, so that one is not used again soon
   std::size_t our_pending_names_ = 0;   ///< bytes
   std::size_t peer_pending_names_ = 0;  ///< bytes
+  std::size_t unanswered_ = 0;          ///< cancelled opens, where cancelling cannot be said
 
   Bytes in_;
   std::deque<control::Message> messages_;  ///< of the last control frame, not looked at yet
+  std::deque<MuxEvent> made_;              ///< events that no input of their own has brought
   std::optional<WireId> unique_announced_;
   std::error_code failed_;
 
@@ -228,6 +249,7 @@ class Mux {
   std::size_t sent_since_window_ = 0;  ///< body bytes not yet turned into tokens of windows_
 
   bool hello_received_ = false;
+  bool answers_pings_ = true;  ///< a Jami peer that has not said its version does not
   bool go_away_sent_ = false;
   bool go_away_received_ = false;
   TimePoint go_away_deadline_ = kNever;

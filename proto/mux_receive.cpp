@@ -28,6 +28,11 @@ void Mux::feed(Bytes plain, TimePoint now) {
 
 Result<std::optional<MuxEvent>> Mux::next_event(TimePoint now) {
   while (!failed_) {
+    if (!made_.empty()) {
+      MuxEvent event = std::move(made_.front());
+      made_.pop_front();
+      return std::optional(std::move(event));
+    }
     if (messages_.empty() && in_.empty()) return std::optional<MuxEvent>{};
     OptionalEvent event = next_from_input(now);
     if (!event) {
@@ -48,12 +53,12 @@ Result<std::optional<MuxEvent>> Mux::next_from_input(TimePoint now) {
   auto piece = codec_->next(in_);
   if (!piece) return piece.error();
   if (!*piece) return std::optional<MuxEvent>{};
-  return on_piece(**piece);
+  return on_piece(**piece, now);
 }
 
-Result<std::optional<MuxEvent>> Mux::on_piece(const FramePiece& piece) {
+Result<std::optional<MuxEvent>> Mux::on_piece(const FramePiece& piece, TimePoint now) {
   if (piece.kind == FramePiece::Kind::kControl) {
-    auto messages = control::decode(piece.body);
+    auto messages = dialect_->decode(piece);
     if (!messages) return messages.error();
     unique_announced_.reset();  // it counts within one frame only
     messages_.assign(std::make_move_iterator(messages->begin()), std::make_move_iterator(messages->end()));
@@ -61,13 +66,17 @@ Result<std::optional<MuxEvent>> Mux::on_piece(const FramePiece& piece) {
   }
   if (!hello_received_) return Errc::kHelloExpected;
   Channel* channel = find_id(piece.channel);
-  if (channel == nullptr) return Errc::kUnknownChannel;
-  return piece.kind == FramePiece::Kind::kData ? on_data(*channel, piece.body) : on_end(*channel);
+  if (channel == nullptr) {
+    if (rules_.known_ids) return Errc::kUnknownChannel;
+    return std::optional<MuxEvent>{};  // it crossed our EOF
+  }
+  return piece.kind == FramePiece::Kind::kData ? on_data(*channel, piece.body, now) : on_end(*channel);
 }
 
-Result<std::optional<MuxEvent>> Mux::on_data(Channel& channel, Bytes body) {
+Result<std::optional<MuxEvent>> Mux::on_data(Channel& channel, Bytes body, TimePoint now) {
   // Between request and answer, and after our reset, it belongs to nobody any more.
   if (channel.state != ChannelState::kOpen) return std::optional<MuxEvent>{};
+  if (!rules_.credit) return on_held(channel, body, now);
   std::error_code error;
   if (channel.eof_received) {
     error = Errc::kDataAfterEof;
@@ -83,7 +92,33 @@ Result<std::optional<MuxEvent>> Mux::on_data(Channel& channel, Bytes body) {
   return std::optional(MuxEvent{.kind = Kind::kData, .channel = handle, .data = body});
 }
 
+/// Data where no credit bounds it.
+Result<std::optional<MuxEvent>> Mux::on_held(Channel& channel, Bytes body, TimePoint now) {
+  const ChannelHandle handle = channel.handle;
+  if (const ChannelHandle stalled = brake_.held(handle, body.size(), now)) {
+    stall(stalled);
+    if (stalled == handle) return std::optional<MuxEvent>{};
+  }
+  return std::optional(MuxEvent{.kind = Kind::kData, .channel = handle, .data = body});
+}
+
+/// EOF where there is no half close.
+Result<std::optional<MuxEvent>> Mux::on_end_of_both(Channel& channel) {
+  const ChannelHandle handle = channel.handle;
+  if (channel.state == ChannelState::kOffered) {
+    // Its sender has given the request up before our answer.
+    apply(channel, ChannelEvent::kResetReceived);
+    forget(channel);
+    return std::optional(MuxEvent{.kind = Kind::kCancelled, .channel = handle, .reason = Reason::kReset});
+  }
+  if (channel.state != ChannelState::kOpen) return std::optional<MuxEvent>{};
+  channel.eof_sent = channel.eof_received = true;
+  ended_one_way(channel);
+  return std::optional(MuxEvent{.kind = Kind::kEnd, .channel = handle});
+}
+
 Result<std::optional<MuxEvent>> Mux::on_end(Channel& channel) {
+  if (!rules_.half_close) return on_end_of_both(channel);
   if (channel.state == ChannelState::kResetSent) {
     channel.eof_received = true;
     ended_one_way(channel);
@@ -111,7 +146,11 @@ Result<std::optional<MuxEvent>> Mux::on_message(control::Message& message, TimeP
   return std::visit([&](auto& m) { return on(m, now); }, message);
 }
 
-Result<std::optional<MuxEvent>> Mux::on(control::Hello& m, TimePoint /*now*/) {
+Result<std::optional<MuxEvent>> Mux::on(control::Hello& m, TimePoint now) {
+  if (!rules_.hello) {
+    answers_pings_ = m.version >= kJamiVersion;
+    return noise(now);
+  }
   if (hello_received_) return Errc::kHelloRepeated;
   // A later version keeps what version 1 says and adds maps that we ignore; 0 was never defined.
   if (m.version == 0) return Errc::kUnsupportedVersion;
@@ -137,18 +176,9 @@ Result<std::optional<MuxEvent>> Mux::on_request(control::ChannelRequest& m, Time
     apply(*previous, ChannelEvent::kResetReceived);
     previous = nullptr;
   }
-  if (previous != nullptr || !is_peers(m.channel)) {
-    // An id of ours that we wait for an answer on must not hear a refusal that it would take for its own: nothing is
-    // sent for ids of our half.
-    if (!is_ours(m.channel)) {
-      refuse_id(m.channel, Reason::kProtocolError, make_error_code(Errc::kRequestBadId).message());
-    }
-    return std::optional(MuxEvent{.kind = Kind::kViolation,
-                                  .reason = Reason::kProtocolError,
-                                  .text = make_error_code(Errc::kRequestBadId).message()});
-  }
+  if (previous != nullptr || !is_peers(m.channel)) return bad_request(m, previous);
   if (const auto reason = why_not(m)) {
-    refuse_id(m.channel, *reason, reason_info(*reason).text);
+    refuse_id(m.channel, m.name, *reason, reason_info(*reason).text);
     return std::optional<MuxEvent>{};
   }
   if (unique) {
@@ -156,6 +186,20 @@ Result<std::optional<MuxEvent>> Mux::on_request(control::ChannelRequest& m, Time
     if (existing != unique_names_.end()) return resolve_unique(*existing->second, m, now);
   }
   return offered(m, unique);
+}
+
+/// A request for an id that is not free (`taken`), or not the peer's to ask for.
+Result<std::optional<MuxEvent>> Mux::bad_request(control::ChannelRequest& m, const Channel* taken) {
+  // With halves, an id of ours that we wait for an answer on must not hear a refusal that it would take for its own:
+  // nothing is sent for ids of our half. Without, both sides may have asked for one id at once, and each hears of its
+  // own; a peer that asks for an id that it has open would end that by a refusal.
+  const bool crossed = taken != nullptr && taken->ours && taken->state != ChannelState::kOpen;
+  if (rules_.id_halves ? !is_ours(m.channel) : crossed) {
+    refuse_id(m.channel, m.name, Reason::kProtocolError, make_error_code(Errc::kRequestBadId).message());
+  }
+  return std::optional(MuxEvent{.kind = Kind::kViolation,
+                                .reason = Reason::kProtocolError,
+                                .text = make_error_code(Errc::kRequestBadId).message()});
 }
 
 std::optional<Reason> Mux::why_not(const control::ChannelRequest& m) const {
@@ -176,7 +220,7 @@ std::optional<MuxEvent> Mux::offered(control::ChannelRequest& m, bool unique) {
 Result<std::optional<MuxEvent>> Mux::resolve_unique(Channel& existing, control::ChannelRequest& m, TimePoint now) {
   const bool crossed = existing.state == ChannelState::kRequested;
   if (!crossed || config_.side == MuxSide::kClient) {
-    refuse_id(m.channel, Reason::kDuplicate, reason_info(Reason::kDuplicate).text);
+    refuse_id(m.channel, m.name, Reason::kDuplicate, reason_info(Reason::kDuplicate).text);
     return std::optional<MuxEvent>{};
   }
   // The TLS client's request wins. Our app's open is resolved by the peer's channel: the handle moves to it, and our
@@ -200,10 +244,19 @@ Result<std::optional<MuxEvent>> Mux::resolve_unique(Channel& existing, control::
 
 Result<std::optional<MuxEvent>> Mux::on_accept(control::ChannelRequest& m, TimePoint now) {
   Channel* channel = find_id(m.channel);
+  if (channel != nullptr && channel->state == ChannelState::kResetSent && !rules_.resets) {
+    // The open was cancelled, which the peer hears of now.
+    if (channel->name != m.name) return Errc::kAcceptNameDiffers;
+    send_end(*channel);
+    --unanswered_;
+    apply(*channel, ChannelEvent::kResetReceived);
+    return std::optional<MuxEvent>{};
+  }
   // Late: the open was cancelled, and the peer will hear our reset.
   if (channel == nullptr || channel->state != ChannelState::kRequested) return noise(now);
   if (channel->name != m.name) return Errc::kAcceptNameDiffers;
   apply(*channel, ChannelEvent::kAccepted);
+  if (!rules_.credit) (void)channel->credit.add(kMaxCredit);
   if (channel->orphan) {
     // Its open was resolved by another channel; a peer that follows the rules refuses it.
     abort(*channel, Reason::kDuplicate, reason_info(Reason::kDuplicate).text);
@@ -241,8 +294,11 @@ Result<std::optional<MuxEvent>> Mux::on(control::Window& m, TimePoint now) {
 Result<std::optional<MuxEvent>> Mux::on(control::Refuse& m, TimePoint now) {
   Channel* channel = find_id(m.channel);
   if (channel == nullptr || !channel->ours || channel->state == ChannelState::kOpen) return noise(now);
+  // Not ours to take, but that of a request of the peer's that crossed ours.
+  if (!rules_.id_halves && channel->name != m.name) return noise(now);
   const ChannelHandle handle = channel->handle;
   const bool told = channel->orphan;
+  if (told && !rules_.resets) --unanswered_;
   apply(*channel, ChannelEvent::kRefused);  // an orphan is gone with this
   if (told) return std::optional<MuxEvent>{};
   forget(*channel);
@@ -275,7 +331,8 @@ Result<std::optional<MuxEvent>> Mux::on(control::Ping& m, TimePoint now) {
 }
 
 Result<std::optional<MuxEvent>> Mux::on(control::Pong& m, TimePoint now) {
-  if (m.number == ping_number_ && ping_number_ != 0) round_trip_ = now - ping_time_;
+  const std::uint64_t number = rules_.hello ? m.number : ping_number_;  // Jami's carry none
+  if (number == ping_number_ && ping_number_ != 0) round_trip_ = now - ping_time_;
   return noise(now);
 }
 

@@ -20,7 +20,7 @@ constexpr int kSecurityLevel = 2;
 // offer names of their own and must get on, so an unknown name is passed over. Native framing demands TLS 1.3.
 int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
                 unsigned int in_size, void*) {
-  if (SSL_version(ssl) < TLS1_3_VERSION) return SSL_TLSEXT_ERR_NOACK;
+  if (SSL_version(ssl) < TLS1_3_VERSION || !offers_native(ssl)) return SSL_TLSEXT_ERR_NOACK;
   std::string ours(1, static_cast<char>(TlsContext::kAlpn.size()));
   ours += TlsContext::kAlpn;
   unsigned char* selected = nullptr;

@@ -14,6 +14,8 @@ namespace connd::proto {
 /// OpenSSL's question whether the peer's chain will do, which it knows to ask of a whole context only; answered by the
 /// TlsSession that the SSL belongs to (tls_session.cpp).
 int verify_tls_peer(X509_STORE_CTX* store, void* unused);
+/// Whether that session may select our own protocol.
+bool offers_native(SSL* ssl);
 
 /// Made once per identity, by any thread; sessions of any thread may use it, and may outlive it.
 class TlsContext {

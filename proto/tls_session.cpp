@@ -82,6 +82,8 @@ struct TlsSessionHooks {
     return verdict ? 1 : 0;
   }
 
+  static bool offers_native(SSL* ssl) { return static_cast<TlsSession*>(SSL_get_app_data(ssl))->peer_.native_offered; }
+
   // Called per record: with its header, and in TLS 1.3, where all records look like application data, with the true
   // type as well.
   static void count(int is_out, int version, int type, const void* bytes, std::size_t size, SSL* ssl, void* self) {
@@ -114,6 +116,10 @@ bool is_certificate_alert(int alert) {
 
 }  // namespace
 
+bool offers_native(SSL* ssl) {
+  return TlsSessionHooks::offers_native(ssl);
+}
+
 int verify_tls_peer(X509_STORE_CTX* store, void*) {
   return TlsSessionHooks::verify(store);
 }
@@ -137,6 +143,7 @@ TlsSession::TlsSession(const TlsContext& context, TlsRole role, const TlsPeer& p
     return;
   }
   SSL_set_connect_state(ssl);
+  if (!peer.native_offered) return;
   ByteVector offer{static_cast<std::uint8_t>(TlsContext::kAlpn.size())};
   offer.insert(offer.end(), TlsContext::kAlpn.begin(), TlsContext::kAlpn.end());
   SSL_set_alpn_protos(ssl, offer.data(), static_cast<unsigned int>(offer.size()));

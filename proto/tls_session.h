@@ -32,6 +32,7 @@ struct TlsPeer {
   bool native_demanded = false;  ///< both sides said that they are jami-connd, so ALPN must too
   std::int64_t now_unix = 0;     ///< seconds since 1970, for certificates' validity
   IsRevoked is_revoked{};        ///< asked about the peer's certificates; empty: none is revoked
+  bool native_offered = true;    ///< by ALPN; off, this side looks like a Jami device
 };
 
 /// Not thread-safe; one thread at a time. Nothing calls back to the owner. The first error is final: each later call

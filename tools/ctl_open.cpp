@@ -8,6 +8,9 @@
 namespace connd::tools {
 namespace {
 
+/// -q where the channel has no half close.
+constexpr double kJamiQuiet_s = 5;
+
 struct Arguments {
   std::string peer;
   std::string uri;
@@ -24,9 +27,10 @@ int join(const Context& context, ipc::Client& client, SignalFd& signals, ipc::Ch
          const Arguments& arguments) {
   if (context.verbose) context.say("channel " + std::to_string(channel.handle()) + " to " + channel.device());
   StdioJoin::Options options;
-  if (arguments.quiet_s > 0) {
-    options.quiet =
-        std::chrono::duration_cast<StdioJoin::Clock::duration>(std::chrono::duration<double>(arguments.quiet_s));
+  // A Jami peer does not hear of the end of stdin, and so may never end the channel itself.
+  const double quiet_s = arguments.quiet_s > 0 ? arguments.quiet_s : channel.half_close() ? 0 : kJamiQuiet_s;
+  if (quiet_s > 0) {
+    options.quiet = std::chrono::duration_cast<StdioJoin::Clock::duration>(std::chrono::duration<double>(quiet_s));
   }
   StdioJoin joined(client, std::move(channel), options);
   while (!joined.done()) {
@@ -61,6 +65,9 @@ constexpr const char* kFooter =
 the channel has ended cleanly at both sides: then, and only then, is the data complete. If the reader of its output
 goes away, or a signal comes, the peer sees a reset. With -q, a peer that does not end in time is exit code 7.
 
+A Jami peer cannot be told of the end of stdin without ending the whole channel: it hears of it when nothing has come for
+the time of -q, which is 5 s there.
+
 Example: jami-connctl open bob file://file1 < file1)";
 
 }  // namespace
@@ -69,11 +76,13 @@ void add_open(CLI::App& app, Context& context) {
   const auto arguments = std::make_shared<Arguments>();  // written by the parser, read by the verb
   auto* open = app.add_subcommand("open", "open a channel to a peer, and join it to stdin and stdout");
   open->footer(kFooter);
-  open->add_option("peer", arguments->peer, "device id or alias")->required()->type_name("PEER");
+  open->add_option("peer", arguments->peer, "device id, alias or account id")->required()->type_name("PEER");
   open->add_option("uri", arguments->uri, "name of the channel")->required()->type_name("URI");
-  open->add_option("-q", arguments->quiet_s, "end the channel that long after stdin ended and the last byte came")
+  open->add_option("-q", arguments->quiet_s,
+                   "end the channel that long after stdin ended and the last byte came (Jami peers: 5)")
       ->check(CLI::Range(0.001, 1e6))
       ->type_name("SECONDS");
+  open->add_option("--device", arguments->open.device, "of an account: this device alone")->type_name("PEER");
   open->add_option("--timeout", arguments->open.timeout_s, "until the open fails (30)")
       ->check(CLI::Range(ipc::kMinTimeout, ipc::kMaxTimeout))
       ->type_name("SECONDS");

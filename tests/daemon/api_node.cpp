@@ -70,7 +70,23 @@ void ApiNode::allow(const ApiNode& peer) {
   REQUIRE(stores.trust.allow(TrustSubject(peer.id), 1).ok());
 }
 
-void ApiNode::find_certificate(const proto::DeviceId& device, proto::TimePoint, ChainJudge,
+void ApiNode::find_devices(const proto::AccountId& account, proto::TimePoint,
+                           std::function<void(const std::optional<FoundDevice>&)> found) {
+  std::vector<std::optional<FoundDevice>> devices;
+  for (const auto& [device, node] : world_.nodes) {
+    if (node->chain.account_id() != account) continue;
+    devices.push_back(FoundDevice{device, node->chain.short_device_id(), std::nullopt});
+  }
+  devices.emplace_back();
+  world_.world.loop.post([world = &world_, self = id, devices = std::move(devices), found = std::move(found)] {
+    for (const auto& device : devices) {
+      if (world->nodes.count(self) != 0) found(device);
+    }
+  });
+}
+
+void ApiNode::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&,
+                               proto::TimePoint, ChainJudge,
                                std::function<void(std::optional<proto::CertificateChain>)> done) {
   const auto it = world_.nodes.find(device);
   std::optional<proto::CertificateChain> found;

@@ -54,8 +54,11 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
   void allow(const ApiNode& peer);
 
  private:
-  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, daemon::ChainJudge good,
+  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                        proto::TimePoint deadline, daemon::ChainJudge good,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override;
+  void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                    std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
   void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
   [[nodiscard]] ipc::DaemonState state() const override;

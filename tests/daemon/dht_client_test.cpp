@@ -267,6 +267,42 @@ TEST_CASE("DhtClient announces the device under its account, signed by the accou
   CHECK(key == device(0).public_key);
 }
 
+TEST_CASE("DhtClient finds the devices of an account, and a device by its short id, and believes nobody else") {
+  Loop loop;
+  DhtConfig config = config_of(device(0), {});
+  config.account_key_pem = pem_of(*account().first);
+  Peer alice(loop, config);
+  Peer bob(loop, config_of(device(1), {alice.address()}));
+  REQUIRE(run_until(loop, [&] { return bob.connected(); }));
+  REQUIRE(published(loop, bob, device(0)));
+  const auto account_id = *proto::AccountId::from_hex(account().second->getId().toString());
+  // A stranger says that its device is the account's, and signs that itself; and what is no announcement at all.
+  Stranger liar(device(2).identity);
+  connect(liar, alice);
+  const std::string claim =
+      "\x82\xa3"
+      "dev\xc4\x14";
+  dht::Value value(dht::ValueType::USER_DATA.id, dht::Blob(claim.begin(), claim.end()), 7);
+  value.sign(*device(2).identity.first);
+  REQUIRE(liar.put(account().second->getId(), std::move(value)));
+
+  std::vector<DhtDevice> devices;
+  for (int i = 0; i < 200 && devices.empty(); ++i) devices = bob.find_all(account_id);
+  REQUIRE(devices.size() == 1);
+  CHECK(devices[0].id == device(0).id);
+  CHECK(devices[0].short_id == device(0).short_id);
+  CHECK_FALSE(devices[0].chain);
+
+  proto::AccountId short_id;
+  short_id.bytes = device(0).short_id.bytes;
+  const auto one = bob.find_all(short_id);
+  REQUIRE(one.size() == 1);
+  CHECK(one[0].id == device(0).id);
+  REQUIRE(one[0].chain);
+  CHECK(one[0].chain->device_id() == device(0).id);
+  CHECK(bob.find_all(proto::AccountId{}).empty());
+}
+
 TEST_CASE("DhtClient comes back to the nodes it knew, without any bootstrap") {
   const auto directory = temporary_directory();
   Loop loop;

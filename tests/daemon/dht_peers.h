@@ -119,6 +119,19 @@ struct Peer {
     CHECK(calls == 1);
     return found;
   }
+  /// What is found by a 40-digit id.
+  std::vector<DhtDevice> find_all(const proto::AccountId& id) {
+    std::vector<DhtDevice> devices;
+    bool over = false;
+    client->find_devices(id, loop.now() + seconds(20), [&](const std::optional<DhtDevice>& found) {
+      CHECK_FALSE(over);
+      over = !found;
+      if (found) devices.push_back(*found);
+    });
+    CHECK(devices.empty());  // never from inside the call
+    REQUIRE(run_until(loop, [&] { return over; }));
+    return devices;
+  }
   bool send(proto::Bytes key, proto::Bytes body, RequestKeys keys) {
     std::optional<bool> result;
     client->send_request(key, body, keys, [&](bool stored) { result = stored; });

@@ -91,6 +91,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   settings.ice.local_addresses = {"127.0.0.1"};
   settings.ice.allow_loopback = true;
   settings.gate.policy = options.policy;
+  settings.native = options.native;
   auto tls = proto::TlsContext::create(node_identity(number));
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));
@@ -105,8 +106,16 @@ Node::~Node() {
 }
 
 OpenResult Node::open(const Node& peer, const std::string& uri, bool unique, bool strict_end, proto::Duration timeout) {
+  return open({peer.id, uri, unique, {strict_end}, timeout});
+}
+
+OpenResult Node::open_account(const proto::AccountId& account, const std::string& uri, const proto::DeviceId& device,
+                              proto::Duration timeout) {
+  return open({device, uri, false, {}, timeout, account});
+}
+
+OpenResult Node::open(const OpenRequest& request) {
   std::optional<OpenResult> result;
-  OpenRequest request{peer.id, uri, unique, {strict_end}, timeout};
   auto started = manager->open(request, [&](OpenResult r) { result = std::move(r); });
   if (auto* error = std::get_if<OpenError>(&started)) return *error;
   REQUIRE(exchange_.world().run_until([&] { return result.has_value(); }, std::chrono::seconds(60)));
@@ -124,6 +133,10 @@ void Node::allow(const Node& peer) {
   REQUIRE(stores_.trust.allow(TrustSubject(peer.id), 1).ok());
   manager->trust_changed();
 }
+void Node::allow_account(const Node& peer) {
+  REQUIRE(stores_.trust.allow(TrustSubject(TrustKind::kAccount, peer.chain.account_id()), 1).ok());
+  manager->trust_changed();
+}
 void Node::ban(const Node& peer) {
   REQUIRE(stores_.trust.ban(TrustSubject(peer.id), 1).ok());
   manager->trust_changed();
@@ -134,8 +147,24 @@ std::size_t Node::events(const std::string& type) const {
       std::count_if(all_events.begin(), all_events.end(), [&](const auto& e) { return e.first == type; }));
 }
 
-void Node::find_certificate(const proto::DeviceId& device, proto::TimePoint, ChainJudge,
-                            std::function<void(std::optional<proto::CertificateChain>)> done) {
+void Node::find_devices(const proto::AccountId& account, proto::TimePoint,
+                        std::function<void(const std::optional<FoundDevice>&)> found) {
+  std::vector<std::optional<FoundDevice>> devices;
+  for (const auto& [device, node] : exchange_.nodes) {
+    const proto::ShortDeviceId short_id = node->chain.short_device_id();
+    const bool wanted = node->chain.account_id() == account || short_id.bytes == account.bytes;
+    if (wanted) devices.push_back(FoundDevice{device, short_id, std::nullopt});
+  }
+  devices.emplace_back();
+  exchange_.world().loop.post([this, self = id, devices = std::move(devices), found = std::move(found)] {
+    for (const auto& device : devices) {
+      if (exchange_.nodes.count(self) != 0) found(device);
+    }
+  });
+}
+
+void Node::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&, proto::TimePoint,
+                            ChainJudge, std::function<void(std::optional<proto::CertificateChain>)> done) {
   ++exchange_.lookups;
   const auto it = exchange_.nodes.find(device);
   std::optional<proto::CertificateChain> found;

@@ -72,6 +72,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     daemon::ManagerLimits limits{};
     proto::ConnectTimes times{};
     proto::Duration keepalive = proto::kKeepaliveInterval;
+    bool native = true;
   };
   Node(Exchange& exchange, std::size_t identity, const Options& options);
   Node(Exchange& exchange, std::size_t identity) : Node(exchange, identity, Options{}) {}
@@ -83,7 +84,11 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   /// Opens; `results` gets it.
   void open_later(const Node& peer, const std::string& uri, std::vector<daemon::OpenResult>& results,
                   proto::Duration timeout = std::chrono::seconds(20));
+  daemon::OpenResult open_account(const proto::AccountId& account, const std::string& uri,
+                                  const proto::DeviceId& device = {},
+                                  proto::Duration timeout = std::chrono::seconds(20));
   void allow(const Node& peer);
+  void allow_account(const Node& peer);
   void ban(const Node& peer);
 
   [[nodiscard]] std::size_t events(const std::string& type) const;
@@ -109,8 +114,12 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   std::vector<std::pair<std::string, nlohmann::json>> all_events;
 
  private:
-  void find_certificate(const proto::DeviceId& device, proto::TimePoint deadline, daemon::ChainJudge good,
+  daemon::OpenResult open(const daemon::OpenRequest& request);
+  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                        proto::TimePoint deadline, daemon::ChainJudge good,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override;
+  void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
+                    std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
   void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
   void on_channel_requested(const daemon::IncomingChannel& request) override;
   void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;

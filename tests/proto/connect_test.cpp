@@ -57,6 +57,19 @@ TEST_CASE("the whole table: (role, state, event) -> (state, action); all else me
   }
 }
 
+TEST_CASE("a Jami peer has more time for checks and handshake") {
+  const TimePoint now{Duration{1'000'000}};
+  const ConnectTimes times;
+  ConnectMachine machine(R::kCallee, times, now);
+  machine.be_patient();
+  CHECK(machine.on(E::kStart, now) == A::kGather);
+  CHECK(machine.on(E::kGathered, now) == A::kSendAnswer);
+  CHECK(machine.next_deadline() == now + times.patient_check);
+  CHECK(machine.on(E::kPath, now) == A::kStartTls);
+  CHECK(machine.next_deadline() == now + times.patient_handshake);
+  CHECK(times.patient_handshake >= 15s);
+}
+
 TEST_CASE("each stage fails with its own reason when its time is over") {
   const TimePoint start{Duration{1}};
   struct Row {

@@ -6,37 +6,18 @@
 #include <catch2/catch.hpp>
 
 #include "proto/error.h"
+#include "tests/proto/decode_pieces.h"
 
 using namespace connd::proto;
 
 namespace {
 
-/// All pieces of `stream`, fed `step` bytes at a time, data joined; the error text at the end if there is one.
 std::string decode(Bytes stream, std::size_t step) {
-  NativeFrameCodec codec;
-  std::string log;
-  WireId data_channel = 0;
-  for (std::size_t at = 0; at < stream.size(); at += step) {
-    Bytes in = stream.subspan(at, std::min(step, stream.size() - at));
-    for (;;) {
-      auto piece = codec.next(in);
-      if (!piece) return log + " ! " + piece.error().message();
-      if (!*piece) break;
-      const FramePiece& p = **piece;
-      const bool more = p.kind == FramePiece::Kind::kData && data_channel == p.channel;
-      if (!more) log += " " + std::to_string(static_cast<int>(p.kind)) + "/" + std::to_string(p.channel) + ":";
-      log += to_hex(p.body);
-      data_channel = p.kind == FramePiece::Kind::kData ? p.channel : WireId{0};
-    }
-    CHECK(in.empty());
-  }
-  return log;
+  return connd::tests::decode_pieces<NativeFrameCodec>(stream, step);
 }
 
 ByteVector hex(std::string_view text) {
-  ByteVector out(text.size() / 2);
-  REQUIRE(from_hex(text, out));
-  return out;
+  return connd::tests::hex_bytes(text);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "proto/control.h"
 #include "proto/error.h"
 #include "proto/frame.h"
+#include "proto/jami_frame.h"
 #include "proto/limits.h"
 #include "proto/reason.h"
 #include "proto/signal.h"
@@ -112,6 +113,20 @@ struct Notation {
   }
 };
 
+struct JamiNotation {
+  std::string operator()(const control::Hello& m) const { return "version " + num(m.version); }
+  std::string operator()(const control::ChannelRequest& m) const {
+    return (m.is_answer ? "accept " : "request ") + quoted(m.name) + " " + num(m.channel);
+  }
+  std::string operator()(const control::Refuse& m) const { return "decline " + quoted(m.name) + " " + num(m.channel); }
+  std::string operator()(const control::Ping&) const { return "beacon"; }
+  std::string operator()(const control::Pong&) const { return "beacon answer"; }
+  template <class Other>
+  std::string operator()(const Other&) const {
+    return "ignored";
+  }
+};
+
 std::string notation(const ConnectionRequest& r) {
   std::string out = R"({"id":)" + num(r.id) + R"(,"ice_msg":)" + quoted(r.ice_text) + R"(,"isAnswer":)" +
                     (r.is_answer ? "true" : "false") + R"(,"connType":)" + quoted(r.connection_type);
@@ -163,6 +178,35 @@ TEST_CASE("PROTOCOL.md: frames, both ways") {
     ByteVector again(NativeFrameCodec::kHeaderBytes);
     NativeFrameCodec().write_header(again.data(), load_u16(bytes.data() + 2), body.size());
     again.insert(again.end(), body.begin(), body.end());
+    CHECK(to_hex(again) == code_in(row[1]));
+  }
+}
+
+TEST_CASE("PROTOCOL.md: Jami's messages, both ways") {
+  for (const Row& row : rows_of("vectors: jami messages")) {
+    INFO(row[0]);
+    const ByteVector bytes = hex(code_in(row[1]));
+    Bytes in = bytes;
+    JamiFrameCodec codec;
+    const auto piece = codec.next(in);
+    REQUIRE(piece.ok());
+    REQUIRE(piece->has_value());
+    CHECK(in.empty());
+    const FramePiece& p = **piece;
+    ByteVector again;
+    if (p.kind == FramePiece::Kind::kControl) {
+      const auto messages = jami::decode(p.body);
+      REQUIRE(messages.ok());
+      REQUIRE(messages->size() == 1);
+      CHECK("control " + num(p.channel) + " " + std::visit(JamiNotation{}, (*messages)[0]) == code_in(row[0]));
+      jami::encode((*messages)[0], again);
+    } else {
+      const bool end = p.kind == FramePiece::Kind::kEnd;
+      CHECK((end ? "end " + num(p.channel) : "data " + num(p.channel) + " " + to_hex(p.body)) == code_in(row[0]));
+      again.resize(JamiFrameCodec::kHeaderBytes);
+      codec.write_header(again.data(), p.channel, p.body.size());
+      again.insert(again.end(), p.body.begin(), p.body.end());
+    }
     CHECK(to_hex(again) == code_in(row[1]));
   }
 }
@@ -268,6 +312,11 @@ TEST_CASE("PROTOCOL.md: the limits, all of them") {
                                                          CONND_LIMIT(kMaxCredit),
                                                          CONND_TIME(kWindowGrowTime),
                                                          CONND_TIME(kWindowIdleTime),
+                                                         CONND_LIMIT(kMaxHeldPerChannel),
+                                                         CONND_TIME(kStopTime),
+                                                         CONND_TIME(kStopInterval),
+                                                         CONND_TIME(kBeaconInterval),
+                                                         CONND_LIMIT(kJamiVersion),
                                                          CONND_TIME(kKeepaliveInterval),
                                                          CONND_TIME(kProbeTime),
                                                          CONND_TIME(kGoAwayTime),

@@ -18,9 +18,9 @@ namespace connd::tests {
 /// One end: a mux, what its app wants to send, what came, and all events in order.
 class MuxEnd {
  public:
-  MuxEnd(proto::MuxConfig config, proto::TimePoint& now)
-      : now_(now),
-        mux(std::make_unique<proto::Mux>(config, std::make_unique<proto::NativeFrameCodec>(), handles, now)) {}
+  MuxEnd(proto::MuxConfig config, proto::TimePoint& now,
+         std::unique_ptr<proto::Dialect> dialect = proto::native_dialect())
+      : now_(now), mux(std::make_unique<proto::Mux>(config, std::move(dialect), handles, now)) {}
 
   /// Takes `bytes`, keeps the events. The error that ended the connection stays in `error`.
   void receive(proto::Bytes bytes) {
@@ -110,9 +110,11 @@ class MuxEnd {
 
 class MuxPair {
  public:
-  explicit MuxPair(proto::MuxConfig client_config = {}, proto::MuxConfig server_config = {})
-      : client(with_side(client_config, proto::MuxSide::kClient), now),
-        server(with_side(server_config, proto::MuxSide::kServer), now) {}
+  using MakeDialect = std::unique_ptr<proto::Dialect> (*)();
+  explicit MuxPair(proto::MuxConfig client_config = {}, proto::MuxConfig server_config = {},
+                   MakeDialect dialect = proto::native_dialect)
+      : client(with_side(client_config, proto::MuxSide::kClient), now, dialect()),
+        server(with_side(server_config, proto::MuxSide::kServer), now, dialect()) {}
 
   /// Flushes both ends and lets everything through until nothing moves.
   void settle() {
