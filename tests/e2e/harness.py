@@ -473,7 +473,9 @@ class Lab:
         full = self._name(name)
         run("ip", "netns", "add", full)
         self.namespaces.append(full)
-        inside(full, lambda: pathlib.Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1", encoding="ascii"))
+        for which in ("all", "default"):
+            path = pathlib.Path(f"/proc/sys/net/ipv6/conf/{which}/disable_ipv6")
+            inside(full, lambda path=path: path.write_text("1", encoding="ascii"))
         run("ip", "-n", full, "link", "set", "lo", "up")
         return full
 
