@@ -50,5 +50,7 @@ void add_identity_verbs(CLI::App& app, Context& context);
 void add_event_verbs(CLI::App& app, Context& context);
 void add_open(CLI::App& app, Context& context);
 void add_listen(CLI::App& app, Context& context);
+void add_send(CLI::App& app, Context& context);
+void add_receive(CLI::App& app, Context& context);
 
 }  // namespace connd::tools

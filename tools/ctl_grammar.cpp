@@ -27,6 +27,8 @@ void add_grammar(CLI::App& app, Context& context) {
   add_status_verbs(app, context);
   add_open(app, context);
   add_listen(app, context);
+  add_send(app, context);
+  add_receive(app, context);
   add_trust_verbs(app, context);
   add_identity_verbs(app, context);
   add_event_verbs(app, context);

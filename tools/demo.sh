@@ -75,10 +75,9 @@ mkdir "$work/sent" "$work/received"
 head -c 30000000 /dev/urandom >"$work/sent/file1"
 head -c 50000000 /dev/urandom >"$work/sent/file2"
 
-# Bob takes every file://… and names the file by its uri.
-# shellcheck disable=SC2016  # expanded by the sh that the listener starts
-ctl bob listen 'file://*' --exec sh -c 'cat >"$0/${JAMI_URI#file://}"' "$work/received" 2>"$work/listen.log" &
-pids+=($!)
+ctl bob receive "$work/received" --count 2 2>"$work/receive.log" &
+receiver=$!
+pids+=("$receiver")
 has_listener() { ctl bob call daemon.status | grep -q '"listeners": *1'; }
 until_true 10 "listener" has_listener
 
@@ -86,14 +85,9 @@ ctl alice events --json >"$work/events.json" 2>"$work/events.log" &
 pids+=($!)
 until_true 10 "snapshot of events" test -s "$work/events.json"
 
-echo "alice opens file://file1 and file://file2 to bob's device id…"
-opens=()
-for file in file1 file2; do
-  timeout "$kTransferSeconds" "$connctl" --socket "$work/alice.sock" open "$bob" "file://$file" <"$work/sent/$file" \
-    >/dev/null 2>"$work/open-$file.log" &
-  opens+=($!)
-done
-for pid in "${opens[@]}"; do wait "$pid"; done
+echo "alice sends file1 and file2 to bob's device id…"
+timeout "$kTransferSeconds" "$connctl" --socket "$work/alice.sock" send "$bob" "$work/sent/file1" "$work/sent/file2"
+wait "$receiver"
 both_told() { [[ $(grep -c '"type": *"channel.closed"' "$work/events.json") == 2 ]]; }
 until_true 10 "event of each end" both_told
 

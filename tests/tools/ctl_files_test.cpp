@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The verbs send and receive with a peer and a daemon that are played: what a real pair does only with luck, or never.
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include <catch2/catch.hpp>
+#include <sys/socket.h>
+
+#include "tests/daemon/temp_dir.h"
+#include "tests/ipc/socket_pair.h"
+#include "tests/tools/played_daemon.h"
+#include "tests/tools/program.h"
+#include "tools/file_wire.h"
+#include "tools/sha256.h"
+
+using namespace connd;
+using namespace connd::test;
+using tools::FileAnswer;
+using tools::FileCode;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string text_of(const proto::ByteVector& bytes) {
+  return std::string(proto::as_text(bytes));
+}
+
+std::string sum_of(const std::string& content) {
+  tools::Sha256 hash;
+  hash.update(proto::as_bytes(content));
+  const tools::FileSum sum = hash.finish();
+  return {sum.begin(), sum.end()};
+}
+
+std::string header_of(std::uint64_t size) {
+  return text_of(tools::encode_header({size, 0, 0644}));
+}
+
+std::string read_exactly(int fd, std::size_t size) {
+  std::string text(size, '\0');
+  REQUIRE(::recv(fd, text.data(), size, MSG_WAITALL) == static_cast<ssize_t>(size));
+  return text;
+}
+
+std::string content_of(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+/// `receive` into a directory of its own; the test is the sender.
+struct Receiver {
+  explicit Receiver(std::vector<std::string> more = {}) : program(arguments(std::move(more))) {
+    daemon.take_listener();
+  }
+  std::vector<std::string> arguments(std::vector<std::string> more) {
+    std::vector<std::string> all = {"--socket", daemon.path(), "receive", directory.path()};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  [[nodiscard]] bool is_empty() const { return fs::is_empty(directory.path()); }
+  /// The answer, after which our direction is ended as a sender's should be.
+  FileAnswer answer(const ipc::Fd& peer, std::uint64_t handle) {
+    daemon.finish(handle);
+    proto::ByteVector bytes;
+    while (true) {
+      const auto outcome = tools::decode_answer(bytes);
+      if (const auto* answer = std::get_if<FileAnswer>(&outcome)) return *answer;
+      REQUIRE(std::holds_alternative<tools::NeedMore>(outcome));
+      const std::string more = read_exactly(peer.get(), std::get<tools::NeedMore>(outcome).bytes);
+      bytes.insert(bytes.end(), more.begin(), more.end());
+    }
+  }
+  TempDir directory;
+  PlayedDaemon daemon;
+  Program program;
+};
+
+/// `send` of one file with this content; the test is the receiver.
+struct Sender {
+  explicit Sender(const std::string& content, bool half_close = true) : file(fs::path(directory.path()) / "name") {
+    std::ofstream(file, std::ios::binary) << content;
+    program.emplace(std::vector<std::string>{"--socket", daemon.path(), "send", "bob", file});
+    daemon.greet();
+    const auto open = daemon.expect("channel.open");
+    CHECK(open.params["uri"] == "file://name");
+    CHECK(open.params["strict_end"] == true);
+    auto ends = socket_pair();
+    daemon.reply(open, {{"channel", 7}, {"device", kPeer}, {"account", kAccount}, {"half_close", half_close}},
+                 std::move(ends.second));
+    peer = std::move(ends.first);
+  }
+  void read_header(std::uint64_t size) {
+    proto::ByteVector bytes;
+    while (true) {
+      const auto outcome = tools::decode_header(bytes);
+      if (const auto* header = std::get_if<tools::FileHeader>(&outcome)) {
+        CHECK(header->size == size);
+        return;
+      }
+      REQUIRE(std::holds_alternative<tools::NeedMore>(outcome));
+      const std::string more = read_exactly(peer.get(), std::get<tools::NeedMore>(outcome).bytes);
+      bytes.insert(bytes.end(), more.begin(), more.end());
+    }
+  }
+  int answer(const FileAnswer& answer) {
+    write_all(peer.get(), text_of(tools::encode_answer(answer)));
+    daemon.finish(7);
+    peer.reset();
+    daemon.tell_end(7, "closed");
+    return program->wait();
+  }
+  TempDir directory;
+  fs::path file;
+  PlayedDaemon daemon;
+  std::optional<Program> program;
+  ipc::Fd peer;
+};
+
+}  // namespace
+
+// ---- receive
+
+TEST_CASE("receive: header, content and sum, one byte at a time") {
+  Receiver receiver({"--count", "1"});
+  const ipc::Fd peer = receiver.daemon.offer(1, "file://a%20b");
+  static_cast<void>(receiver.daemon.expect("listen.remove"));
+  for (const char byte : header_of(5) + "hello" + sum_of("hello")) write_all(peer.get(), std::string(1, byte));
+  CHECK(receiver.answer(peer, 1) == FileAnswer{});
+  CHECK(content_of(fs::path(receiver.directory.path()) / "a b") == "hello");
+  ::shutdown(peer.get(), SHUT_WR);
+  receiver.daemon.tell_end(1, "closed");
+  CHECK(receiver.program.wait() == 0);
+  CHECK(receiver.program.output().starts_with("a b: received from 0011223344556677"));
+}
+
+TEST_CASE("receive: a sender that lies is told so, and nothing is kept") {
+  struct Row {
+    std::string bytes;
+    FileCode code;
+    int exit_code;
+  };
+  for (const Row& row : {Row{header_of(5) + "hello" + sum_of("hellO"), FileCode::kWrongSum, 8},
+                         Row{header_of(4) + "hello" + sum_of("hello"), FileCode::kWrongSum, 8},
+                         Row{header_of(0) + sum_of("x"), FileCode::kWrongSum, 8},
+                         Row{header_of(tools::kMaxFileBytes), FileCode::kNoSpace, 1},
+                         Row{std::string("\0\0\0\1\xC1", 5), FileCode::kMalformed, 8},
+                         Row{std::string("\xFF\xFF\xFF\xFF", 4), FileCode::kMalformed, 8}}) {
+    Receiver receiver({"--count", "1"});
+    const ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+    static_cast<void>(receiver.daemon.expect("listen.remove"));
+    write_all(peer.get(), row.bytes);
+    CHECK(receiver.answer(peer, 1).code == row.code);
+    CHECK(receiver.is_empty());
+    ::shutdown(peer.get(), SHUT_WR);
+    receiver.daemon.tell_end(1, "closed");
+    CHECK(receiver.program.wait() == row.exit_code);
+    CHECK(receiver.program.error_is_one_line() == false);  // "listening", and the error
+    CHECK(receiver.program.errors().find("receive: name: ") != std::string::npos);
+  }
+}
+
+TEST_CASE("receive: content that ends early is answered, and its channel's end tells why") {
+  for (const char* end : {"closed", "reset"}) {
+    Receiver receiver({"--count", "1"});
+    const ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+    static_cast<void>(receiver.daemon.expect("listen.remove"));
+    write_all(peer.get(), header_of(500) + "hello");
+    ::shutdown(peer.get(), SHUT_WR);
+    CHECK(receiver.answer(peer, 1).code == FileCode::kMalformed);
+    CHECK(receiver.is_empty());
+    receiver.daemon.tell_end(1, end);
+    CHECK(receiver.program.wait() == 8);
+    CHECK(receiver.program.errors().find("after 5 of 500 bytes") != std::string::npos);
+    CHECK(receiver.program.errors().find(end == std::string("reset") ? "(reset)" : "(protocol-error)") !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("receive: names that lead elsewhere, and files that exist, are declined") {
+  Receiver receiver({"--count", "4"});
+  std::ofstream(fs::path(receiver.directory.path()) / "old") << "mine";
+  std::uint64_t request = 1;
+  for (const char* uri : {"file://..", "file://a%2F..%2Fb", "file:///etc/passwd", "file://old"}) {
+    receiver.daemon.ask(request, uri);
+    const auto decline = receiver.daemon.expect("channel.decline");
+    CHECK(decline.params["request"] == request++);
+    CHECK_FALSE(decline.params["reason"].get<std::string>().empty());
+    receiver.daemon.reply(decline, ipc::Json::object());
+  }
+  CHECK(receiver.program.wait() == 1);  // bad-name is the first
+  CHECK(content_of(fs::path(receiver.directory.path()) / "old") == "mine");
+}
+
+TEST_CASE("receive --from: others are declined, and do not count") {
+  PlayedDaemon daemon;
+  const TempDir directory;
+  Program program({"--socket", daemon.path(), "receive", directory.path(), "--from", "alice", "--count", "1"});
+  daemon.greet();
+  const std::string other(64, 'a');
+  daemon.reply(daemon.expect("alias.list"), {{"aliases", ipc::Json::array({{{"name", "alice"}, {"device", other}}})}});
+  const auto add = daemon.expect("listen.add");
+  CHECK(add.params["peers"] == ipc::Json::array({other}));
+  CHECK(add.params["uri"] == "file://");
+  CHECK(add.params["prefix"] == true);
+  daemon.reply(add, {{"listener", 3}});
+  daemon.ask(1, "file://name");
+  const auto decline = daemon.expect("channel.decline");
+  CHECK(decline.params["request"] == 1);
+  program.signal(SIGINT);
+  CHECK(program.wait() == 130);
+}
+
+TEST_CASE("receive: interrupted, it tells the sender and leaves nothing") {
+  Receiver receiver;
+  const ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+  write_all(peer.get(), header_of(500) + "hello");
+  // The hidden file shows that the content has been begun.
+  while (receiver.is_empty()) ::sched_yield();
+  receiver.program.signal(SIGINT);
+  static_cast<void>(receiver.daemon.expect("listen.remove"));
+  CHECK(receiver.answer(peer, 1).code == FileCode::kInterrupted);
+  ::shutdown(peer.get(), SHUT_WR);
+  receiver.daemon.tell_end(1, "closed");
+  CHECK(receiver.program.wait() == 130);
+  CHECK(receiver.is_empty());
+}
+
+TEST_CASE("receive: the daemon goes") {
+  Receiver receiver;
+  ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+  write_all(peer.get(), header_of(500) + "hello");
+  while (receiver.is_empty()) ::sched_yield();
+  peer.reset();
+  receiver.daemon.vanish();
+  CHECK(receiver.program.wait() == 8);
+  CHECK(receiver.is_empty());
+}
+
+TEST_CASE("receive: a directory that is not there") {
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "receive", "/nonexistent/place"});
+  CHECK(program.wait() == 1);
+  CHECK(program.error_is_one_line());
+}
+
+// ---- send
+
+TEST_CASE("send: header, content and sum, then the answer") {
+  for (const bool half_close : {true, false}) {
+    const std::string content(1'000'000, 'x');
+    Sender sender(content, half_close);
+    sender.read_header(content.size());
+    CHECK(read_exactly(sender.peer.get(), content.size()) == content);
+    CHECK(read_exactly(sender.peer.get(), 32) == sum_of(content));
+    CHECK(sender.answer({}) == 0);
+    CHECK(sender.program->output().starts_with("name: sent, 1.0 MB in "));
+  }
+}
+
+TEST_CASE("send: a refusal while the content is sent stops it") {
+  struct Row {
+    FileCode code;
+    int exit_code;
+  };
+  for (const Row& row : {Row{FileCode::kFailed, 1}, Row{FileCode::kNoSpace, 1}, Row{FileCode::kExists, 5},
+                         Row{FileCode::kWrongSum, 8}, Row{FileCode::kInterrupted, 8}, Row{FileCode{77}, 5}}) {
+    Sender sender(std::string(10'000'000, 'x'));
+    sender.read_header(10'000'000);
+    CHECK(sender.answer({row.code, "so it is\n"}) == row.exit_code);
+    CHECK(sender.program->error_is_one_line());
+    CHECK(sender.program->errors().find("so it is\\x0a") != std::string::npos);
+  }
+}
+
+TEST_CASE("send: 'done' before all was sent is no success") {
+  Sender sender(std::string(10'000'000, 'x'));
+  sender.read_header(10'000'000);
+  CHECK(sender.answer({}) == 8);
+}
+
+TEST_CASE("send: an end without an answer is no success") {
+  for (const char* reason : {"closed", "reset", "connection-lost"}) {
+    Sender sender("hello");
+    sender.read_header(5);
+    static_cast<void>(read_exactly(sender.peer.get(), 5 + 32));
+    sender.peer.reset();
+    if (reason == std::string("closed")) sender.daemon.finish(7);
+    sender.daemon.tell_end(7, reason);
+    CHECK(sender.program->wait() == 8);
+    CHECK(sender.program->error_is_one_line());
+  }
+}
+
+TEST_CASE("send: a file that shrinks, grows or changes while it is sent is not completed") {
+  const std::string content(10'000'000, 'x');
+  for (const char* how : {"shrinks", "grows", "changes"}) {
+    INFO(how);
+    Sender sender(content);
+    sender.read_header(content.size());  // it is under way, and waits for us
+    if (how == std::string("shrinks")) fs::resize_file(sender.file, 9'000'000);
+    if (how == std::string("grows")) fs::resize_file(sender.file, 11'000'000);
+    if (how == std::string("changes")) {
+      std::fstream(sender.file, std::ios::in | std::ios::out | std::ios::binary) << "y";
+      fs::last_write_time(sender.file, fs::file_time_type::clock::now() + std::chrono::seconds(1));
+    }
+    const std::string got = read_all(sender.peer.get());
+    CHECK(got.size() <= content.size());  // the sum never comes
+    sender.daemon.tell_end(7, "cancelled");
+    CHECK(sender.program->wait() == 1);
+    CHECK(sender.program->error_is_one_line());
+    CHECK(sender.program->errors().find("while it was sent") != std::string::npos);
+  }
+}
+
+TEST_CASE("send: a peer that takes nothing is told once, however many files there are") {
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "send", "bob", "/bin/sh", "/bin/ls", "/bin/cat"});
+  daemon.greet();
+  daemon.fail(daemon.expect("channel.open"), ipc::Reason::kNoListener);
+  CHECK(program.wait() == 5);
+  CHECK(program.errors().find("2 more were not tried") != std::string::npos);
+  CHECK(program.errors().find("jami-connctl receive DIR") != std::string::npos);
+}
+
+TEST_CASE("send: files that cannot be read fail alone; the exit code is the first one's") {
+  Sender sender("hello");
+  sender.read_header(5);
+  static_cast<void>(read_exactly(sender.peer.get(), 5 + 32));
+  CHECK(sender.answer({}) == 0);
+
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "send", "bob", "/nonexistent/file", "/dev/null", "/tmp"});
+  daemon.greet();
+  daemon.expect_end();
+  CHECK(program.wait() == 1);
+  CHECK(std::count(program.errors().begin(), program.errors().end(), '\n') == 3);
+}
+
+TEST_CASE("send: interrupted, it aborts") {
+  Sender sender(std::string(10'000'000, 'x'));
+  sender.read_header(10'000'000);
+  sender.program->signal(SIGTERM);
+  CHECK(read_all(sender.peer.get()).size() < 10'000'000);
+  sender.daemon.tell_end(7, "cancelled");
+  CHECK(sender.program->wait() == 143);
+  CHECK(sender.program->errors().find("interrupted: 0 of 1 files are there") != std::string::npos);
+}
+
+TEST_CASE("send: two files of one name are a usage error") {
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "send", "bob", "/bin/sh", "/usr/bin/sh"});
+  CHECK(program.wait() == 2);
+  CHECK(program.error_is_one_line());
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tools/receive_dir.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <catch2/catch.hpp>
+#include <sys/stat.h>
+
+#include "tests/daemon/temp_dir.h"
+#include "tools/commit_pool.h"
+
+using namespace connd;
+using namespace connd::tools;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr FileHeader kSmall{5, 1'600'000'000'000'000'500, 04754};
+
+std::string content(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+std::size_t entries(const fs::path& path) {
+  return static_cast<std::size_t>(std::distance(fs::recursive_directory_iterator(path), {}));
+}
+
+struct Place {
+  explicit Place(bool force = false)
+      : root(fs::path(temp.path()) / "in"),
+        outside(fs::path(temp.path()) / "out"),
+        made(fs::create_directory(root) && fs::create_directory(outside)),
+        directory(std::move(*ReceiveDir::open(root, force))) {}
+  /// The whole way; the problem, if there was one.
+  MaybeProblem receive(const FilePath& path, const std::string& text) {
+    MaybeProblem problem = directory.check(path);
+    if (problem) return problem;
+    const auto file = directory.create(path, {text.size(), 0, 0644}, problem);
+    if (!file) return problem;
+    problem = file->write(proto::as_bytes(text));
+    return problem ? problem : directory.commit(*file);
+  }
+  test::TempDir temp;
+  fs::path root;
+  fs::path outside;
+  bool made;
+  ReceiveDir directory;
+};
+
+}  // namespace
+
+TEST_CASE("receive dir: a file has its name only when it is committed") {
+  Place place;
+  MaybeProblem problem;
+  const auto file = place.directory.create({"sub", "deep", "name"}, kSmall, problem);
+  REQUIRE(file);
+  REQUIRE_FALSE(file->write(proto::as_bytes("hello")));
+  const fs::path path = place.root / "sub/deep/name";
+  CHECK_FALSE(fs::exists(path));
+  REQUIRE_FALSE(place.directory.commit(*file));
+  CHECK(content(path) == "hello");
+  CHECK(entries(place.root) == 3);  // two directories and the file: no hidden name is left
+  struct stat what {};
+  REQUIRE(::stat(path.c_str(), &what) == 0);
+  CHECK((what.st_mode & 07000) == 0);  // no set-uid
+  CHECK((what.st_mode & 0700) == 0700);
+  CHECK(what.st_mtim.tv_sec == 1'600'000'000);
+  CHECK(what.st_mtim.tv_nsec == 500);
+}
+
+TEST_CASE("receive dir: a file that is not committed leaves nothing") {
+  Place place;
+  MaybeProblem problem;
+  auto file = place.directory.create({"name"}, kSmall, problem);
+  REQUIRE_FALSE(file->write(proto::as_bytes("hel")));
+  CHECK(entries(place.root) == 1);
+  file.reset();
+  CHECK(entries(place.root) == 0);
+}
+
+TEST_CASE("receive dir: what exists is kept, unless forced") {
+  Place place;
+  REQUIRE_FALSE(place.receive({"name"}, "old"));
+  CHECK(place.receive({"name"}, "new")->code == FileCode::kExists);
+  CHECK(content(place.root / "name") == "old");
+  // Also one that came into being after it was looked for.
+  MaybeProblem problem;
+  const auto file = place.directory.create({"name"}, kSmall, problem);
+  CHECK(place.directory.commit(*file)->code == FileCode::kExists);
+  CHECK(content(place.root / "name") == "old");
+
+  Place forced(true);
+  REQUIRE_FALSE(forced.receive({"name"}, "old"));
+  REQUIRE_FALSE(forced.receive({"name"}, "new"));
+  CHECK(content(forced.root / "name") == "new");
+  CHECK(entries(forced.root) == 1);
+}
+
+TEST_CASE("receive dir: a directory is never replaced, a file is no directory") {
+  for (const bool force : {false, true}) {
+    Place place(force);
+    fs::create_directory(place.root / "dir");
+    CHECK(place.receive({"dir"}, "x")->code == FileCode::kExists);
+    REQUIRE_FALSE(place.receive({"file"}, "x"));
+    CHECK(place.receive({"file", "below"}, "x")->code == FileCode::kFailed);
+  }
+}
+
+TEST_CASE("receive dir: no symbolic link leads out of it") {
+  Place place(true);
+  fs::create_directory_symlink(place.outside, place.root / "link");
+  std::ofstream(place.outside / "victim") << "mine";
+  fs::create_symlink(place.outside / "victim", place.root / "file");
+  CHECK(place.receive({"link", "name"}, "x")->code == FileCode::kFailed);
+  CHECK(entries(place.outside) == 1);
+  // A link of the file's own name is itself replaced, when forced; what it led to is not touched.
+  REQUIRE_FALSE(place.receive({"file"}, "new"));
+  CHECK(content(place.outside / "victim") == "mine");
+  CHECK(fs::is_regular_file(fs::symlink_status(place.root / "file")));
+  Place kept;
+  fs::create_symlink("nowhere", kept.root / "file");
+  CHECK(kept.receive({"file"}, "x")->code == FileCode::kExists);
+}
+
+TEST_CASE("receive dir: a file that is too large for any disk is refused before it comes") {
+  Place place;
+  MaybeProblem problem;
+  CHECK_FALSE(place.directory.create({"name"}, {kMaxFileBytes, 0, 0644}, problem));
+  REQUIRE(problem);
+  CHECK(problem->code == FileCode::kNoSpace);
+  CHECK(entries(place.root) == 0);
+}
+
+TEST_CASE("receive dir: a full disk is told, and nothing is left on it") {
+  const test::TempDir small;
+  // 64 KiB: one file does not fit while it is written, the other is refused before.
+  const auto checked = test::on_small_disk(small.path(), [&small] {
+    const auto directory = ReceiveDir::open(small.path(), false);
+    const std::string much(100'000, 'x');
+    MaybeProblem problem;
+    auto file = directory->create({"name"}, {much.size(), 0, 0644}, problem);
+    const MaybeProblem written = file->write(proto::as_bytes(much));
+    file.reset();
+    const auto large = directory->create({"large"}, {2'000'000, 0, 0644}, problem);
+    return written && written->code == FileCode::kNoSpace && !large && problem && problem->code == FileCode::kNoSpace &&
+           fs::is_empty(small.path());
+  });
+  if (checked == test::InNamespace::kNotPossible) return WARN("no mount namespace here: not tried");
+  CHECK(checked == test::InNamespace::kTrue);
+}
+
+TEST_CASE("receive dir: a directory that is not there, or is none") {
+  Place place;
+  CHECK_FALSE(ReceiveDir::open(place.root / "nowhere", false));
+  CHECK_FALSE(ReceiveDir::open("/dev/null", false));
+}
+
+TEST_CASE("commit pool: each file gets its own answer; what waits at the end is removed") {
+  Place place;
+  REQUIRE_FALSE(place.receive({"7"}, "taken"));
+  CommitPool pool(place.directory);
+  constexpr std::uint64_t kCount = 50;
+  for (std::uint64_t n = 0; n < kCount; ++n) {
+    MaybeProblem problem;
+    auto file = place.directory.create({std::to_string(n)}, kSmall, problem);
+    REQUIRE(file);
+    REQUIRE_FALSE(file->write(proto::as_bytes("hello")));
+    pool.add(n, std::move(file));
+  }
+  std::vector<bool> told(kCount);
+  for (std::size_t count = 0; count < kCount;) {
+    for (const auto& result : pool.take_results()) {
+      CHECK_FALSE(told.at(result.number));
+      told.at(result.number) = true;
+      CHECK(result.problem.has_value() == (result.number == 7));
+      ++count;
+    }
+  }
+  CHECK(entries(place.root) == kCount);
+  pool.stop();
+  MaybeProblem problem;
+  pool.add(99, place.directory.create({"late"}, kSmall, problem));
+  pool.stop();
+  CHECK(entries(place.root) == kCount);
+}

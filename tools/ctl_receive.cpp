@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// The verb receive: files that peers send, into one directory.
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <optional>
+
+#include "tools/commit_pool.h"
+#include "tools/ctl_context.h"
+#include "tools/file_report.h"
+#include "tools/incoming_file.h"
+#include "tools/output.h"
+#include "tools/turn.h"
+
+namespace connd::tools {
+namespace {
+
+// Files that come at once, of all peers: three descriptors each, of the usual 1,024 of a process.
+constexpr std::size_t kMaxReceiving = 256;
+// Requests that wait for their turn: some senders more. One that has waited for 30 s is declined by the daemon.
+constexpr std::size_t kMaxWaiting = 1024;
+// For the last words to the senders, and the daemon's.
+constexpr ipc::Client::Milliseconds kEndWaitAll{1000};
+
+struct Arguments {
+  std::string directory;
+  std::string from;
+  std::uint64_t count = 0;  ///< 0: no end
+  bool force = false;
+};
+
+/// One run of the verb.
+class Receiving : public Pumped {
+ public:
+  Receiving(const Context& context, ipc::Client& client, const Arguments& arguments, ReceiveDir directory)
+      : context_(context),
+        client_(client),
+        arguments_(arguments),
+        directory_(std::move(directory)),
+        report_(context, "received"),
+        pool_(directory_),
+        scratch_(kFileChunkBytes) {}
+
+  int run();
+  void prepare(PollSet& set) override;
+  void run(const PollSet& set) override;
+
+ private:
+  [[nodiscard]] bool find_sender();
+  void listen();
+  void on_listening(const ipc::Outcome<std::uint64_t>& listener);
+  void on_request(ipc::IncomingRequest request);
+  void accept_waiting();
+  void accept(ipc::IncomingRequest request);
+  void on_channel(FilePath path, ipc::Outcome<ipc::ChannelSocket> channel);
+  void hand_over_whole();
+  void take_committed();
+  void settle();
+  void count_one();
+  [[nodiscard]] bool enough() const { return arguments_.count > 0 && begun_ >= arguments_.count; }
+  [[nodiscard]] bool done() const { return enough() && accepting_ == 0 && active_.empty(); }
+  int interrupted(int signal);
+
+  const Context& context_;
+  ipc::Client& client_;
+  const Arguments& arguments_;
+  ReceiveDir directory_;
+  FileReport report_;
+  SignalFd signals_;  // before the pool, whose threads must not take the signals
+  CommitPool pool_;
+  std::string sender_;  // device id of --from, or empty
+  std::optional<std::uint64_t> listener_;
+  std::optional<int> exit_code_;
+  std::optional<ipc::Error> lost_;
+  std::deque<ipc::IncomingRequest> waiting_;
+  std::size_t accepting_ = 0;
+  std::uint64_t begun_ = 0;  // files that count for --count: accepted, or declined for their name
+  proto::ByteVector scratch_;
+  std::vector<std::unique_ptr<FileTransfer>> active_;  // IncomingFiles
+  std::map<std::uint64_t, IncomingFile*> committing_;  // by the pool's number
+  std::uint64_t next_commit_ = 0;
+  PollSet::Index pool_index_ = PollSet::kNone;
+};
+
+int Receiving::run() {
+  client_.on_lost([this](const ipc::Error& error) { lost_ = error; });
+  if (!arguments_.from.empty() && !find_sender()) return *exit_code_;
+  listen();
+  while (!exit_code_ && !done()) {
+    const auto signal = turn(client_, signals_, this);
+    if (signal && *signal != SIGCHLD) return interrupted(*signal);
+    // What is decided by the loss is told before.
+    if (lost_ && active_.empty() && !exit_code_) {
+      report_.failed(*lost_, "start jami-connd again, and this verb too");
+      return report_.end();
+    }
+  }
+  return exit_code_ ? *exit_code_ : report_.end();
+}
+
+/// --from as a device id.
+bool Receiving::find_sender() {
+  sender_ = arguments_.from;
+  if (!ipc::check_alias(sender_)) return true;  // then it is an id, or the daemon will say that it is none
+  const auto aliases = client_.fetch<ipc::AliasListResult>("alias.list");
+  if (!aliases) {
+    exit_code_ = context_.fail(aliases.error());
+    return false;
+  }
+  const auto it = std::find_if(aliases->aliases.begin(), aliases->aliases.end(),
+                               [this](const ipc::Alias& alias) { return alias.name == sender_; });
+  if (it != aliases->aliases.end()) {
+    sender_ = it->device;
+    return true;
+  }
+  exit_code_ = context_.fail(ipc::make_error(ipc::Reason::kNotFound, "there is no alias " + sender_));
+  return false;
+}
+
+void Receiving::listen() {
+  ipc::Client::ListenOptions options;
+  options.prefix = true;
+  // Whom we name, we take files from, also if it is not trusted otherwise.
+  if (!sender_.empty()) options.peers = ipc::Json::array({sender_});
+  client_.listen_ask(
+      kFilePrefix, options, [this](ipc::IncomingRequest request) { on_request(std::move(request)); },
+      [this](const ipc::Outcome<std::uint64_t>& listener) { on_listening(listener); });
+}
+
+void Receiving::on_listening(const ipc::Outcome<std::uint64_t>& listener) {
+  if (!listener) {
+    exit_code_ = context_.fail(listener.error());
+    return;
+  }
+  listener_ = *listener;
+  // Scripts wait for this line: from here on a peer's file finds us.
+  report_.say("listening for file://*, into " + arguments_.directory);
+  if (!context_.json) return;
+  print_json({{"type", "listening"}, {"listener", *listener}, {"directory", arguments_.directory}});
+  std::fflush(stdout);
+}
+
+void Receiving::on_request(ipc::IncomingRequest request) {
+  if (!sender_.empty() && request.device() != sender_) {
+    if (context_.verbose) report_.say("declined " + request.uri() + " of " + request.device());
+    return request.decline("it takes files of another device");
+  }
+  if (waiting_.size() == kMaxWaiting) return request.decline("busy: too many files wait");
+  waiting_.push_back(std::move(request));
+  accept_waiting();
+}
+
+void Receiving::accept_waiting() {
+  while (!waiting_.empty() && !enough() && active_.size() + accepting_ < kMaxReceiving) {
+    ipc::IncomingRequest request = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (!request.cancelled()) accept(std::move(request));
+  }
+}
+
+void Receiving::accept(ipc::IncomingRequest request) {
+  const auto path = path_of_uri(request.uri());
+  MaybeProblem problem;
+  if (!path) problem = FileProblem{FileCode::kBadName, path.error().message};
+  if (path) problem = directory_.check(*path);
+  if (problem) {
+    const FilePath shown = path ? *path : FilePath{request.uri()};
+    report_.failed(shown, request.device(), {.text = problem->text, .reason = reason_of(problem->code)});
+    request.decline(problem->text);
+  } else {
+    ++accepting_;
+    request.accept([this, path = *path](ipc::Outcome<ipc::ChannelSocket> channel) mutable {
+      on_channel(std::move(path), std::move(channel));
+    });
+  }
+  count_one();
+}
+
+/// With --count, the last one that counts ends the listening: a sender with more is told at once.
+void Receiving::count_one() {
+  ++begun_;
+  report_.expect(1, 0);
+  if (!enough() || !listener_) return;
+  client_.stop_listening(*listener_);  // behind the answer to the last: requests without one are declined by it
+  waiting_.clear();
+}
+
+void Receiving::on_channel(FilePath path, ipc::Outcome<ipc::ChannelSocket> channel) {
+  --accepting_;
+  if (!channel) {
+    // The sender gave up in between.
+    const ipc::Error& error = channel.error();
+    return report_.failed(path, "", {.text = error.message, .reason = error.reason, .detail = error.detail});
+  }
+  active_.push_back(std::make_unique<IncomingFile>(std::move(*channel), std::move(path), directory_, scratch_));
+}
+
+void Receiving::prepare(PollSet& set) {
+  for (const auto& file : active_) file->prepare(set);
+  pool_index_ = set.add(pool_.fd(), POLLIN);
+  if (const auto draw = report_.next_draw(); draw && !active_.empty()) set.wake_at(*draw);
+}
+
+void Receiving::run(const PollSet& set) {
+  for (const auto& file : active_) file->run(set);
+  hand_over_whole();
+  if (set.ready(pool_index_)) take_committed();
+  settle();
+  accept_waiting();
+  report_.draw(active_);
+}
+
+void Receiving::hand_over_whole() {
+  for (const auto& transfer : active_) {
+    auto& file = static_cast<IncomingFile&>(*transfer);
+    std::unique_ptr<NewFile> whole = file.take_whole();
+    if (!whole) continue;
+    committing_[next_commit_] = &file;
+    pool_.add(next_commit_++, std::move(whole));
+  }
+}
+
+void Receiving::take_committed() {
+  for (auto& result : pool_.take_results()) {
+    const auto it = committing_.find(result.number);
+    it->second->on_committed(std::move(result.problem));
+    committing_.erase(it);
+  }
+}
+
+void Receiving::settle() {
+  std::erase_if(active_, [this](const std::unique_ptr<FileTransfer>& file) {
+    if (file->take_decided()) report_.decided(*file, file->channel()->device());
+    return file->over();
+  });
+}
+
+int Receiving::interrupted(int signal) {
+  if (listener_) client_.stop_listening(*listener_);
+  waiting_.clear();
+  // What is being brought to the disk is still told; what waits for it is not done.
+  pool_.stop();
+  take_committed();
+  for (const auto& file : active_) static_cast<IncomingFile&>(*file).interrupt();
+  settle();
+  const auto all_ended = [this] {
+    return std::all_of(active_.begin(), active_.end(), [](const auto& file) { return file->channel()->end(); });
+  };
+  const auto end_by = PollSet::Clock::now() + kEndWaitAll;
+  while (!all_ended() && client_.connected() && PollSet::Clock::now() < end_by) {
+    PollSet set;
+    const auto daemon = set.add(client_.fd(), static_cast<short>(POLLIN | (client_.wants_write() ? POLLOUT : 0)));
+    for (const auto& file : active_) file->prepare(set);
+    set.wake_at(end_by);
+    set.wait();
+    if (set.ready(daemon)) client_.process();
+    for (const auto& file : active_) file->run(set);
+    settle();
+  }
+  if (report_.done() + report_.failures() > 0) report_.say("interrupted");
+  static_cast<void>(report_.end());
+  return exit_code_of_signal(signal);
+}
+
+int run_receive(const Context& context, const Arguments& arguments) {
+  auto directory = ReceiveDir::open(arguments.directory, arguments.force);
+  if (!directory) return context.fail("cannot open " + arguments.directory + ": " + directory.error().message);
+  int exit_code = 0;
+  const auto client = context.connect(exit_code);
+  if (!client) return exit_code;
+  return Receiving(context, *client, arguments, std::move(*directory)).run();
+}
+
+constexpr const char* kFooter =
+    R"(Takes what peers send with 'jami-connctl send'. A file has a hidden name (.jami-receive-…) in its directory until all
+of it is there, checked by its SHA-256 and safe on the disk; then it gets its own name and the sender is told. A file
+that exists is not replaced without --force. Nothing is written outside of DIR, and no symbolic link in it is followed.
+
+Only peers that are trusted get through; with --from only PEER does, trusted or not. At most 256 files come at once,
+others wait.
+
+'listening for …' on stderr says that peers can send now. It goes on until it is interrupted (130, 143), or, with
+--count, until N files have come or failed; then the exit code is that of the first that failed, or 0.
+
+Example: jami-connctl receive ~/Downloads --from alice --count 2)";
+
+}  // namespace
+
+void add_receive(CLI::App& app, Context& context) {
+  const auto arguments = std::make_shared<Arguments>();  // written by the parser, read by the verb
+  auto* receive = app.add_subcommand("receive", "take files that peers send, into a directory");
+  receive->footer(kFooter);
+  receive->add_option("directory", arguments->directory, "where they go")->required()->type_name("DIR");
+  receive->add_option("--from", arguments->from, "take files of this device only")->type_name("PEER");
+  receive->add_option("--count", arguments->count, "end after so many files")
+      ->check(CLI::Range(std::uint64_t{1}, ipc::kMaxSafeInteger))
+      ->type_name("N");
+  receive->add_flag("--force", arguments->force, "replace files that exist");
+  receive->callback(
+      [&context, arguments] { context.run = [&context, arguments] { return run_receive(context, *arguments); }; });
+}
+
+}  // namespace connd::tools

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// OutgoingFile: one file on its way to a peer: its channel is opened, header, content and sum are sent, the answer is
+/// waited for. A file that is not what it was when it was opened is not sent to its end: the receiver sees a reset.
+#pragma once
+
+#include <string>
+
+#include <sys/stat.h>
+
+#include "tools/file_transfer.h"
+#include "tools/sha256.h"
+
+namespace connd::tools {
+
+class OutgoingFile : public FileTransfer {
+ public:
+  /// `source` is what to open here; a symbolic link is followed if `follow`.
+  OutgoingFile(std::string source, FilePath path, bool follow)
+      : FileTransfer(std::move(path)), source_(std::move(source)), follow_(follow) {}
+
+  /// Opens the file, then asks for the channel. The result comes later; a file that cannot be read is over at once.
+  void start(ipc::Client& client, const std::string& peer, double timeout_s);
+  void prepare(PollSet& set) override;
+  void run(const PollSet& set) override;
+  /// The channel could not be had, for this reason: it may concern all files.
+  [[nodiscard]] const std::optional<ipc::Error>& open_error() const { return open_error_; }
+  [[nodiscard]] bool opened() const { return channel_.has_value(); }
+
+ private:
+  [[nodiscard]] bool open_source();
+  void on_channel(ipc::Outcome<ipc::ChannelSocket> channel);
+  void work(const PollSet& set);
+  void read_answer();
+  void on_answer(const FileAnswer& answer);
+  void send_some();
+  [[nodiscard]] bool fill();
+  [[nodiscard]] bool read_content();
+  [[nodiscard]] bool is_unchanged() const;
+  void give_up(std::string text);
+  void on_broken(const ipc::ChannelEnd* end) override;
+
+  std::string source_;
+  bool follow_;
+  ipc::Fd file_;
+  struct stat as_opened_ {};
+  std::optional<ipc::Error> open_error_;
+  Sha256 hash_;
+  std::uint64_t read_ = 0;  // bytes of content
+  bool sum_added_ = false;
+  bool all_sent_ = false;
+  proto::ByteVector buffer_;  // at_ to its end waits to be sent
+  std::size_t at_ = 0;
+  proto::ByteVector answer_;
+};
+
+}  // namespace connd::tools

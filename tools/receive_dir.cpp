@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tools/receive_dir.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+
+#include <sys/random.h>
+#include <sys/stat.h>
+
+namespace connd::tools {
+namespace {
+
+// A smaller file is written as it comes: reserving its room would cost more than it saves.
+constexpr std::uint64_t kReserveFrom = std::uint64_t{1} << 20;
+// What is written goes to the disk in such steps, so that the flush at the end does not have to wait for all of it.
+constexpr std::uint64_t kFlushStep = std::uint64_t{8} << 20;
+// Random hidden names that are taken, one after the other: there is something wrong.
+constexpr int kNameAttempts = 16;
+
+FileProblem problem_of(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return {FileCode::kNoSpace, "the receiver's disk is full"};
+    case EFBIG:
+      return {FileCode::kNoSpace, "the file is too large for the receiver's disk"};
+    case EEXIST:
+      return {FileCode::kExists, "the receiver has a file of this name, and keeps it"};
+    case EISDIR:
+    case ENOTEMPTY:
+      return {FileCode::kExists, "the receiver has a directory of this name"};
+    case ELOOP:
+    case ENOTDIR:
+      return {FileCode::kFailed, "at the receiver a part of the name is no directory"};
+    case ENAMETOOLONG:
+      return {FileCode::kBadName, "the name is too long for the receiver's file system"};
+    default:
+      return {FileCode::kFailed, "the receiver cannot write the file: " + std::system_category().message(error)};
+  }
+}
+
+std::string hidden_name() {
+  std::uint64_t number = 0;
+  // A failure leaves a number that is taken at most: then the next attempt asks again.
+  static_cast<void>(::getrandom(&number, sizeof number, 0));
+  char text[40];
+  std::snprintf(text, sizeof text, ".jami-receive-%016llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
+mode_t current_umask() {
+  const mode_t mask = ::umask(077);
+  ::umask(mask);
+  return mask;
+}
+
+ipc::Fd open_directory(int at, const char* name) {
+  return ipc::Fd(::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+/// Some file systems cannot sync a directory, and say EINVAL: they have nothing to sync then.
+bool sync_directory(int fd) {
+  return ::fsync(fd) == 0 || errno == EINVAL;
+}
+
+/// A new directory is on the disk before anything in it is.
+bool make_directory(int at, const char* name) {
+  if (::mkdirat(at, name, 0777) == 0) return sync_directory(at);
+  return errno == EEXIST;
+}
+
+}  // namespace
+
+// ---- one file
+
+NewFile::~NewFile() {
+  if (!hidden_.empty()) ::unlinkat(directory_.get(), hidden_.c_str(), 0);
+}
+
+MaybeProblem NewFile::make() {
+  for (int attempt = 0; attempt < kNameAttempts && !fd_; ++attempt) {
+    const std::string hidden = hidden_name();
+    fd_.reset(::openat(directory_.get(), hidden.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (fd_) hidden_ = hidden;
+    if (!fd_ && errno != EEXIST) return problem_of(errno);
+  }
+  if (!fd_) return FileProblem{FileCode::kFailed, "the receiver cannot write the file: it finds no name"};
+  if (header_.size < kReserveFrom) return std::nullopt;
+  // A disk that is too small is told before the content travels. Not all file systems can reserve; those just fill up.
+  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(header_.size)) != 0) {
+    if (errno == ENOSPC || errno == EFBIG || errno == EDQUOT) return problem_of(errno);
+  }
+  return std::nullopt;
+}
+
+MaybeProblem NewFile::write(proto::Bytes bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_.get(), bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return problem_of(errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    written_ += static_cast<std::uint64_t>(n);
+  }
+  if (written_ - flushed_ >= kFlushStep) {
+    // Only begins it. What goes wrong there, fsync tells.
+    ::sync_file_range(fd_.get(), static_cast<off_t>(flushed_), static_cast<off_t>(written_ - flushed_),
+                      SYNC_FILE_RANGE_WRITE);
+    flushed_ = written_;
+  }
+  return std::nullopt;
+}
+
+MaybeProblem NewFile::set_attributes(mode_t umask) const {
+  // What gives power to others stays behind: set-uid and the like, and what our umask takes.
+  if (::fchmod(fd_.get(), (header_.mode & 0777) & ~umask) != 0 && errno != EPERM) return problem_of(errno);
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  const std::int64_t rest = (header_.mtime_ns % kSecond + kSecond) % kSecond;
+  const timespec mtime{(header_.mtime_ns - rest) / kSecond, rest};
+  const timespec times[2] = {{0, UTIME_OMIT}, mtime};
+  // A time that this file system does not know is no reason to lose the file.
+  static_cast<void>(::futimens(fd_.get(), times));
+  return std::nullopt;
+}
+
+MaybeProblem NewFile::rename(bool force) {
+  const int at = directory_.get();
+  const char* from = hidden_.c_str();
+  if (::renameat2(at, from, at, name_.c_str(), force ? 0 : RENAME_NOREPLACE) != 0) {
+    if (force || errno != EINVAL) return problem_of(errno);
+    // A file system that cannot rename so (NFS) can link so.
+    if (::linkat(at, from, at, name_.c_str(), 0) != 0) return problem_of(errno);
+    ::unlinkat(at, from, 0);
+  }
+  hidden_.clear();
+  return std::nullopt;
+}
+
+// ---- the directory
+
+ipc::Outcome<ReceiveDir> ReceiveDir::open(const std::string& path, bool force) {
+  ipc::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return ipc::make_error(ipc::Reason::kInternal, std::system_category().message(errno));
+  return ReceiveDir(std::move(fd), force, current_umask());
+}
+
+ReceiveDir::Walk ReceiveDir::walk(const FilePath& path, bool make) const {
+  ipc::Fd at = open_directory(fd_.get(), ".");
+  for (std::size_t i = 0; at && i + 1 < path.size(); ++i) {
+    const char* name = path[i].c_str();
+    if (make && !make_directory(at.get(), name)) return {{}, problem_of(errno)};
+    at = open_directory(at.get(), name);
+  }
+  if (at || (!make && errno == ENOENT)) return {std::move(at), std::nullopt};
+  return {{}, problem_of(errno)};
+}
+
+MaybeProblem ReceiveDir::check(const FilePath& path) const {
+  const Walk walked = walk(path, false);
+  if (walked.problem || !walked.directory) return walked.problem;
+  struct stat there {};
+  if (::fstatat(walked.directory.get(), path.back().c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
+    return errno == ENOENT ? std::nullopt : MaybeProblem(problem_of(errno));
+  }
+  if (S_ISDIR(there.st_mode)) return problem_of(EISDIR);
+  return force_ ? std::nullopt : MaybeProblem(problem_of(EEXIST));
+}
+
+std::unique_ptr<NewFile> ReceiveDir::create(const FilePath& path, const FileHeader& header,
+                                            MaybeProblem& problem) const {
+  Walk walked = walk(path, true);
+  problem = std::move(walked.problem);
+  if (problem) return nullptr;
+  std::unique_ptr<NewFile> file(new NewFile(std::move(walked.directory), path.back(), header));
+  problem = file->make();
+  return problem ? nullptr : std::move(file);
+}
+
+MaybeProblem ReceiveDir::commit(NewFile& file) const {
+  MaybeProblem problem = file.set_attributes(umask_);
+  if (!problem && ::fsync(file.fd_.get()) != 0) problem = problem_of(errno);
+  if (!problem) problem = file.rename(force_);
+  if (!problem && !sync_directory(file.directory_.get())) problem = problem_of(errno);
+  return problem;
+}
+
+}  // namespace connd::tools
