@@ -105,7 +105,7 @@ void DhtClient::Impl::listen(const dht::InfoHash& key, bool at_short_key) {
 void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
                                        const std::optional<proto::ShortDeviceId>& short_id, proto::TimePoint deadline,
                                        std::function<void(std::optional<proto::CertificateChain>)> done,
-                                       ChainJudge good) {
+                                       ChainJudge judge) {
   if (shutting_down_ || lookups_.size() >= kMaxLookups) {
     later([done = std::move(done)](Impl&) { done(std::nullopt); });
     return;
@@ -114,7 +114,7 @@ void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
   Lookup& lookup = lookups_[id];
   lookup.wanted = device;
   lookup.done = std::move(done);
-  lookup.good = std::move(good);
+  lookup.judge = std::move(judge);
   lookup.pending = short_id ? 0b111u : 0b011u;
   lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
   lookup.timer->arm(deadline);
@@ -136,12 +136,15 @@ void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, uns
 void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
   const auto found = lookups_.find(id);
   if (found == lookups_.end()) return;
+  Lookup& lookup = found->second;
   for (const auto& packed : chains) {
-    auto chain = chain_of(packed, found->second.wanted);
+    auto chain = chain_of(packed, lookup.wanted);
     if (!chain) continue;
-    const bool good = !found->second.good || found->second.good(*chain);
-    if (good) return finish_lookup(id, std::move(chain));
-    found->second.other = std::move(chain);
+    const ChainWorth worth = lookup.judge ? lookup.judge(*chain) : ChainWorth::kEnough;
+    if (worth == ChainWorth::kEnough) return finish_lookup(id, std::move(chain));
+    if (lookup.best && worth < lookup.best_worth) continue;
+    lookup.best = std::move(chain);
+    lookup.best_worth = worth;
   }
 }
 
@@ -192,7 +195,7 @@ void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::Certi
   const auto node = lookups_.extract(id);  // its timer goes last, after the call
   if (!node) return;
   Lookup& lookup = node.mapped();
-  lookup.done(chain ? std::move(chain) : std::move(lookup.other));
+  lookup.done(chain ? std::move(chain) : std::move(lookup.best));
 }
 
 void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys,
@@ -370,8 +373,8 @@ DhtClient::~DhtClient() {
 
 void DhtClient::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                                  proto::TimePoint deadline,
-                                 std::function<void(std::optional<proto::CertificateChain>)> done, ChainJudge good) {
-  impl_->find_certificate(device, short_id, deadline, std::move(done), std::move(good));
+                                 std::function<void(std::optional<proto::CertificateChain>)> done, ChainJudge judge) {
+  impl_->find_certificate(device, short_id, deadline, std::move(done), std::move(judge));
 }
 
 void DhtClient::find_devices(const proto::AccountId& id, proto::TimePoint deadline,

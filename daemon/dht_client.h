@@ -131,12 +131,12 @@ class DhtClient {
   DhtClient& operator=(const DhtClient&) = delete;
 
   /// Finds the certificate chain whose device key has the id `device`; `short_id` adds the key at which Jami's devices
-  /// of 2023 publish. The chain is not verified beyond that. `done` is called once: with the first chain that is `good`
-  /// (empty: any), else with the last of the others, or with nothing; when all keys were searched, `deadline` has
-  /// passed, or the client shuts down.
+  /// of 2023 publish. The chain is not verified beyond that. `done` is called once: with the first chain that is enough
+  /// for `judge` (empty: any), else with the one of most worth, or with nothing; when all keys were searched,
+  /// `deadline` has passed, or the client shuts down.
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                         proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
-                        ChainJudge good = {});
+                        ChainJudge judge = {});
 
   /// Finds the devices that are announced under the id of an account, by a value that the account's key has signed, and
   /// the device whose short id it is. `found` is called for each of them, as it comes, and once with nothing: when the

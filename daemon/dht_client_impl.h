@@ -39,7 +39,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void start(const DhtConfig& config);
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                         proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
-                        ChainJudge good);
+                        ChainJudge judge);
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<DhtDevice>&)> found);
   void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
@@ -65,9 +65,10 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   struct Lookup {
     proto::DeviceId wanted;
     std::function<void(std::optional<proto::CertificateChain>)> done;
-    ChainJudge good;
-    std::optional<proto::CertificateChain> other;  ///< found, and not good
-    unsigned pending = 0;                          ///< one bit a key whose search goes on
+    ChainJudge judge;
+    std::optional<proto::CertificateChain> best;  ///< of those that were not enough
+    ChainWorth best_worth = ChainWorth::kLittle;
+    unsigned pending = 0;  ///< one bit a key whose search goes on
     std::unique_ptr<Timer> timer;
   };
   struct DeviceSearch {

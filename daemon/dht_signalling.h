@@ -17,9 +17,9 @@ class DhtSignalling final : public Signalling {
   explicit DhtSignalling(DhtClient& dht) : dht_(dht) {}
 
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, ChainJudge good,
+                        proto::TimePoint deadline, ChainJudge judge,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override {
-    dht_.find_certificate(device, short_id, deadline, std::move(done), std::move(good));
+    dht_.find_certificate(device, short_id, deadline, std::move(done), std::move(judge));
   }
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<FoundDevice>&)> found) override {

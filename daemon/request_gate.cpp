@@ -69,11 +69,14 @@ void RequestGate::look_up(const proto::DeviceId& signer, const proto::ShortDevic
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many unknown signers to look up"));
   }
   ++lookups_;
-  ChainJudge trusted = [this, signer](const proto::CertificateChain& chain) {
+  // What allows the device ends the search; what bans it says more than a chain of nobody's.
+  ChainJudge judge = [this, signer](const proto::CertificateChain& chain) {
     const auto now = static_cast<std::int64_t>(std::time(nullptr));
-    return stores_.trust.of(signer, chain.issuer_ids()) == Trust::kAllowed && chain.verify(now, stores_.is_revoked());
+    const Trust trust = stores_.trust.of(signer, chain.issuer_ids());
+    if (trust == Trust::kUnknown || !chain.verify(now, stores_.is_revoked())) return ChainWorth::kLittle;
+    return trust == Trust::kAllowed ? ChainWorth::kEnough : ChainWorth::kMore;
   };
-  signalling_.find_certificate(signer, short_id, loop_.now() + settings_.lookup_time, std::move(trusted),
+  signalling_.find_certificate(signer, short_id, loop_.now() + settings_.lookup_time, std::move(judge),
                                [this, signer, done = std::move(done)](const auto& chain) {
                                  --lookups_;
                                  if (!chain) remember_missing(signer);

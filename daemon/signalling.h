@@ -25,9 +25,14 @@ struct SignalMessage {
 /// Under which of a device's ids a message is put.
 enum class SignalKeys : std::uint8_t { kShort, kLong, kBoth };
 
-/// Whether a chain is what the asker looks for. A device may have more than one: it changed its account, or somebody
-/// else has certified its key.
-using ChainJudge = std::function<bool(const proto::CertificateChain&)>;
+/// How much a chain tells the asker. A device may have more than one: it changed its account, or somebody else has
+/// certified its key.
+enum class ChainWorth : std::uint8_t {
+  kLittle,
+  kMore,    ///< the answer, unless one that is enough comes
+  kEnough,  ///< no need to look further
+};
+using ChainJudge = std::function<ChainWorth(const proto::CertificateChain&)>;
 
 /// A device that was found by a 40-digit id: its account's, or its own short one.
 struct FoundDevice {
@@ -39,10 +44,10 @@ struct FoundDevice {
 class Signalling {
  public:
   /// Finds the chain of a device; not verified beyond the id. A Jami device may be found by its short id alone. The
-  /// first that is `good` (empty: any); if none is, the last of the others, once all places were looked at. `done` is
-  /// called once, in a later turn; never after this object's end.
+  /// first that is enough for `judge` (empty: any is); else, once all places were looked at, the one of most worth.
+  /// `done` is called once, in a later turn; never after this object's end.
   virtual void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                                proto::TimePoint deadline, ChainJudge good,
+                                proto::TimePoint deadline, ChainJudge judge,
                                 std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
   /// Finds the devices that an account has announced, and the one whose short id this is. `found` is called for each,
   /// and at the end, or at the deadline, once with nothing; in later turns, never after this object's end.

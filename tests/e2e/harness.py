@@ -482,6 +482,8 @@ class Lab:
     def _add_hub(self):
         hub = self._add("hub")
         run("ip", "-n", hub, "link", "add", "br0", "type", "bridge")
+        # One of its own: else it takes a port's, another with each node that is added, and who knew the old one is mute.
+        run("ip", "-n", hub, "link", "set", "br0", "address", "02:00:00:00:00:01")
         # Peer discovery is multicast; without a querier a snooping bridge may forget who listens.
         run("ip", "-n", hub, "link", "set", "br0", "type", "bridge", "mcast_snooping", "0")
         run("ip", "-n", hub, "addr", "add", f"{NET}1/24", "dev", "br0")
