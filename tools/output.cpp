@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <system_error>
 
+#include "ipc/line_codec.h"
+
 namespace connd::tools {
 namespace {
 
@@ -15,11 +17,23 @@ std::string hex_escape(unsigned char byte) {
   return text.data();
 }
 
-/// U+0080 to U+009F, which some terminals obey, are C2 80 to C2 9F in UTF-8.
-bool is_c1_control(std::string_view text, std::size_t at) {
-  if (static_cast<unsigned char>(text[at]) != 0xC2 || at + 1 >= text.size()) return false;
-  const auto next = static_cast<unsigned char>(text[at + 1]);
-  return next >= 0x80 && next <= 0x9F;
+/// Bytes of the well-formed UTF-8 character at the front; 0 when there is none.
+std::size_t character_bytes(std::string_view text) {
+  for (std::size_t n = 1; n <= std::min<std::size_t>(4, text.size()); ++n) {
+    if (ipc::is_utf8(text.substr(0, n))) return n;
+  }
+  return 0;
+}
+
+/// What a terminal would obey, not show: control characters, C1 among them (U+0080 to U+009F), and those that break a
+/// line or turn the order of what follows (U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069).
+bool is_obeyed(std::string_view character) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  if (character.size() == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
+  if (character.size() == 2) return byte(0) == 0xC2 && byte(1) <= 0x9F;
+  if (character.size() != 3 || byte(0) != 0xE2) return false;
+  if (byte(1) == 0x81) return byte(2) >= 0xA6 && byte(2) <= 0xA9;
+  return byte(1) == 0x80 && (byte(2) == 0x8E || byte(2) == 0x8F || (byte(2) >= 0xA8 && byte(2) <= 0xAE));
 }
 
 /// Code points: near enough to columns of a terminal.
@@ -45,15 +59,12 @@ void print_row(const std::vector<std::string>& row, const std::vector<std::size_
 
 std::string printable(std::string_view text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (is_c1_control(text, i)) {
-      out += hex_escape(byte) + hex_escape(static_cast<unsigned char>(text[++i]));
-    } else if (byte < 0x20 || byte == 0x7F || byte == '\\') {
-      out += hex_escape(byte);
-    } else {
-      out += text[i];
-    }
+  while (!text.empty()) {
+    const std::size_t whole = character_bytes(text);
+    const std::string_view character = text.substr(0, std::max<std::size_t>(whole, 1));
+    const bool shown = whole > 0 && character != "\\" && !is_obeyed(character);
+    for (const char c : character) out += shown ? std::string(1, c) : hex_escape(static_cast<unsigned char>(c));
+    text.remove_prefix(character.size());
   }
   return out;
 }

@@ -12,7 +12,8 @@
 
 namespace connd::tools {
 
-/// `text` as a terminal may safely show it: control characters and '\' as \xHH. Names and texts come from peers.
+/// `text` as a terminal may safely show it: bytes that are no UTF-8, control characters, those that turn the order of
+/// what follows, and '\' are \xHH. Names and texts come from peers.
 [[nodiscard]] std::string printable(std::string_view text);
 /// "1.5 MB", "12 s", "3 h 5 min".
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);

@@ -55,7 +55,7 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
 
  private:
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, daemon::ChainJudge good,
+                        proto::TimePoint deadline, daemon::ChainJudge judge,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;

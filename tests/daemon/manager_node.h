@@ -116,7 +116,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
  private:
   daemon::OpenResult open(const daemon::OpenRequest& request);
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, daemon::ChainJudge good,
+                        proto::TimePoint deadline, daemon::ChainJudge judge,
                         std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;

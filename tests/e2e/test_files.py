@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 
 import pytest
@@ -21,14 +22,17 @@ class Receiver:
     """`receive` that listens."""
 
     def __init__(self, node, directory, *arguments):
-        self.popen = node.ctl_start("receive", str(directory), *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        # A pipe that nobody reads meanwhile would fill, and stop it.
+        self.output = tempfile.TemporaryFile()
+        self.popen = node.ctl_start("receive", str(directory), *arguments, stdout=self.output, stderr=subprocess.PIPE)
         self.first = self.popen.stderr.readline()
         assert b"listening for file://*" in self.first, self.first + self.popen.stderr.read()
 
     def wait(self, timeout=20 * SCALE):
         """Exit code, stdout, and stderr but its first line."""
-        out, err = self.popen.communicate(timeout=timeout)
-        return self.popen.returncode, out.decode(), err.decode()
+        _, err = self.popen.communicate(timeout=timeout)
+        self.output.seek(0)
+        return self.popen.returncode, self.output.read().decode(), err.decode()
 
     def stop(self, number=signal.SIGINT):
         self.popen.send_signal(number)
@@ -342,7 +346,7 @@ def test_receiver_is_interrupted(under_way, number):
 
 
 def test_connection_is_cut(lab, netns, tmp_path):
-    alice, bob = lab.pair()
+    alice, bob = lab.pair("--keepalive", "2")  # a reset that does not fit the stream is for nobody
     path = make(tmp_path / "large", 200 * MEGA)
     his = tmp_path / "his"
     his.mkdir()
