@@ -8,24 +8,24 @@ using connd::tools::printable;
 TEST_CASE("a terminal shows text as it is, and obeys none of it") {
   CHECK(printable("") == "");
   CHECK(printable("plain, \xC3\xA9\xE2\x82\xAC\xF0\x9F\x99\x82") == "plain, \xC3\xA9\xE2\x82\xAC\xF0\x9F\x99\x82");
-  CHECK(printable("a\\b") == R"(a\x5Cb)");
-  CHECK(printable("\x1B[2J\n\x7F") == R"(\x1B[2J\x0A\x7F)");
-  CHECK(printable("\xC2\x9B 2J") == R"(\xC2\x9B 2J)");
+  CHECK(printable("a\\b") == R"(a\x5cb)");
+  CHECK(printable("\x1B[2J\n\x7F") == R"(\x1b[2J\x0a\x7f)");
+  CHECK(printable("\xC2\x9B 2J") == R"(\xc2\x9b 2J)");
   CHECK(printable("\xC2\xA0") == "\xC2\xA0");
 }
 
 TEST_CASE("bytes that are no UTF-8 are told apart") {
-  CHECK(printable("\xFFz") == R"(\xFFz)");
-  CHECK(printable("\xE2\x82") == R"(\xE2\x82)");
-  CHECK(printable("\xC0\xAF") == R"(\xC0\xAF)");
-  CHECK(printable("\xED\xA0\x80") == R"(\xED\xA0\x80)");
+  CHECK(printable("\xFFz") == R"(\xffz)");
+  CHECK(printable("\xE2\x82") == R"(\xe2\x82)");
+  CHECK(printable("\xC0\xAF") == R"(\xc0\xaf)");
+  CHECK(printable("\xED\xA0\x80") == R"(\xed\xa0\x80)");
 }
 
 TEST_CASE("what turns the order of text, or breaks its line, is escaped") {
-  CHECK(printable("gpj\xE2\x80\xAE.exe") == R"(gpj\xE2\x80\xAE.exe)");
-  CHECK(printable("\xE2\x80\x8F") == R"(\xE2\x80\x8F)");
-  CHECK(printable("\xE2\x80\xA8") == R"(\xE2\x80\xA8)");
-  CHECK(printable("\xE2\x81\xA6") == R"(\xE2\x81\xA6)");
+  CHECK(printable("gpj\xE2\x80\xAE.exe") == R"(gpj\xe2\x80\xae.exe)");
+  CHECK(printable("\xE2\x80\x8F") == R"(\xe2\x80\x8f)");
+  CHECK(printable("\xE2\x80\xA8") == R"(\xe2\x80\xa8)");
+  CHECK(printable("\xE2\x81\xA6") == R"(\xe2\x81\xa6)");
   CHECK(printable("\xE2\x81\xAA") == "\xE2\x81\xAA");
   CHECK(printable("\xE2\x80\xA7") == "\xE2\x80\xA7");
 }
