@@ -1,24 +1,52 @@
 // SPDX-License-Identifier: GPL-3.0-or-later OR MIT
 #include "ipc/schema.h"
 
+#include <algorithm>
+
 #include "ipc/api_admin.h"
 
 namespace connd::ipc {
 namespace {
 
+constexpr const char* kOpenRpcVersion = "1.2.6";
+
+/// OpenRPC lists params one by one, each with a schema of its own.
+Json content_descriptors(const Json& object) {
+  const Json& required = object["required"];
+  Json out = Json::array();
+  for (const auto& [name, schema] : object["properties"].items()) {
+    const bool needed = std::find(required.begin(), required.end(), name) != required.end();
+    out.push_back({{"name", name}, {"required", needed}, {"schema", schema}});
+  }
+  return out;
+}
+
+template <class Params>
+Json message(bool fd) {
+  Json out = {{"paramStructure", "by-name"}, {"params", content_descriptors(schema_of<Params>())}};
+  if (fd) out["x-fd"] = true;
+  return out;
+}
 template <class Params, class Result>
 Json method(bool fd = false) {
-  return {{"params", schema_of<Params>()}, {"result", schema_of<Result>()}, {"fd", fd}};
+  Json out = message<Params>(fd);
+  out["result"] = {{"name", "result"}, {"schema", schema_of<Result>()}};
+  return out;
 }
 template <class Params>
 Json notification(bool fd = false) {
-  return {{"params", schema_of<Params>()}, {"fd", fd}};
+  return message<Params>(fd);
+}
+/// Of something whose further members its type decides.
+Json open(Json message) {
+  message["x-open"] = true;
+  return message;
 }
 
 Json methods() {
   return {
       {"hello", method<HelloParams, HelloResult>()},
-      {"rpc.discover", method<Nothing, Nothing>()},
+      {"rpc.discover", open(method<Nothing, Nothing>())},
       {"daemon.status", method<Nothing, DaemonStatus>()},
       {"channel.open", method<ChannelOpenParams, ChannelOpenResult>(true)},
       {"channel.cancel", method<ChannelCancelParams, Nothing>()},
@@ -63,15 +91,51 @@ Json notifications() {
       {"channel.closed", notification<ChannelClosed>()},
       {"connection.request", notification<ConnectionRequested>()},
       {"connection.request_cancelled", notification<RequestCancelled>()},
-      {"event", notification<Event>()},
+      {"event", open(notification<Event>())},
       {"events.lost", notification<EventsLost>()},
   };
+}
+
+/// By name to OpenRPC's list.
+Json listed(const Json& by_name) {
+  Json out = Json::array();
+  for (const auto& [name, message] : by_name.items()) {
+    out.push_back(message);
+    out.back()["name"] = name;
+  }
+  return out;
+}
+
+/// What any method may answer, by reason; the error's `data` has the schema components/schemas/ErrorData.
+Json errors() {
+  Json out = Json::object();
+  for (const proto::ReasonInfo& info : proto::kReasons) {
+    out[std::string(info.name)] = {{"code", code_of(info.reason)}, {"message", std::string(info.text)}};
+  }
+  return out;
+}
+
+Json error_data() {
+  Json reasons = Json::array();
+  for (const proto::ReasonInfo& info : proto::kReasons) reasons.push_back(std::string(info.name));
+  const Json text = {{"type", "string"}};
+  return {{"type", "object"},
+          {"properties",
+           {{"reason", {{"type", "string"}, {"enum", reasons}}},
+            {"retryable", {{"type", "boolean"}}},
+            {"peer", text},
+            {"detail", text}}},
+          {"required", {"reason", "retryable"}}};
 }
 
 }  // namespace
 
 Json api_schema() {
-  return {{"api", kApiVersion}, {"methods", methods()}, {"notifications", notifications()}};
+  return {{"openrpc", kOpenRpcVersion},
+          {"info", {{"title", "jami-connd"}, {"version", std::to_string(kApiVersion)}}},
+          {"methods", listed(methods())},
+          {"components", {{"errors", errors()}, {"schemas", {{"ErrorData", error_data()}}}}},
+          {"x-notifications", listed(notifications())}};
 }
 
 }  // namespace connd::ipc

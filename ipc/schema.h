@@ -7,8 +7,9 @@
 
 namespace connd::ipc {
 
-/// `{api, methods: {NAME: {params, result, fd}}, notifications: {NAME: {params, fd}}}`; params and result are
-/// JSON Schema (2020-12), `fd` tells whether a file descriptor comes with the message.
+/// An OpenRPC 1.2 document. Params and results are JSON Schema (2020-12); what OpenRPC has no place for is in `x-`
+/// members: `x-fd` (a file descriptor comes with the message), `x-notifications` (as methods, from the daemon),
+/// `x-open` (members beside the listed ones depend on the type).
 [[nodiscard]] Json api_schema();
 
 }  // namespace connd::ipc

@@ -10,7 +10,7 @@ packages=(
   libopendht-dev libnice-dev libssl-dev libmsgpack-cxx-dev libuv1-dev libspdlog-dev nlohmann-json3-dev libcli11-dev
   libsystemd-dev catch2
   jami-daemon dbus libglib2.0-bin
-  dhtnode iproute2 nftables python3 python3-pytest socat procps openssl util-linux mount
+  dhtnode iproute2 nftables python3 python3-jsonschema python3-pytest socat procps openssl util-linux mount
   systemd groff-base mandoc zsh fish
   "$@"
 )

@@ -41,7 +41,7 @@ TEST_CASE("the table of methods is the schema's") {
   for (const api::Method& method : api::methods()) CHECK(have.insert(std::string(method.name)).second);
   std::set<std::string> want;
   const Json schema = ipc::api_schema();
-  for (const auto& [name, method] : schema["methods"].items()) want.insert(name);
+  for (const Json& method : schema["methods"]) want.insert(method["name"].get<std::string>());
   CHECK(have == want);
 }
 
@@ -69,7 +69,7 @@ TEST_CASE("a client is answered before there is an identity") {
   CHECK(client.reason_of("channel.open", {{"peer", std::string(64, 'a')}, {"uri", "u"}}) == Reason::kNotReady);
   CHECK((*client.call("connection.list"))["connections"].empty());
   CHECK((*client.call("channel.list"))["channels"].empty());
-  CHECK((*client.call("rpc.discover"))["methods"].contains("channel.open"));
+  CHECK(*client.call("rpc.discover") == ipc::api_schema());
   const auto snapshot = client.subscribe();
   CHECK_FALSE(snapshot.ready);
 }

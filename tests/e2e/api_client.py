@@ -11,6 +11,8 @@ import select
 import socket
 import time
 
+from api_schema import SCHEMA_OF_ALL, Checked
+
 # PROTOCOL.md section 4: at most 64 fds are on their way to one client.
 MAX_FDS = 64
 # Not socket.recv_fds: before Python 3.12 it forgets the flags that it was given.
@@ -101,6 +103,7 @@ class Client:
         self.notes = []
         self.last_id = 0
         self.gone = False
+        self.checked = Checked(SCHEMA_OF_ALL)
         self.hello = self.call("hello", client=name)
 
     def __enter__(self):
@@ -161,6 +164,7 @@ class Client:
 
     def _take(self, message):
         assert message["jsonrpc"] == "2.0", message
+        self.checked.received(message)
         body = message.get("result") or message.get("params") or {}
         fd = None
         if body.get("fds"):
@@ -182,9 +186,21 @@ class Client:
         return self.last_id
 
     def send_line(self, line):
-        data = line if isinstance(line, bytes) else json.dumps(line).encode()
+        if isinstance(line, bytes):
+            data = line
+            self._note_raw(line)
+        else:
+            data = json.dumps(line).encode()
+            self.checked.sent(line)
         self.output += data + b"\n"
         self._write()
+
+    def _note_raw(self, line):
+        """Bytes that may be no request at all."""
+        try:
+            self.checked.sent(json.loads(line))
+        except ValueError:
+            pass
 
     def message_for(self, request, timeout=DEFAULT_TIMEOUT):
         """The whole reply with this id (None: one that could not be attributed), and its fd."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS G: the local API against the real daemon."""
+import json
 import os
 import resource
 import socket
@@ -7,6 +8,7 @@ import stat
 import subprocess
 
 import pytest
+from api_schema import SCHEMA
 from harness import SCALE, ApiError, as_many_channels, sized, until
 from traffic import Echo, round_trip
 
@@ -65,6 +67,7 @@ def test_g2_an_fd_nobody_asked_for(pair):
     client = alice.client()
     client.sock.setblocking(True)
     line = b'{"jsonrpc":"2.0","id":9,"method":"hello","params":{"client":"x"}}\n'
+    client.checked.sent(json.loads(line))
     socket.send_fds(client.sock, [line], [0])
     client.sock.setblocking(False)
     message, _ = client.message_for(None, 10)
@@ -84,12 +87,20 @@ def test_g2_last_line_without_an_end(pair):
 def test_g1_every_method_answers_wrong_params(pair):
     alice, _ = pair
     schema = alice.api.call("rpc.discover")
-    assert schema["api"] == 1
-    assert {"hello", "channel.open", "listen.add", "trust.allow", "events.subscribe"} <= set(schema["methods"])
-    for method, about in schema["methods"].items():
-        assert reason_of(alice.api.call, method, no_such_member=1) == "invalid-argument", method
-        if about["params"].get("required"):
-            assert reason_of(alice.api.call, method) == "invalid-argument", method
+    assert schema == json.loads(SCHEMA.read_text(encoding="utf-8"))
+    names = [method["name"] for method in schema["methods"]]
+    assert {"hello", "channel.open", "listen.add", "trust.allow", "events.subscribe"} <= set(names)
+    for method in schema["methods"]:
+        name = method["name"]
+        assert reason_of(alice.api.call, name, no_such_member=1) == "invalid-argument", name
+        if any(param["required"] for param in method["params"]):
+            assert reason_of(alice.api.call, name) == "invalid-argument", name
+        for param in method["params"]:
+            if "type" not in param["schema"]:
+                continue  # any id of a request
+            wrong = {"string": 7, "boolean": "yes"}.get(param["schema"]["type"], {"of": "no use"})
+            others = {other["name"]: "x" for other in method["params"] if other["required"]}
+            assert reason_of(alice.api.call, name, **others | {param["name"]: wrong}) == "invalid-argument", (name, param)
 
 
 def test_g1_handles_that_do_not_exist(pair):

@@ -61,14 +61,13 @@ TEST_CASE("PROTOCOL.md names every method, notification, member and reason") {
     CHECK(text.find(name) != std::string::npos);
   };
   const Json schema = api_schema();
-  for (const auto& [name, method] : schema["methods"].items()) {
-    named("\n### " + name + "\n");
-    for (const auto& [member, type] : method["params"]["properties"].items()) named("`" + member + "`");
-    for (const auto& [member, type] : method["result"]["properties"].items()) named("`" + member + "`");
-  }
-  for (const auto& [name, note] : schema["notifications"].items()) {
-    named("\n### " + name + "\n");
-    for (const auto& [member, type] : note["params"]["properties"].items()) named("`" + member + "`");
+  for (const char* kind : {"methods", "x-notifications"}) {
+    for (const Json& message : schema[kind]) {
+      named("\n### " + message["name"].get<std::string>() + "\n");
+      for (const Json& param : message["params"]) named("`" + param["name"].get<std::string>() + "`");
+      if (!message.contains("result")) continue;
+      for (const auto& [member, type] : message["result"]["schema"]["properties"].items()) named("`" + member + "`");
+    }
   }
   for (const proto::ReasonInfo& info : proto::kReasons) {
     named("| `" + std::string(info.name) + "` | " + std::to_string(code_of(info.reason)) + " | " +
