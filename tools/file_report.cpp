@@ -117,7 +117,7 @@ void FileReport::draw(std::span<const std::unique_ptr<FileTransfer>> active) {
   rate_.add(total.done - std::exchange(rated_bytes_, total.done), now);
   if (!items.empty() && expected_files_ > 1) {
     total.size = std::max(total.size, expected_bytes_);
-    total.name = "total: " + std::to_string(count_done_ + count_failed_) + " of " + count_text(expected_files_);
+    total.name = "total: " + std::to_string(count_done_ + count_failed_) + " of " + std::to_string(expected_files_);
     total.bytes_per_second = rate_.bytes_per_second(now);
     items.push_back(std::move(total));
   }
