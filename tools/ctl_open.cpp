@@ -27,6 +27,7 @@ int join(const Context& context, ipc::Client& client, SignalFd& signals, ipc::Ch
          const Arguments& arguments) {
   if (context.verbose) context.say("channel " + std::to_string(channel.handle()) + " to " + channel.device());
   StdioJoin::Options options;
+  options.end_stdout = true;
   // A Jami peer does not hear of the end of stdin, and so may never end the channel itself.
   const double quiet_s = arguments.quiet_s > 0 ? arguments.quiet_s : channel.half_close() ? 0 : kJamiQuiet_s;
   if (quiet_s > 0) {

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include <sys/socket.h>
+
 #include "tools/output.h"
 
 namespace connd::tools {
@@ -76,6 +78,10 @@ void StdioJoin::watch_up() {
 
 void StdioJoin::watch_down() {
   if (down_.state() == Pump::State::kWriteFailed) abort();
+  if (down_.state() == Pump::State::kEnded && options_.end_stdout && !stdout_ended_) {
+    stdout_ended_ = true;
+    ::shutdown(STDOUT_FILENO, SHUT_WR);  // ENOTSOCK elsewhere
+  }
 }
 
 void StdioJoin::watch_quiet() {

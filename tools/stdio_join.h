@@ -22,6 +22,9 @@ class StdioJoin : public Pumped {
   struct Options {
     /// End the channel when stdin has ended and for so long nothing has come.
     std::optional<Clock::duration> quiet;
+    /// Where stdout is a socket, shut it down for writing when the peer has ended: whoever is behind it hears of that
+    /// while the other direction goes on. Nothing can be written to it after.
+    bool end_stdout = false;
   };
 
   StdioJoin(ipc::Client& client, ipc::ChannelSocket channel, Options options);
@@ -52,6 +55,7 @@ class StdioJoin : public Pumped {
   bool finished_ = false;
   Clock::time_point finished_at_{};
   bool quiet_over_ = false;
+  bool stdout_ended_ = false;
   bool done_ = false;
 };
 

@@ -59,6 +59,23 @@ TEST_CASE("open: the peer may end first") {
   CHECK(program.wait() == 0);
 }
 
+TEST_CASE("open: on one socket for stdin and stdout, as of inetd, each direction ends by itself") {
+  PlayedDaemon daemon;
+  auto [ours, theirs] = socket_pair();
+  Program program(open_arguments(daemon), {theirs.get(), theirs.get()});
+  theirs.reset();
+  ipc::Fd peer = daemon.open_channel();
+  write_all(peer.get(), "all");
+  ::shutdown(peer.get(), SHUT_WR);
+  CHECK(read_all(ours.get()) == "all");
+  write_all(ours.get(), "then ours");
+  CHECK(receive(peer, 9) == "then ours");
+  ::shutdown(ours.get(), SHUT_WR);
+  daemon.finish(7);
+  daemon.tell_end(7, "closed");
+  CHECK(program.wait() == 0);
+}
+
 TEST_CASE("open: what came before the end is written, however the end was told first") {
   PlayedDaemon daemon;
   Program program(open_arguments(daemon));
