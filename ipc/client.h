@@ -2,8 +2,10 @@
 /// Client: an app's connection to jami-connd. Opens channels to peers, listens for theirs, and calls any method.
 ///
 ///     auto client = ipc::Client::connect({.name = "sender"});
-///     (*client)->connect_device(bob, "file://file1", [](ipc::Outcome<ipc::ChannelSocket> channel) { … });
+///     (*client)->connect_device(bob, "file://file1", [](ipc::ChannelSocket channel) { … });
 ///     auto file2 = (*client)->open(bob, "file://file2");  // the same, blocking
+///
+/// An app includes <jami-connd/ipc/client.h> and links jami-connd-client; tools/examples/two_files.cpp is a whole one.
 ///
 /// It has no thread and no loop. Either the app's own loop polls `fd()` (for reading, and for writing while
 /// `wants_write()`) and calls `process()`; or the app uses the blocking forms and `run_until`, which do that
@@ -16,7 +18,12 @@
 /// destruction.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "the client library of jami-connd needs C++20 (-std=c++20)"
+#endif
+
 #include <chrono>
+#include <concepts>
 #include <deque>
 #include <functional>
 #include <map>
@@ -31,6 +38,10 @@
 #include "ipc/incoming_request.h"
 
 namespace connd::ipc {
+
+/// In this order, so that a generic lambda is not tried with a ChannelSocket: it gets an Outcome.
+template <class Handler>
+concept TakesChannelAlone = !std::invocable<Handler, Outcome<ChannelSocket>> && std::invocable<Handler, ChannelSocket>;
 
 class Client {
  public:
@@ -52,9 +63,9 @@ class Client {
   static constexpr Milliseconds kOpenGrace{5'000};
 
   struct ConnectOptions {
-    std::string socket_path;  ///< empty: where SPEC and PROTOCOL.md say, see ipc/control_socket.h
+    std::string socket_path{};  ///< empty: where SPEC and PROTOCOL.md say, see ipc/control_socket.h
     std::string name = "app";
-    std::string version;
+    std::string version{};
     Milliseconds timeout = kCallTimeout;
   };
   struct OpenOptions {
@@ -107,6 +118,16 @@ class Client {
   void connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler) {
     connect_device(peer, uri, std::move(handler), OpenOptions{});
   }
+  /// The same for a handler that takes a ChannelSocket, and learns all from it: a channel that could not be opened is
+  /// one that has ended already, with fd() -1, handle() 0, and the reason in end(). device() may be empty then.
+  template <TakesChannelAlone Handler>
+  void connect_device(std::string_view peer, std::string_view uri, Handler handler, OpenOptions options) {
+    connect_device(peer, uri, or_ended(uri, std::move(handler)), std::move(options));
+  }
+  template <TakesChannelAlone Handler>
+  void connect_device(std::string_view peer, std::string_view uri, Handler handler) {
+    connect_device(peer, uri, std::move(handler), OpenOptions{});
+  }
   [[nodiscard]] Outcome<ChannelSocket> open(std::string_view peer, std::string_view uri, OpenOptions options);
   [[nodiscard]] Outcome<ChannelSocket> open(std::string_view peer, std::string_view uri) {
     return open(peer, uri, OpenOptions{});
@@ -157,6 +178,7 @@ class Client {
   void take_lost_events(const Json& params);
   void bad_notification(const Error& error);
 
+  ChannelHandler or_ended(std::string_view uri, OpenedHandler handler);
   std::uint64_t start_open(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options);
   Outcome<ChannelSocket> opened(const Outcome<Json>& reply, Fd fd, std::string uri);
   ChannelSocket make_channel(const ChannelOpenResult& opened, std::string uri, Fd fd);

@@ -37,6 +37,23 @@ void Client::connect_device(std::string_view peer, std::string_view uri, Channel
   start_open(peer, uri, std::move(handler), options);
 }
 
+Client::ChannelHandler Client::or_ended(std::string_view uri, OpenedHandler handler) {
+  auto ended = std::make_shared<detail::ChannelState>();  // the ChannelSocket is the other owner
+  ended->link = link_;
+  ended->uri = uri;
+  return [ended = std::move(ended), handler = std::move(handler)](Outcome<ChannelSocket> channel) {
+    if (channel) return handler(std::move(*channel));
+    const Error& error = channel.error();
+    ended->device = error.peer;
+    ended->end = ChannelEnd{error.reason, 0, 0, error.detail};
+    // The reason's own text is told anyway.
+    if (error.detail.empty() && error.message != proto::reason_info(error.reason).text) {
+      ended->end->detail = error.message;
+    }
+    handler(ChannelSocket(Fd(), ended));
+  };
+}
+
 Outcome<ChannelSocket> Client::open(std::string_view peer, std::string_view uri, OpenOptions options) {
   // Shared with the handler, which may still wait among the deferred ones when we give up.
   const auto slot = std::make_shared<ChannelSlot>();

@@ -83,6 +83,45 @@ TEST_CASE("an open fails with the daemon's reason, once") {
   CHECK(errors.at(2).reason == Reason::kDuplicate);
 }
 
+TEST_CASE("a handler that takes a ChannelSocket alone learns of failures as ends") {
+  ScriptServer server;
+  std::vector<ChannelSocket> got;
+  const auto keep = [&](ChannelSocket channel) { got.push_back(std::move(channel)); };
+  server.client().connect_device("bob", "file://file1", keep);
+  server.reply(server.expect("channel.open"), open_result(11), numbered_fd(1));
+  REQUIRE(got.size() == 1);
+  CHECK(got[0].handle() == 11);
+  CHECK(number_in(Fd(::dup(got[0].fd()))) == 1);
+  CHECK_FALSE(got[0].end());
+
+  server.client().connect_device("bob", "file://file2", keep);
+  server.fail(server.expect("channel.open"), Reason::kNoListener);
+  REQUIRE(got.size() == 2);
+  CHECK(got[1].fd() == -1);
+  CHECK(got[1].uri() == "file://file2");
+  REQUIRE(got[1].end());
+  CHECK(got[1].end()->reason == Reason::kNoListener);
+  CHECK(got[1].end()->detail.empty());
+  CHECK(got[1].end()->result().error() == make_error(Reason::kNoListener));
+  got[1].finish();  // as on any channel that has ended: nothing
+  CHECK(server.idle());
+  int told = 0;
+  got[1].on_closed([&](const ChannelEnd& end) { told += end.reason == Reason::kNoListener ? 1 : 100; });
+  server.client().process();
+  CHECK(told == 1);
+
+  Client::OpenOptions options;
+  options.unique = true;
+  server.client().connect_device("bob", "file://file3", keep, options);
+  const auto unique = server.expect("channel.open");
+  CHECK(unique.params["unique"] == true);
+  server.send(error_line(unique.id, make_error(Reason::kDeclined, {}, "not today")));
+  server.client().process();
+  REQUIRE(got.size() == 3);
+  CHECK(got[2].end()->reason == Reason::kDeclined);
+  CHECK(got[2].end()->detail == "not today");
+}
+
 TEST_CASE("1,000 opens in flight: each handler gets its own fd") {
   ScriptServer server;
   constexpr std::uint32_t kCount = 1000;

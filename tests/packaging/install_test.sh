@@ -61,7 +61,8 @@ inside sh -c 'apt-get -q -y --no-install-recommends install /packages/*.deb' >"$
 grep -iE 'warning|error' "$work/log" | grep -v debconf || true
 present /usr/bin/jami-connd /usr/bin/jami-connctl /etc/jami-connd/jami-connd.conf /lib/systemd/system/jami-connd.service \
   /lib/systemd/system/jami-connd.socket /usr/lib/systemd/user/jami-connd.service /usr/share/man/man8/jami-connd.8.gz \
-  /usr/share/man/man5/jami-connd.conf.5.gz /usr/share/man/man1/jami-connctl.1.gz
+  /usr/share/man/man5/jami-connd.conf.5.gz /usr/share/man/man1/jami-connctl.1.gz \
+  /usr/include/jami-connd/ipc/client.h /usr/share/doc/libjami-connd-client-dev/examples/two_files.cpp
 inside getent passwd jami-connd || fail "no user"
 inside getent group jami-connd jami-connd-admin || fail "no groups"
 owned /run/jami-connd "jami-connd:jami-connd 755"
@@ -109,8 +110,8 @@ absent /run/jami-connd/control.sock
 cp "$work/conf" "$root/etc/jami-connd/jami-connd.conf"
 
 step "remove: state and configuration stay"
-inside apt-get -q -y remove jami-connd jami-connctl >"$work/log" 2>&1 || { tail -40 "$work/log"; fail "remove"; }
-absent /usr/bin/jami-connd /usr/bin/jami-connctl /lib/systemd/system/jami-connd.service
+inside apt-get -q -y remove jami-connd jami-connctl libjami-connd-client-dev >"$work/log" 2>&1 || { tail -40 "$work/log"; fail "remove"; }
+absent /usr/bin/jami-connd /usr/bin/jami-connctl /usr/include/jami-connd /lib/systemd/system/jami-connd.service
 present /etc/jami-connd/jami-connd.conf /var/lib/jami-connd
 
 step "purge: nothing stays but the user and groups"
