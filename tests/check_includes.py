@@ -26,6 +26,8 @@ FOLDERS = {
     "tools": ({"tools", "ipc"}, {"CLI", "nlohmann", "msgpack.hpp", "openssl/evp.h"}),
     # The bench's yardstick is TLS of its own, so that a change in proto/ never moves what it is measured against.
     "tools/bench": ({"tools", "ipc"}, {"CLI", "nlohmann", "openssl"}),
+    # As strangers see the library: installed.
+    "tools/examples": (set(), {"jami-connd"}),
     "tests": ({"daemon", "proto", "ipc", "tools", "tests"}, None),
 }
 # Libraries that do I/O, tell the time or make threads have no place in the sans-IO core.
@@ -73,7 +75,7 @@ def check_source(path, text):
     folder = path.parts[0]
     lines = text.splitlines()
     out = []
-    wanted = MIT if folder == "ipc" else GPL
+    wanted = MIT if folder == "ipc" or path.parts[:2] == ("tools", "examples") else GPL
     if wanted not in "\n".join(lines[:3]):
         out.append(f"{path}: no line '{wanted}' at the top")
     for number, line in enumerate(lines, 1):
@@ -118,11 +120,11 @@ def self_test():
     """The rules themselves: what must be found is found, and nothing else."""
     bad = [("proto", '"', "ipc/fd.h"), ("proto", "<", "uv.h"), ("proto", "<", "sys/socket.h"), ("proto", "<", "thread"),
            ("ipc", '"', "proto/mux.h"), ("ipc", '"', "daemon/loop.h"), ("ipc", "<", "uv.h"), ("tools", '"', "daemon/loop.h"),
-           ("tools", '"', "proto/mux.h"), ("tools", "<", "openssl/ssl.h"), ("tools/bench", '"', "proto/mux.h"), ("daemon", '"', "tools/x.h"), ("daemon", '"', "loop.h"),
+           ("tools", '"', "proto/mux.h"), ("tools", "<", "openssl/ssl.h"), ("tools/bench", '"', "proto/mux.h"), ("tools/examples", '"', "ipc/client.h"), ("daemon", '"', "tools/x.h"), ("daemon", '"', "loop.h"),
            ("daemon", "<", "proto/mux.h"), ("tests", '"', "elsewhere/x.h")]
     good = [("proto", '"', "proto/mux.h"), ("proto", "<", "openssl/ssl.h"), ("proto", "<", "vector"), ("ipc", '"', "proto/result.h"),
             ("ipc", "<", "sys/socket.h"), ("ipc", "<", "nlohmann/json.hpp"), ("tools", '"', "ipc/client.h"), ("tools", "<", "unistd.h"),
-            ("tools", "<", "openssl/evp.h"), ("tools/bench", "<", "openssl/ssl.h"),
+            ("tools", "<", "openssl/evp.h"), ("tools/bench", "<", "openssl/ssl.h"), ("tools/examples", "<", "jami-connd/ipc/client.h"),
             ("daemon", '"', "ipc/fd.h"), ("daemon", "<", "nice/agent.h"), ("tests", '"', "daemon/loop.h"), ("tests", "<", "uv.h")]
     for case in bad:
         assert include_problem(*case), f"not found: {case}"
@@ -132,6 +134,8 @@ def self_test():
     assert rules_for(pathlib.PurePath("tools/x.h")) == rules_for(pathlib.PurePath("tools/other/x.h")) == "tools"
     here = pathlib.PurePath("proto/x.h")
     assert check_source(here, f"// {GPL}\nint x;\n") == []
+    example = pathlib.PurePath("tools/examples/x.cpp")
+    assert check_source(example, f"// {MIT}\n") == [] and len(check_source(example, f"// {GPL}\n")) == 1
     for text in ("int x;\n", f"// {GPL}\n// TODO\n", f"// {GPL}\nauto t = std::chrono::steady_clock::now();\n",
                  f'// {GPL}\n  #  include "ipc/fd.h"\n'):
         assert len(check_source(here, text)) == 1, text
