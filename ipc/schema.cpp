@@ -12,9 +12,10 @@ constexpr const char* kOpenRpcVersion = "1.2.6";
 
 /// OpenRPC lists params one by one, each with a schema of its own.
 Json content_descriptors(const Json& object) {
-  const Json& required = object["required"];
+  const Json required = object.value("required", Json::array());
+  const Json properties = object.value("properties", Json::object());
   Json out = Json::array();
-  for (const auto& [name, schema] : object["properties"].items()) {
+  for (const auto& [name, schema] : properties.items()) {
     const bool needed = std::find(required.begin(), required.end(), name) != required.end();
     out.push_back({{"name", name}, {"required", needed}, {"schema", schema}});
   }
