@@ -47,7 +47,7 @@ FileProblem problem_of(int error) {
 std::string hidden_name() {
   std::uint64_t number = 0;
   // A failure leaves a number that is taken at most: then the next attempt asks again.
-  static_cast<void>(::getrandom(&number, sizeof number, 0));
+  [[maybe_unused]] const ssize_t n = ::getrandom(&number, sizeof number, 0);
   char text[40];
   std::snprintf(text, sizeof text, ".jami-receive-%016llx", static_cast<unsigned long long>(number));
   return text;
