@@ -81,7 +81,7 @@ void OutgoingFile::prepare(PollSet& set) {
   index_ = PollSet::kNone;
   if (over() || !channel_) return;
   if (ending()) return prepare_end(set);
-  index_ = set.add(channel_->fd(), static_cast<short>(all_sent_ ? POLLIN : POLLIN | POLLOUT));
+  index_ = set.add(channel_->fd(), static_cast<short>(all_sent() ? POLLIN : POLLIN | POLLOUT));
 }
 
 void OutgoingFile::run(const PollSet& set) {
@@ -94,7 +94,7 @@ void OutgoingFile::work(const PollSet& set) {
   // An answer may have come although the channel is gone.
   if (set.ready(index_) || channel_->end()) read_answer();
   if (!ending() && channel_->end()) end(true);
-  if (!ending() && set.ready(index_) && !all_sent_) send_some();
+  if (!ending() && set.ready(index_) && !all_sent()) send_some();
 }
 
 void OutgoingFile::read_answer() {
@@ -121,7 +121,7 @@ void OutgoingFile::on_answer(const FileAnswer& answer) {
           .reason = reason_of(answer.code),
           .detail = answer.text,
           .hint = hint_of(answer.code)});
-  } else if (!all_sent_) {
+  } else if (!all_sent()) {
     fail({.text = "the receiver says that it has all before it can", .reason = ipc::Reason::kProtocolError});
   } else {
     succeed();
@@ -131,7 +131,7 @@ void OutgoingFile::on_answer(const FileAnswer& answer) {
 
 void OutgoingFile::send_some() {
   std::size_t budget = kFileChunkBytes;  // then others have their turn
-  while (budget > 0) {
+  while (budget > 0 && !all_sent()) {
     if (at_ == buffer_.size() && !fill()) return;
     const ssize_t n = ::send(channel_->fd(), buffer_.data() + at_, buffer_.size() - at_, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n < 0) {
@@ -142,19 +142,16 @@ void OutgoingFile::send_some() {
     budget -= std::min(budget, static_cast<std::size_t>(n));
     moved_more(std::min(static_cast<std::uint64_t>(n), size_ - moved()));
   }
+  if (all_sent()) {
+    at_ = 0;
+    buffer_ = {};
+    file_.reset();
+  }
 }
 
-/// The next bytes to send; false when there are none, or the file cannot be sent on.
+/// The next bytes to send; false when the file cannot be sent on.
 bool OutgoingFile::fill() {
   at_ = 0;
-  if (!sum_added_) return read_content();
-  all_sent_ = true;
-  buffer_ = {};
-  file_.reset();
-  return false;
-}
-
-bool OutgoingFile::read_content() {
   if (read_ < size_) {
     buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kFileChunkBytes, size_ - read_)));
     const ssize_t n = ::read(file_.get(), buffer_.data(), buffer_.size());

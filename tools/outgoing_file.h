@@ -32,9 +32,9 @@ class OutgoingFile : public FileTransfer {
   void work(const PollSet& set);
   void read_answer();
   void on_answer(const FileAnswer& answer);
+  [[nodiscard]] bool all_sent() const { return sum_added_ && at_ == buffer_.size(); }
   void send_some();
   [[nodiscard]] bool fill();
-  [[nodiscard]] bool read_content();
   [[nodiscard]] bool is_unchanged() const;
   void give_up(std::string text);
   void on_broken(const ipc::ChannelEnd* end) override;
@@ -47,7 +47,6 @@ class OutgoingFile : public FileTransfer {
   Sha256 hash_;
   std::uint64_t read_ = 0;  // bytes of content
   bool sum_added_ = false;
-  bool all_sent_ = false;
   proto::ByteVector buffer_;  // at_ to its end waits to be sent
   std::size_t at_ = 0;
   proto::ByteVector answer_;

@@ -8,12 +8,14 @@
 #include <optional>
 
 #include <catch2/catch.hpp>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "tests/daemon/temp_dir.h"
 #include "tests/ipc/socket_pair.h"
 #include "tests/tools/played_daemon.h"
 #include "tests/tools/program.h"
+#include "tools/file_transfer.h"
 #include "tools/file_wire.h"
 #include "tools/sha256.h"
 
@@ -89,6 +91,8 @@ struct Sender {
     CHECK(open.params["uri"] == "file://name");
     CHECK(open.params["strict_end"] == true);
     auto ends = socket_pair();
+    const int wide = 212'992;  // what any user may ask for; the kernel doubles it, so that a whole chunk fits
+    REQUIRE(::setsockopt(ends.second.get(), SOL_SOCKET, SO_SNDBUF, &wide, sizeof wide) == 0);
     daemon.reply(open, {{"channel", 7}, {"device", kPeer}, {"account", kAccount}, {"half_close", half_close}},
                  std::move(ends.second));
     peer = std::move(ends.first);
@@ -258,6 +262,23 @@ TEST_CASE("send: header, content and sum, then the answer") {
     CHECK(read_exactly(sender.peer.get(), 32) == sum_of(content));
     CHECK(sender.answer({}) == 0);
     CHECK(sender.program->output().starts_with("name: sent, 1.0 MB in "));
+  }
+}
+
+// The last byte of this content ends what one turn may send; the answer is there before the next turn.
+TEST_CASE("send: an answer right behind the last byte is the answer to all") {
+  const std::string content(tools::kFileChunkBytes, 'x');
+  const std::string done = text_of(tools::encode_answer({}));
+  for (int round = 0; round < 20; ++round) {
+    Sender sender(content);
+    sender.read_header(content.size());
+    for (int waiting = 0; waiting != static_cast<int>(content.size()) + 32;)
+      REQUIRE(::ioctl(sender.peer.get(), FIONREAD, &waiting) == 0);
+    write_all(sender.peer.get(), done);
+    sender.daemon.finish(7);
+    sender.peer.reset();
+    sender.daemon.tell_end(7, "closed");
+    CHECK(sender.program->wait() == 0);
   }
 }
 
