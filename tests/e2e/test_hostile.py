@@ -462,7 +462,7 @@ def test_f6_junk_requests_from_strangers(nodes, shared_lab):
     events = subscribed(alice)
     stranger = Hostile.good(shared_lab, HOSTILE + 8).knows(alice)
     device = device_of(shared_lab, HOSTILE + 8)
-    count = sized(100, 400, 3_600)  # as fast as the DHT carries them: a minute of it in a full run
+    count = sized(200, 400, 3_600)  # as fast as the DHT carries them: a minute of it in a full run
     size = sized(8, 64, 64) << 20
     with Echo(alice):
         channel = bob.api.open(alice.device, "echo")
