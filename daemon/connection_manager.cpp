@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Connections and attempts; opens are in connection_manager_opens.cpp.
+// Connections that are up, and time. How they come up is in connection_manager_attempts.cpp, opens are in
+// connection_manager_opens.cpp.
 #include "daemon/connection_manager.h"
-
-#include <algorithm>
-#include <ctime>
 
 #include <spdlog/spdlog.h>
 
@@ -12,20 +10,6 @@
 
 namespace connd::daemon {
 namespace {
-
-/// Between attempts after the second failure in a row; the first is repeated at once.
-constexpr proto::Duration kFirstBackoff = std::chrono::milliseconds(200);
-constexpr unsigned kMaxBackoffDoublings = 4;
-
-using nlohmann::json;
-
-PeerKind kind_of(const proto::ConnectionRequest& request, const ConnectionManager::Settings& settings) {
-  return settings.native && request.native_version ? PeerKind::kNative : PeerKind::kJami;
-}
-
-std::string short_name(const proto::DeviceId& device) {
-  return device.hex().substr(0, 12);
-}
 
 ConnectAttempt::Context attempts_context(const ConnectionManager::Context& context,
                                          const ConnectionManager::Settings& settings, const proto::TlsContext& tls,
@@ -56,274 +40,6 @@ void ConnectionManager::set_settings(const Settings& settings) {
 
 ConnectionManager::~ConnectionManager() = default;
 
-// ---- bringing connections up ----
-
-void ConnectionManager::dial(const proto::DeviceId& device) {
-  Peer& peer = peers_[device];
-  peer.retry_at = proto::kNever;
-  const proto::TimePoint now = context_.connections.loop.now();
-  proto::ConnectTimes times = settings_.times;
-  for (const OpenNumber number : peer.waiting) {
-    times.total = std::max(times.total, opens_.at(number).deadline - now);
-  }
-  const std::uint64_t request_id =
-      std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_);
-  const AttemptId id{next_connection_++, request_id, device};
-  peer.dialling = id.number;
-  ConnectAttempt::Owner& owner = *this;
-  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, times));
-}
-
-void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
-  ConnectAttempt& started = *attempt;
-  attempts_.emplace(started.id().number, std::move(attempt));
-  start_ticking();
-  context_.events.publish("connection.connecting",
-                          {{"connection", started.id().number},
-                           {"peer", started.id().peer.hex()},
-                           {"direction", started.role() == proto::ConnectRole::kCaller ? "outgoing" : "incoming"}});
-  started.start();
-}
-
-void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
-  const proto::DeviceId device = attempt.id().peer;
-  const ConnectionNumber number = attempt.id().number;
-  auto known = context_.stores.certificates.find(device);
-  if (known && *known) return resolved(number, std::move(*known));
-  context_.signalling.find_certificate(
-      device, peers_[device].short_id, context_.connections.loop.now() + settings_.times.resolve, {},
-      [this, number](std::optional<proto::CertificateChain> chain) { resolved(number, std::move(chain)); });
-}
-
-void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::CertificateChain> chain) {
-  const auto it = attempts_.find(number);
-  if (it == attempts_.end()) return;
-  ConnectAttempt& attempt = *it->second;
-  if (!chain) return attempt.on_certificate(false);
-  const auto now = static_cast<std::int64_t>(std::time(nullptr));
-  if (const auto valid = chain->verify(now, context_.stores.is_revoked()); !valid) {
-    return attempt.reject(proto::Reason::kBadCertificate, valid.error().message());
-  }
-  if (context_.stores.trust.of(attempt.id().peer, chain->issuer_ids()) == Trust::kBanned) {
-    return attempt.reject(proto::Reason::kBanned, "the peer's account or CA is banned");
-  }
-  targets_[number] = {chain->public_key_der(), SignalKeys::kBoth};
-  attempt.on_certificate(true);
-}
-
-void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::string& ice_text, bool is_answer) {
-  const auto target = targets_.find(attempt.id().number);
-  if (target == targets_.end()) return;
-  proto::ConnectionRequest request;
-  request.id = attempt.id().request_id;
-  request.ice_text = ice_text;
-  request.is_answer = is_answer;
-  if (settings_.native) request.native_version = proto::ConnectionRequest::kNativeVersion;
-  context_.signalling.send(target->second.public_key, request.encode(), target->second.keys);
-}
-
-void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
-  const auto elapsed = context_.connections.loop.now() - attempt.started();
-  spdlog::debug("connection={} peer={} state={} after_ms={}", attempt.id().number, short_name(attempt.id().peer),
-                proto::to_string(state), elapsed.count());
-  context_.events.publish("connection.progress", {{"connection", attempt.id().number},
-                                                  {"peer", attempt.id().peer.hex()},
-                                                  {"state", std::string(proto::to_string(state))},
-                                                  {"after_ms", elapsed.count()}});
-}
-
-void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFailure& failure) {
-  const proto::DeviceId device = attempt.id().peer;
-  const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
-  spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, short_name(device),
-               proto::reason_name(failure.reason), failure.text);
-  publish_failed(attempt, failure.reason, failure.text);
-  drop_attempt(attempt.id().number);
-  if (!outgoing) return forget_peer_if_unused(device);
-  Peer& peer = peers_[device];
-  peer.dialling = 0;
-  if (!failure.worth_retrying || peer.waiting.empty()) return fail_waiting(device, failure);
-  ++peer.failures;
-  if (peer.failures == 1) return dial(device);
-  const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
-  peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
-  peer.last_failure = failure;
-  start_ticking();
-}
-
-void ConnectionManager::publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text) {
-  const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
-  json event = {{"connection", attempt.id().number},
-                {"peer", attempt.id().peer.hex()},
-                {"direction", outgoing ? "outgoing" : "incoming"},
-                {"reason", std::string(proto::reason_name(reason))}};
-  if (!text.empty()) event["detail"] = std::string(text);
-  context_.events.publish("connection.failed", event);
-}
-
-/// Of an attempt that nobody needs any more. Who was told that it began is told that it is over.
-void ConnectionManager::abandon_attempt(ConnectionNumber number, proto::Reason reason) {
-  const auto it = attempts_.find(number);
-  if (it == attempts_.end()) return;
-  publish_failed(*it->second, reason, {});
-  drop_attempt(number);
-}
-
-void ConnectionManager::drop_attempt(ConnectionNumber number) {
-  const auto it = attempts_.find(number);
-  if (it == attempts_.end()) return;
-  dead_attempts_.push_back(std::move(it->second));
-  attempts_.erase(it);
-  targets_.erase(number);
-  unknown_setups_.erase(number);
-  soon();
-}
-
-void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
-  const proto::DeviceId device = attempt.id().peer;
-  const ConnectionNumber number = attempt.id().number;
-  const proto::TimePoint now = context_.connections.loop.now();
-  Connection connection;
-  connection.socket = attempt.take_socket();
-  connection.role = attempt.role();
-  connection.since = connection.idle_since = now;
-  const proto::CertificateChain& chain = *connection.socket->peer_chain();
-  connection.account = chain.account_id();
-  connection.trust = context_.stores.trust.of(device, chain.issuer_ids());
-  const Trust trust = connection.trust;
-  if (const auto stored = context_.stores.certificates.put(chain); !stored) {
-    spdlog::warn("certificate of {} not stored: {}", short_name(device), stored.failure().text);
-  }
-  MultiplexedSocket& socket = *connection.socket;
-  const auto elapsed = now - attempt.started();
-  spdlog::info("connection={} peer={} up after_ms={} role={} local={} remote={} trust={}", number, short_name(device),
-               elapsed.count(), connection.role == proto::ConnectRole::kCaller ? "caller" : "callee",
-               socket.path().local, socket.path().remote, name_of(trust));
-  Peer& peer = peers_[device];
-  json event = {{"connection", number},
-                {"peer", device.hex()},
-                {"account", connection.account.hex()},
-                {"direction", connection.role == proto::ConnectRole::kCaller ? "outgoing" : "incoming"},
-                {"after_ms", elapsed.count()},
-                {"local", socket.path().local},
-                {"remote", socket.path().remote}};
-  if (!peer.met) event["certificate"] = chain.pem();
-  peer.met = true;
-  connections_.emplace(number, std::move(connection));
-  peer.connections.push_back(number);
-  peer.failures = 0;
-  if (peer.dialling == number) peer.dialling = 0;
-  drop_attempt(number);
-  context_.events.publish("connection.connected", event);
-  if (trust == Trust::kBanned) {
-    socket.close_now(proto::Reason::kBanned, "the peer is banned");
-    return fail_waiting(device, {proto::Reason::kBanned, "the peer's account or CA is banned", false});
-  }
-  place_waiting(device);
-  // Both sides prefer the connection that the lower id asked for. If that is the peer's, ours is not needed; the other
-  // way round it is kept, so that two attempts that cross never end each other.
-  if (device < own_ && connections_.at(number).role == proto::ConnectRole::kCallee) give_up_dialling(device);
-}
-
-// ---- requests and answers from the DHT ----
-
-void ConnectionManager::on_signal(const SignalMessage& message) {
-  if (message.signer == own_ || shutting_down()) return;
-  auto request = proto::ConnectionRequest::decode(message.body);
-  if (!request) {
-    spdlog::debug("peer={} malformed connection request: {}", short_name(message.signer), request.error().message());
-    return;
-  }
-  request->is_answer ? on_answer(message, *request) : on_request(message, std::move(*request));
-}
-
-void ConnectionManager::on_answer(const SignalMessage& message, const proto::ConnectionRequest& answer) {
-  // An answer counts only from the device that was asked, for the request that is under way (A9).
-  const auto peer = peers_.find(message.signer);
-  if (peer == peers_.end()) return;
-  const auto it = attempts_.find(peer->second.dialling);
-  if (it == attempts_.end() || it->second->id().request_id != answer.id) return;
-  auto remote = proto::IceDescription::parse(answer.ice_text);
-  if (!remote) return it->second->reject(proto::Reason::kProtocolError, remote.error().message());
-  it->second->on_answer(*remote, kind_of(answer, settings_));
-}
-
-void ConnectionManager::on_request(const SignalMessage& message, proto::ConnectionRequest request) {
-  const proto::DeviceId device = message.signer;
-  const Trust trust = context_.stores.trust.of(device);
-  if (trust == Trust::kBanned) return refused(device, proto::Reason::kBanned, "the device is banned");
-  // Who is allowed by its account is remembered over a restart too, once its chain is known.
-  const bool allowed = gate_.trust_of(device) == Trust::kAllowed;
-  if (!context_.stores.requests.first_seen(device, request.id, allowed)) {
-    // It comes once per key, and again when the caller thinks that it or the answer was lost.
-    if (ConnectAttempt* attempt = callee_attempt(device, request.id)) attempt->repeat_answer();
-    return;
-  }
-  later_save_requests();
-  const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
-  gate_.judge(device, short_id, [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
-    if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
-    if (verdict.trust == Trust::kAllowed) {
-      (void)context_.stores.requests.first_seen(message.signer, request.id, true);
-      later_save_requests();
-    }
-    answer_request(message, request, verdict.trust);
-  });
-}
-
-void ConnectionManager::answer_request(const SignalMessage& message, const proto::ConnectionRequest& request,
-                                       Trust trust) {
-  const proto::DeviceId device = message.signer;
-  if (shutting_down()) return;
-  auto remote = proto::IceDescription::parse(request.ice_text);
-  if (!remote) return refused(device, proto::Reason::kProtocolError, remote.error().message());
-  // A peer asks anew when it has given the last attempt up.
-  std::vector<ConnectionNumber> old;
-  for (const auto& [number, attempt] : attempts_) {
-    if (attempt->role() == proto::ConnectRole::kCallee && attempt->id().peer == device) old.push_back(number);
-  }
-  for (const ConnectionNumber number : old) abandon_attempt(number, proto::Reason::kCancelled);
-  probe_connections(device);
-  if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
-
-  const AttemptId id{next_connection_++, request.id, device};
-  targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
-  if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
-  ConnectAttempt::Owner& owner = *this;
-  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote),
-                                          kind_of(request, settings_)));
-}
-
-bool ConnectionManager::room_for_setup(Trust trust) const {
-  std::size_t all = 0;
-  std::size_t unknown = 0;
-  for (const auto& [number, attempt] : attempts_) {
-    if (attempt->role() != proto::ConnectRole::kCallee) continue;
-    ++all;
-    unknown += unknown_setups_.count(number);
-  }
-  if (connections_.size() + attempts_.size() >= settings_.limits.max_connections) return false;
-  return all < settings_.limits.max_setups &&
-         (trust == Trust::kAllowed || unknown < settings_.limits.max_unknown_setups);
-}
-
-ConnectAttempt* ConnectionManager::callee_attempt(const proto::DeviceId& peer, std::uint64_t request_id) const {
-  for (const auto& [number, attempt] : attempts_) {
-    const AttemptId& id = attempt->id();
-    const bool callee = attempt->role() == proto::ConnectRole::kCallee;
-    if (callee && id.peer == peer && id.request_id == request_id) return attempt.get();
-  }
-  return nullptr;
-}
-
-void ConnectionManager::refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text) {
-  spdlog::info("peer={} connection request refused reason={} text=\"{}\"", short_name(device),
-               proto::reason_name(reason), text);
-  context_.events.publish(
-      "request.refused",
-      {{"peer", device.hex()}, {"reason", std::string(proto::reason_name(reason))}, {"detail", std::string(text)}});
-}
-
 // ---- from the connections ----
 
 void ConnectionManager::on_up(MultiplexedSocket& socket) {
@@ -341,7 +57,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   if (it == connections_.end()) return;
   const ConnectionNumber number = it->first;
   const proto::DeviceId device = socket.peer();
-  spdlog::info("connection={} peer={} down reason={} text=\"{}\"", number, short_name(device),
+  spdlog::info("connection={} peer={} down reason={} text=\"{}\"", number, device.abbreviated(),
                proto::reason_name(reason), text);
   add_to(past_, socket);
   dead_sockets_.push_back(std::move(it->second.socket));
@@ -519,7 +235,16 @@ void ConnectionManager::on_tick() {
   }
   probe_after_sleep();
   close_idle();
+  trim_heap();
   if (retries || !connections_.empty()) start_ticking();
+}
+
+void ConnectionManager::trim_heap() {
+  if (!heap_trim_.due(connections_.size() + channels_.size())) return;
+  const auto begun = std::chrono::steady_clock::now();
+  HeapTrim::trim();
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
+  spdlog::debug("heap trimmed in {} ms", took.count());
 }
 
 void ConnectionManager::close_idle() {

@@ -17,6 +17,7 @@
 
 #include "daemon/connect_attempt.h"
 #include "daemon/event_hub.h"
+#include "daemon/heap_trim.h"
 #include "daemon/request_gate.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
@@ -288,6 +289,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void probe_after_sleep();
   void start_ticking();
   void on_tick();
+  void trim_heap();
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
   void run_later();
@@ -326,6 +328,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   bool saving_requests_ = false;
+  HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
   std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
   Timer tick_;                                            ///< once a second while there is anything to look after

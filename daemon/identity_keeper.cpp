@@ -22,14 +22,6 @@ ipc::Error of_disk(const Failure& failure) {
   return make_error(Reason::kInternal, "it could not be stored; nothing has changed", failure.text);
 }
 
-/// The account's certificate and those above it.
-proto::CertificateChain above_device(const proto::CertificateChain& chain) {
-  proto::ByteVector der = chain.der();
-  const auto own = i2d_X509(chain.certificate(0), nullptr);
-  der.erase(der.begin(), der.begin() + own);
-  return *proto::CertificateChain::from_der(der);
-}
-
 }  // namespace
 
 ipc::Outcome<std::string> IdentityKeeper::request() const {
@@ -39,12 +31,12 @@ ipc::Outcome<std::string> IdentityKeeper::request() const {
 }
 
 ipc::Outcome<std::string> IdentityKeeper::sign(std::string_view request_pem, std::int64_t now_unix) const {
-  if (identity_.account_key_pem.empty() || identity_.identity.chain.size() < 2) return key_is_elsewhere();
+  const auto account = identity_.identity.chain.issuers();
+  if (identity_.account_key_pem.empty() || !account) return key_is_elsewhere();
   const auto key = proto::key_of_certificate_request(request_pem);
   if (!key) return make_error(Reason::kBadCertificate, "this is no certificate request", key.error().message());
-  const auto chain =
-      proto::issue_device_certificate(identity_.account_key_pem.view(), above_device(identity_.identity.chain), *key,
-                                      kDeviceName, validity_from(now_unix));
+  const auto chain = proto::issue_device_certificate(identity_.account_key_pem.view(), *account, *key, kDeviceName,
+                                                     validity_from(now_unix));
   if (!chain) return make_error(Reason::kInternal, "no certificate could be made", chain.error().message());
   spdlog::info("signed a certificate for device={}", chain->device_id().hex());
   return chain->pem();

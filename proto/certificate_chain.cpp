@@ -156,6 +156,12 @@ Result<CertificateChain> CertificateChain::from_stack(const STACK_OF(X509) * sta
   return bounded(std::move(certificates));
 }
 
+Result<CertificateChain> CertificateChain::issuers() const {
+  std::vector<X509Ptr> above;
+  for (std::size_t i = 1; i < size(); ++i) above.push_back(share(certificate(i)));
+  return bounded(std::move(above));
+}
+
 CertificateChain::CertificateChain(const CertificateChain& other) {
   certificates_.reserve(other.size());
   for (const X509Ptr& certificate : other.certificates_) certificates_.push_back(share(certificate.get()));

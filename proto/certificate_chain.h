@@ -51,6 +51,9 @@ class CertificateChain {
   /// The `i`-th certificate, 0 being the leaf; owned by the chain.
   [[nodiscard]] X509* certificate(std::size_t i) const { return certificates_[i].get(); }
 
+  /// The direct issuer's chain: all but the leaf. Errors: kCertificateMissing (the leaf stands alone).
+  [[nodiscard]] Result<CertificateChain> issuers() const;
+
   [[nodiscard]] std::string pem() const;
   /// Byte-identical to what was parsed.
   [[nodiscard]] ByteVector der() const;

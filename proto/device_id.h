@@ -26,6 +26,8 @@ struct KeyId {
   std::array<std::uint8_t, N> bytes{};
 
   [[nodiscard]] std::string hex() const { return to_hex(bytes); }
+  /// The first digits, for logs: enough for a reader, not for a program.
+  [[nodiscard]] std::string abbreviated() const { return hex().substr(0, 12); }
   /// From exactly kHexDigits hex digits of either case; Errc::kBadHex otherwise.
   static Result<KeyId> from_hex(std::string_view text) {
     KeyId id;

@@ -95,13 +95,12 @@ TEST_CASE("load refuses what it cannot use") {
 TEST_CASE("an account certifies a further device") {
   const auto account = CertificateChain::from_pem(generated().chain_pem);
   REQUIRE(account);
-  // The account's own chain: without the device.
-  STACK_OF(X509)* const stack = sk_X509_new_null();
-  sk_X509_push(stack, account->certificate(1));
-  sk_X509_push(stack, account->certificate(2));
-  const auto above = CertificateChain::from_stack(stack);
-  sk_X509_free(stack);
+  const auto above = account->issuers();
   REQUIRE(above);
+  CHECK(above->size() == 2);
+  CHECK(above->device_id().hex() != account->device_id().hex());
+  CHECK(above->account_id() == account->ca_id());
+  CHECK(above->issuers()->issuers().error() == Errc::kCertificateMissing);
 
   const auto device_key = generate_private_key(2048);
   REQUIRE(device_key);
