@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A peer that misbehaves (tests/peer/hostile_peer.cpp), and the frames that it sends, written from proto/PROTOCOL.md."""
 import os
-import select
 import struct
-import subprocess
 
-from harness import BUILD, LIBC, PR_SET_PDEATHSIG, SCALE, Deadline, enter, identity, run, signal
+from harness import BUILD, SCALE, Deadline, identity, run
+from puppet import Puppet
 
 PEER = os.environ.get("CONND_HOSTILE_PEER") or str(BUILD / "tests/peer/hostile_peer")
 BAD_IDENTITY = os.environ.get("CONND_BAD_IDENTITY") or str(BUILD / "tests/peer/bad_identity")
@@ -53,24 +52,11 @@ def bad_identity(kind, target):
     return run(BAD_IDENTITY, kind, str(target)).strip()
 
 
-class Hostile:
+class Hostile(Puppet):
     """A running hostile_peer, in the lab's hub. `state`: its state directory; `tls_state`: whose identity it presents in TLS."""
 
     def __init__(self, lab, state, tls_state=None):
-        hub = lab.hub
-
-        def prepare():
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if hub:
-                enter(hub)
-
-        self.lab = lab
-        self.log = open(lab.directory / f"hostile.{len(lab.helpers)}", "wb")
-        self.popen = subprocess.Popen([PEER, lab.dht_address(), str(state), str(tls_state or state)], stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, stderr=self.log, preexec_fn=prepare, bufsize=0)
-        lab.helpers.append(self.popen)
-        self.buffer = b""
-        self.lines = []
+        super().__init__(lab, "hostile", PEER, lab.dht_address(), state, tls_state or state)
         self.expect("dht connected")
 
     @classmethod
@@ -79,28 +65,6 @@ class Hostile:
         state = lab.directory / f"hostile-{number}-{len(lab.helpers)}"
         identity(number, state)
         return cls(lab, state)
-
-    def say(self, *words):
-        self.popen.stdin.write((" ".join(str(word) for word in words) + "\n").encode())
-        return self
-
-    def _read(self, timeout):
-        assert select.select([self.popen.stdout], [], [], timeout)[0], f"nothing more: {self.lines[-5:]}"
-        data = os.read(self.popen.stdout.fileno(), 1 << 20)
-        assert data, "hostile_peer has ended"
-        *lines, self.buffer = (self.buffer + data).split(b"\n")
-        self.lines += [line.decode() for line in lines]
-
-    def expect(self, start, timeout=40 * SCALE):
-        """Waits for a line that begins so, and takes it; what is behind that beginning."""
-        deadline = Deadline(timeout)
-        while True:
-            for index, line in enumerate(self.lines):
-                if line.startswith(start):
-                    del self.lines[index]
-                    return line[len(start) :].strip()
-            assert not deadline.passed(), f"no '{start}': {[line[:100] for line in self.lines[-8:]]}"
-            self._read(deadline.left())
 
     def expect_plain(self, wanted, timeout=20 * SCALE):
         """Waits until these bytes have come, somewhere in what the daemon sent."""
@@ -130,12 +94,6 @@ class Hostile:
         """That the connection still lives: a ping is answered."""
         self.plain(control({"t": "ping", "n": 77}))
         self.expect_plain(pack({"t": "pong", "n": 77}))
-
-    def end(self):
-        if self.popen.poll() is None:
-            self.popen.kill()
-        self.popen.wait()
-        self.log.close()
 
 
 __all__ = ["HELLO", "Hostile", "bad_identity", "control", "frame", "pack", "request"]

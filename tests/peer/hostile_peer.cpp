@@ -170,6 +170,8 @@ class HostilePeer {
       if (remote) agent_->set_remote(*remote, true);
       return say("answered");
     }
+    // It comes again when the answer seems lost: a large one is many datagrams. A daemon answers again, too.
+    if (answered_ && request->id == id_) dht_->send_request(peer_key_, last_, RequestKeys::kBoth, [](bool) {});
     if (!answering_ || request->id == id_) return;
     say("request " + std::to_string(request->id));
     const auto remote = proto::IceDescription::parse(request->ice_text);
@@ -188,6 +190,7 @@ class HostilePeer {
 
   void begin(bool callee, std::uint64_t id, const std::string& file) {
     id_ = id;
+    answered_ = false;
     remote_set_ = false;
     IceConfig config;
     config.controlling = callee;
@@ -198,6 +201,7 @@ class HostilePeer {
       const std::size_t at = text.find('\n', text.find('\n') + 1) + 1;
       if (!file.empty()) text.insert(at, read_file(file));
       signal(id_, text, callee);
+      answered_ = callee;
     };
     callbacks.on_path = [this](IcePath path) {
       link_.reset();
@@ -236,6 +240,7 @@ class HostilePeer {
   std::uint64_t junk_id_ = 0;
   std::uint64_t junk_sent_ = 0;
   bool answering_ = false;
+  bool answered_ = false;  ///< the request `id_`, by `last_`
   bool remote_set_ = false;
   std::string answer_file_;
   std::string input_;
