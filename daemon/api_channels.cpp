@@ -48,6 +48,7 @@ Reply channel_open(Call& call) {
 Reply channel_cancel(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelCancelParams>(call.params);
   if (!params) return params.error();
+  if (!ipc::is_good_id(params->id)) return ipc::make_rpc_error(ipc::kInvalidParams, ipc::kGoodIdExpected);
   for (const auto& [key, open] : call.session.opens()) {
     if (open.id != params->id) continue;
     const OpenNumber number = open.open;  // the entry goes when it is answered

@@ -35,11 +35,15 @@ bool too_deep(std::string_view line) {
   return false;
 }
 
+}  // namespace
+
 bool is_good_id(const Json& id) {
   if (id.is_string()) return id.get_ref<const std::string&>().size() <= kMaxIdBytes;
   if (id.is_number_unsigned()) return id.get<std::uint64_t>() <= kMaxSafeInteger;
   return id.is_number_integer() && id.get<std::int64_t>() >= -static_cast<std::int64_t>(kMaxSafeInteger);
 }
+
+namespace {
 
 /// The id to answer with: the message's if it is a legal one, else null (JSON-RPC 2.0 section 5).
 Json id_of(const Json& object) {
@@ -97,7 +101,7 @@ Message parse_for_server(Json object) {
     return malformed(nullptr, kInvalidRequest, "id: missing; each request needs one to be answered");
   }
   if (id.is_null()) {
-    return malformed(nullptr, kInvalidRequest, "id: expected a string of at most 128 bytes, or an integer below 2^53");
+    return malformed(nullptr, kInvalidRequest, kGoodIdExpected);
   }
   auto method = method_of(object);
   if (!method) return malformed(std::move(id), kInvalidRequest, "method: expected a string of 1 to 64 bytes");

@@ -22,6 +22,10 @@ using Json = nlohmann::json;
 /// and notifications, and ignores members that a newer daemon may add.
 enum class Role { kServer, kClient };
 
+/// Whether a request may have this id: kMaxIdBytes, kMaxSafeInteger.
+[[nodiscard]] bool is_good_id(const Json& id);
+inline constexpr const char* kGoodIdExpected = "id: expected a string of at most 128 bytes, or an integer below 2^53";
+
 struct Request {
   Json id;  ///< a string or an integer
   std::string method;

@@ -44,19 +44,44 @@ Json open(Json message) {
   return message;
 }
 
+/// Of a param whose type the code does not name, for it is one of several.
+Json with_param(Json message, const char* name, Json schema) {
+  for (Json& param : message["params"]) {
+    if (param["name"] == name) param["schema"] = std::move(schema);
+  }
+  return message;
+}
+
+/// See `listener_peers`.
+Json listener_peers_schema() {
+  const Json peer = {{"type", "string"}, {"minLength", 1}, {"maxLength", kMaxNameBytes}};
+  return {{"anyOf",
+           {{{"enum", {"allowed", "any"}}},
+            {{"type", "array"}, {"items", peer}, {"minItems", 1}, {"maxItems", kMaxListenerPeers}}}}};
+}
+
+/// JSON-RPC 2.0, section 4, without null.
+Json request_id_schema() {
+  return {{"anyOf",
+           {{{"type", "string"}, {"maxLength", kMaxIdBytes}},
+            {{"type", "integer"},
+             {"minimum", -static_cast<std::int64_t>(kMaxSafeInteger)},
+             {"maximum", kMaxSafeInteger}}}}};
+}
+
 Json methods() {
   return {
       {"hello", method<HelloParams, HelloResult>()},
       {"rpc.discover", open(method<Nothing, Nothing>())},
       {"daemon.status", method<Nothing, DaemonStatus>()},
       {"channel.open", method<ChannelOpenParams, ChannelOpenResult>(true)},
-      {"channel.cancel", method<ChannelCancelParams, Nothing>()},
+      {"channel.cancel", with_param(method<ChannelCancelParams, Nothing>(), "id", request_id_schema())},
       {"channel.accept", method<ChannelAcceptParams, ChannelOpenResult>(true)},
       {"channel.decline", method<ChannelDeclineParams, Nothing>()},
       {"channel.finish", method<ChannelParams, Nothing>()},
       {"channel.close", method<ChannelParams, Nothing>()},
       {"channel.list", method<Nothing, ChannelListResult>()},
-      {"listen.add", method<ListenAddParams, ListenerHandle>()},
+      {"listen.add", with_param(method<ListenAddParams, ListenerHandle>(), "peers", listener_peers_schema())},
       {"listen.remove", method<ListenerHandle, Nothing>()},
       {"connection.list", method<Nothing, ConnectionListResult>()},
       {"connection.close", method<PeerParams, ConnectionCloseResult>()},

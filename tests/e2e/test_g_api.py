@@ -96,11 +96,37 @@ def test_g1_every_method_answers_wrong_params(pair):
         if any(param["required"] for param in method["params"]):
             assert reason_of(alice.api.call, name) == "invalid-argument", name
         for param in method["params"]:
-            if "type" not in param["schema"]:
-                continue  # any id of a request
-            wrong = {"string": 7, "boolean": "yes"}.get(param["schema"]["type"], {"of": "no use"})
-            others = {other["name"]: "x" for other in method["params"] if other["required"]}
-            assert reason_of(alice.api.call, name, **others | {param["name"]: wrong}) == "invalid-argument", (name, param)
+            others = {other["name"]: example(other["schema"]) for other in method["params"] if other["required"]}
+            for wrong in wrong_values(param["schema"]):
+                assert reason_of(alice.api.call, name, **others | {param["name"]: wrong}) == "invalid-argument", (name, param, wrong)
+
+
+def example(schema):
+    """A value that the schema allows."""
+    schema = schema.get("anyOf", [schema])[0]
+    return schema["enum"][0] if "enum" in schema else {"string": "x", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
+
+
+def wrong_values(schema):
+    """Of other types, and on the other side of each bound."""
+    if "anyOf" in schema:
+        arrays = [part for part in schema["anyOf"] if part.get("type") == "array"]
+        return [None, {"of": "no use"}, True] + [wrong for part in arrays for wrong in ([], [7], ["x"] * (part["maxItems"] + 1))]
+    wrong = [None, [], {"of": "no use"}, 7 if schema["type"] == "string" else "7"]
+    if "enum" in schema:
+        wrong.append("none of these")
+    if schema["type"] == "boolean":
+        wrong += [0, 1]
+    if schema["type"] == "integer":
+        wrong += [1.5, True]
+    for bound, beyond in (("minimum", -1), ("maximum", +1)):
+        if bound in schema:
+            wrong.append(schema[bound] + beyond)
+    if "maxLength" in schema:
+        wrong.append("x" * (schema["maxLength"] + 1))
+    if schema.get("minLength"):
+        wrong.append("")
+    return wrong
 
 
 def test_g1_handles_that_do_not_exist(pair):
