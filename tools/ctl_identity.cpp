@@ -138,10 +138,11 @@ int run_crl_list(const Context& context) {
 using Run = int (*)(const Context&, const Arguments&);
 using SharedArguments = std::shared_ptr<Arguments>;
 
-CLI::App* add(CLI::App& group, Context& context, const SharedArguments& arguments, const char* name, const char* text,
-              Run run) {
-  auto* sub = group.add_subcommand(name, text);
-  sub->footer("Example: jami-connctl " + group.get_name() + " " + name + (run == run_sign ? " request.pem" : ""));
+/// `example` begins with the name of the verb.
+CLI::App* add(CLI::App& group, Context& context, const SharedArguments& arguments, const std::string& example,
+              const char* text, Run run) {
+  auto* sub = group.add_subcommand(example.substr(0, example.find(' ')), text);
+  sub->footer("Example: jami-connctl " + group.get_name() + " " + example);
   sub->callback(
       [&context, arguments, run] { context.run = [&context, arguments, run] { return run(context, *arguments); }; });
   return sub;
@@ -156,17 +157,18 @@ void add_identity(CLI::App& app, Context& context, const SharedArguments& argume
   group->fallthrough();
   add(*group, context, arguments, "show", "print this device's certificate chain, in PEM",
       [](const Context& c, const Arguments&) { return print_text(c, "identity.show", Json::object(), "chain"); });
-  add(*group, context, arguments, "request", "print a certificate request for this device",
+  add(*group, context, arguments, "request > request.pem", "print a certificate request for this device",
       [](const Context& c, const Arguments&) { return print_text(c, "identity.request", Json::object(), "request"); });
-  add_file(
-      add(*group, context, arguments, "sign", "certify another device for this account, and print its chain", run_sign),
-      arguments, "its request, '-' for stdin");
-  auto* import = add(*group, context, arguments, "import",
+  add_file(add(*group, context, arguments, "sign request.pem > chain.pem",
+               "certify another device for this account, and print its chain", run_sign),
+           arguments, "its request, '-' for stdin");
+  auto* import = add(*group, context, arguments, "import chain.pem",
                      "take the chain that 'sign' printed, or the keys that 'export-account' printed", run_import);
   add_file(import, arguments, "'-' for stdin");
   import->add_option("--passphrase-file", arguments->passphrase_file, "whose first line opens exported keys")
       ->type_name("FILE");
-  add(*group, context, arguments, "export-account", "print the account's private key, encrypted", run_export)
+  add(*group, context, arguments, "export-account --passphrase-file passphrase > account.pem",
+      "print the account's private key, encrypted", run_export)
       ->add_option("--passphrase-file", arguments->passphrase_file, "whose first line encrypts it: 8 bytes or more")
       ->required()
       ->type_name("FILE");
@@ -180,9 +182,9 @@ void add_crl(CLI::App& app, Context& context, const SharedArguments& arguments) 
   auto* group = app.add_subcommand("crl", "certificate revocation lists: refuse what its issuer took back")
                     ->require_subcommand(1);
   group->fallthrough();
-  add_file(add(*group, context, arguments, "add", "add a list, and print its id", run_crl_add), arguments,
+  add_file(add(*group, context, arguments, "add revoked.pem", "add a list, and print its id", run_crl_add), arguments,
            "a CRL in PEM, '-' for stdin");
-  add(*group, context, arguments, "remove", "forget a list",
+  add(*group, context, arguments, "remove 0123…cdef", "forget a list",
       [](const Context& c, const Arguments& a) {
         return call_for_nothing(c, "crl.remove", {{"crl", a.crl}});
       })

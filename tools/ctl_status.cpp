@@ -236,8 +236,8 @@ void add_status_verbs(CLI::App& app, Context& context) {
     };
   });
 
-  auto* close = add_verb(app, "close", "abort a channel, or close all connections with a peer",
-                         "jami-connctl close 17    (see 'jami-connctl channels')");
+  auto* close =
+      add_verb(app, "close", "abort a channel, or close all connections with a peer", "jami-connctl close 17");
   const auto what = std::make_shared<std::string>();
   close->add_option("what", *what, "a channel's number, or a PEER or account id")
       ->required()

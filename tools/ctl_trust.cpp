@@ -124,7 +124,7 @@ void add_alias(CLI::App& app, Context& context, const std::shared_ptr<Arguments>
   alias->fallthrough();
   alias->footer("Example: jami-connctl alias list");
   auto* set = alias->add_subcommand("set", "name a device");
-  set->footer("Example: jami-connctl alias set bob 0123…(64 hex digits)");
+  set->footer("Example: jami-connctl alias set bob 0123…cdef");
   set->add_option("name", arguments->name, "a letter or '_', then letters, digits, any of ._-@")
       ->required()
       ->type_name("NAME");

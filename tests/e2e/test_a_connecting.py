@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import threading
+import time
 
 import pytest
 from harness import SCALE, ApiError, Lab, Process, sized, until
@@ -219,11 +220,15 @@ def test_a12_stopped_while_ice_runs(lab):
 
 def test_a11_all_candidates_unreachable(netns, lab):
     alice, bob = lab.pair()
+    fds = alice.fds()
     with Echo(bob):
         bob.cut("reset")  # TCP only: the DHT goes on
+        begun = time.monotonic()
         reason = reason_of(alice.api.open, bob.device, "echo", timeout=10)
         assert reason in ("ice-failed", "timed-out", "no-answer-or-refused")
+        assert time.monotonic() - begun < 10 + 5 * SCALE
         assert alice.status()["counts"]["pending_opens"] == 0
+        until(lambda: alice.fds() <= fds, 30 * SCALE, "nothing of the attempts is left")
         bob.mend()
         assert round_trip(alice.api.open(bob.device, "echo"), b"x") == b"x"
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import SCALE, ApiError, as_many_channels, sha256, sized, until
+from harness import SANITIZER, SCALE, ApiError, as_many_channels, sha256, sized, until
 from traffic import Echo, Sender, fill, round_trip
 
 
@@ -114,9 +114,19 @@ def test_c3_killed_app_strict(pair):
 
 
 def test_c3_killed_app_with_unread_data(pair):
+    """Over and over: what waited for the dead is given back."""
     alice, bob = pair
-    there = killed_app(alice, bob, "c3 unread", "plain", lambda channel: fill(channel.sock, 0.3))
-    assert there.end()["reason"] == "reset"
+    before = []
+    for number in range(8):
+        there = killed_app(alice, bob, f"c3 unread {number}", "plain", lambda channel: fill(channel.sock, 0.3))
+        assert there.end()["reason"] == "reset"
+        there.close()
+        if number == 1:  # warm
+            before = [(node.fds(), node.rss()) for node in pair]
+    for node, (fds, rss) in zip(pair, before, strict=True):
+        # What each of the dead has left unread is MAX_WINDOW and more.
+        until(lambda: node.fds() <= fds, 10 * SCALE, f"{node.name} has {node.fds()} descriptors, not {fds}")
+        until(lambda: SANITIZER or node.rss() <= rss + (4 << 20), 10, f"{node.name} has {node.rss()} bytes, not {rss}")
 
 
 def test_c4_connection_breaks(pair, netns):
@@ -127,14 +137,22 @@ def test_c4_connection_breaks(pair, netns):
     senders = [Sender(channel, None) for channel in (read_there, writes, both)]
     for sender in senders:
         sender.start()
+    # And by the command line, a reader and a writer.
+    listener = bob.ctl_start("listen", "c4 ctl", "--once", "--exec", "yes", stderr=subprocess.PIPE)
+    until(lambda: "c4 ctl" in listener.stderr.readline().decode(), 20 * SCALE, "it listens")
+    opener = alice.ctl_start("open", bob.device, "c4 ctl", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert opener.stdout.read(2) == b"y\n"
     assert len(reads.receive(1 << 20)) == 1 << 20
     assert len(write_there.receive(1 << 20)) == 1 << 20
     alice.cut("reset")
     try:
         here = [channel.end(90) for channel in (reads, writes, both)]
         there = [channel.end(90) for channel in (read_there, write_there, both_there)]
+        told = [opener.communicate(timeout=20)[1].decode(), listener.communicate(timeout=20)[1].decode()]
     finally:
         alice.mend()
+    assert opener.returncode == listener.returncode == 8, told
+    assert all("(connection-lost)" in text for text in told), told
     assert {end["reason"] for end in here + there} == {"connection-lost"}
     for sender in senders:
         sender.join(20)

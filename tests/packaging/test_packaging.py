@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -14,7 +15,8 @@ DAEMON = os.environ.get("CONND_DAEMON") or str(BUILD / "daemon/jami-connd")
 CTL = os.environ.get("CONND_CTL") or str(BUILD / "tools/jami-connctl")
 MADE = BUILD / "packaging"
 OPTION = re.compile(r"^ +((?:-\w,)?(?:--[a-z][a-z-]*|-\w))(?=[ \n])", re.MULTILINE)
-VERB = re.compile(r"^  ([a-z]+)  ", re.MULTILINE)
+VERB = re.compile(r"^  ([a-z-]+)  ", re.MULTILINE)
+EXAMPLE = re.compile(r"(?:Examples?:|^) +(jami-connctl .*)", re.MULTILINE)
 
 
 def need(program):
@@ -62,6 +64,20 @@ def levels():
     return found
 
 
+def test_examples_are_lines_that_the_program_takes(levels, tmp_path):
+    seen = set()
+    for path, _ in levels:
+        examples = EXAMPLE.findall(output(CTL, *path, "--help"))
+        assert examples, path
+        for example in examples:
+            words = shlex.split(re.split(r" [|<>] ", example)[0])
+            # No daemon answers there, which is found out behind the grammar: exit code 2 is for what that does not take.
+            done = subprocess.run([CTL, "--socket", str(tmp_path / "none"), *words[1:]], capture_output=True, text=True, check=False)
+            assert done.returncode in (0, 1, 3), (example, done.stderr)
+            seen.add(words[1])
+    assert {"open", "listen", "send", "receive", "identity", "crl", "events", "call"} <= seen
+
+
 def test_daemon_page_has_the_options_of_help_and_no_others():
     named = set(re.findall(r"^(?:\.B )?(--[a-z-]+)", plain("jami-connd.8"), re.MULTILINE))
     assert named == daemon_options()
@@ -88,7 +104,7 @@ def test_sample_configuration_is_one(tmp_path):
 
 def test_ctl_page_has_every_verb_and_option(levels):
     page = plain("jami-connctl.1")
-    entries = dict(re.findall(r"^\.TP\n([a-z]+(?: [a-z]+)?)(?= [^a-z\n]|\n| [A-Z\[])(.*?)(?=^\.TP\n[a-z]|^\.SH)", page, re.MULTILINE | re.DOTALL))
+    entries = dict(re.findall(r"^\.TP\n([a-z]+(?: [a-z-]+)?)(?= [^a-z\n]|\n| [A-Z\[])(.*?)(?=^\.TP\n[a-z]|^\.SH)", page, re.MULTILINE | re.DOTALL))
     common = dict(levels)[()]
     parents = {path[:-1] for path, _ in levels if path}
     for path, options in levels:
