@@ -15,16 +15,6 @@ using proto::Reason;
 
 namespace {
 
-OpenedChannel& opened(OpenResult& result) {
-  if (auto* error = std::get_if<OpenError>(&result)) FAIL(proto::reason_name(error->reason) << ": " << error->text);
-  return std::get<OpenedChannel>(result);
-}
-Reason failed(const OpenResult& result) {
-  const auto* error = std::get_if<OpenError>(&result);
-  REQUIRE(error != nullptr);
-  return error->reason;
-}
-
 struct WithJami {
   World world;
   Exchange exchange{world};

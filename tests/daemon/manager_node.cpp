@@ -199,6 +199,16 @@ bool Node::ask_connection(const Question& question) {
 }
 void Node::connection_question_over(std::uint64_t) {}
 
+OpenedChannel& opened(OpenResult& result) {
+  if (auto* error = std::get_if<OpenError>(&result)) FAIL(proto::reason_name(error->reason) << ": " << error->text);
+  return std::get<OpenedChannel>(result);
+}
+proto::Reason failed(const OpenResult& result) {
+  const auto* error = std::get_if<OpenError>(&result);
+  REQUIRE(error != nullptr);
+  return error->reason;
+}
+
 namespace {
 void make_nonblocking(int fd) {
   REQUIRE(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0);

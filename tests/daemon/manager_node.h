@@ -133,6 +133,20 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   daemon::EventHub events_;
 };
 
+/// Alice and Bob, who allows her.
+struct Two {
+  World world;
+  Exchange exchange{world};
+  Node alice{exchange, 0};
+  Node bob{exchange, 1};
+  Two() { bob.allow(alice); }
+};
+
+/// The channel, or the test fails.
+daemon::OpenedChannel& opened(daemon::OpenResult& result);
+/// Why there is none, or the test fails.
+proto::Reason failed(const daemon::OpenResult& result);
+
 /// Writes all, then reads `n` bytes, running the loop meanwhile. For small amounts.
 std::string read_exactly(World& world, int fd, std::size_t n);
 /// Until EOF (or an error).

@@ -10,16 +10,11 @@
 using namespace connd::proto;
 using connd::tests::MuxEnd;
 using connd::tests::MuxPair;
+using connd::tests::open;
 using Kind = MuxEvent::Kind;
 using namespace std::chrono_literals;
 
 namespace {
-
-ChannelHandle open(MuxEnd& end, const std::string& name, TimePoint now) {
-  auto opened = end.mux->open(name, false, now);
-  REQUIRE(opened.ok());
-  return opened->channel;
-}
 
 /// An end to which a test speaks raw messages; its version message is taken off.
 struct RawPeer {

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <catch2/catch.hpp>
+
 #include "proto/mux.h"
 
 namespace connd::tests {
@@ -146,5 +148,12 @@ class MuxPair {
     end.receive(part);
   }
 };
+
+/// A request that goes out, or the test fails.
+inline proto::ChannelHandle open(MuxEnd& end, const std::string& name, proto::TimePoint now, bool unique = false) {
+  auto opened = end.mux->open(name, unique, now);
+  REQUIRE(opened.ok());
+  return opened->channel;
+}
 
 }  // namespace connd::tests

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// daemon/connection_manager.h: many channels, and no descriptor left for one.
+#include <dirent.h>
+
+#include <catch2/catch.hpp>
+#include <sys/resource.h>
+
+#include "daemon/connection_manager.h"
+#include "tests/daemon/manager_node.h"
+
+using namespace connd;
+using namespace connd::daemon;
+using namespace connd::test;
+using namespace std::chrono_literals;
+using proto::Reason;
+
+namespace {
+
+std::size_t open_fds() {
+  DIR* dir = opendir("/proc/self/fd");
+  REQUIRE(dir != nullptr);
+  std::size_t n = 0;
+  while (readdir(dir) != nullptr) ++n;
+  closedir(dir);
+  return n;
+}
+
+/// While it lives the process gets no further descriptor.
+class NoFreeFd {
+ public:
+  NoFreeFd() {
+    // UBSan's first look at a type takes a pipe; errors are compared while there is none to be had.
+    CHECK_FALSE((std::error_code(EMFILE, std::system_category()) == std::errc::operation_canceled));
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const ipc::Fd next(dup(0));
+    const rlimit none{static_cast<rlim_t>(next.get()), before_.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  }
+  ~NoFreeFd() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace
+
+TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  const std::size_t before = open_fds();
+  {
+    std::vector<OpenResult> results;
+    for (int i = 0; i < 1000; ++i) two.alice.open_later(two.bob, "c" + std::to_string(i), results);
+    REQUIRE(two.world.run_until([&] { return results.size() == 1'000; }));
+    REQUIRE(two.bob.accepted.size() == 1'001);
+    for (int i = 0; i < 1'000; ++i) {
+      const std::string text = "number " + std::to_string(i);
+      REQUIRE(::send(opened(results[static_cast<std::size_t>(i)]).fd.get(), text.data(), text.size(), 0) > 0);
+    }
+    for (OpenResult& result : results) opened(result).fd.reset();
+    for (std::size_t i = 1; i < two.bob.accepted.size(); ++i) {
+      auto& channel = two.bob.accepted[i];
+      REQUIRE(read_to_end(two.world, channel.fd.get()) == "number " + channel.uri.substr(1));
+      channel.fd.reset();
+    }
+    REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1'000 && two.bob.ended.size() == 1'000; }));
+  }
+  for (const ChannelEnd& end : two.alice.ended) REQUIRE((end.reason == Reason::kClosed));
+  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(open_fds() == before);
+}
+
+TEST_CASE("no free descriptor: the peer's request is refused with resource-limit, and the next one is served") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  {
+    const NoFreeFd none;
+    const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+    REQUIRE(std::holds_alternative<OpenError>(accepted));
+    CHECK((std::get<OpenError>(accepted).reason == Reason::kResourceLimit));
+  }
+  REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  CHECK((failed(results[0]) == Reason::kResourceLimit));
+  CHECK(two.bob.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channel_count() == 1);
+  two.bob.accept = true;
+  auto next = two.alice.open(two.bob, "y");
+  CHECK(opened(next).fd);
+}
+
+TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  REQUIRE(std::holds_alternative<ipc::Fd>(accepted));
+  {
+    const NoFreeFd none;
+    REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
+  }
+  CHECK((failed(results[0]) == Reason::kResourceLimit));
+  REQUIRE(two.world.run_until([&] { return two.bob.ended.size() == 1; }));
+  CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
+  CHECK(two.alice.manager->channel_count() == 1);
+}
