@@ -12,218 +12,22 @@ netns if this may be done. Every process is stopped by its pid, and dies with th
 run left behind is swept by the next one.
 """
 import atexit
-import ctypes
 import fcntl
-import glob
 import os
 import pathlib
-import resource
 import select
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import threading
 
 from api_client import ApiError, Client, Deadline
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
-# Times are for an ordinary build; sanitizers are slower.
-SANITIZER = os.environ.get("CONND_SANITIZE", "")
-SCALE = 4.0 if SANITIZER else 1.0
-# Long tests at their full size.
-FULL = bool(os.environ.get("CONND_FULL"))
-START_SECONDS = 20 * SCALE
-READY_SECONDS = 40 * SCALE
-STOP_SECONDS = 15 * SCALE
-REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:")
-
-PREFIX = "jce-"
-CLONE_NEWNET = 0x40000000  # linux/sched.h
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-NET = "10.77.0."
-# OpenDHT's default port: any would do in a namespace of its own.
-DHT_PORT = 4222
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-# As many files as we may have.
-FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
-
-
-def sized(sanitized, quick, full):
-    """A count or size for this kind of run."""
-    return sanitized if SANITIZER else full if FULL else quick
-
-
-def as_many_channels(wanted):
-    """At most as many as this process may hold both ends of, with some files for the rest."""
-    return min(wanted, (FILES - 200) // 2)
-
-
-def binary(variable, relative):
-    return os.environ.get(variable) or str(BUILD / relative)
-
-
-DAEMON = binary("CONND_DAEMON", "daemon/jami-connd")
-CTL = binary("CONND_CTL", "tools/jami-connctl")
-MAKE_IDENTITY = binary("CONND_MAKE_IDENTITY", "tests/make_identity")
-
-
-def until(condition, timeout, what):
-    """For what gives no event: asks until `condition` is true; its value."""
-    deadline = Deadline(timeout)
-    while True:
-        value = condition()
-        if value:
-            return value
-        if deadline.passed():
-            raise TimeoutError(f"not in {timeout} s: {what}")
-        select.select([], [], [], 0.01)
-
-
-def run(*command, **options):
-    return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
-
-
-def sha256(data):
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
-
-
-# ---- network namespaces ----
-
-
-def namespaces_allowed():
-    return os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True).returncode == 0
-
-
-def default_mode():
-    mode = os.environ.get("CONND_E2E_MODE")
-    if mode not in (None, "", "netns", "loopback"):
-        raise ValueError(f"CONND_E2E_MODE={mode}: netns or loopback")
-    return mode or ("netns" if namespaces_allowed() else "loopback")
-
-
-def enter(namespace):
-    """Moves the calling thread into a namespace."""
-    with open(f"/run/netns/{namespace}", "rb") as file:
-        if LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"setns {namespace}")
-
-
-def inside(namespace, function, *arguments):
-    """Runs a function in a thread inside a namespace (None: here). Sockets that it makes stay there."""
-    if namespace is None:
-        return function(*arguments)
-    result = []
-
-    def body():
-        try:
-            enter(namespace)
-            result.append((function(*arguments), None))
-        except BaseException as error:  # handed to the caller
-            result.append((None, error))
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    value, error = result[0]
-    if error:
-        raise error
-    return value
-
-
-def sweep():
-    """Removes namespaces and directories of runs that are no more."""
-    for path in glob.glob(f"/run/netns/{PREFIX}*") + glob.glob(f"{tempfile.gettempdir()}/{PREFIX}*"):
-        owner = os.path.basename(path).split("-")[1]
-        if owner.isdigit() and os.path.exists(f"/proc/{owner}"):
-            continue
-        if path.startswith("/run/netns/"):
-            subprocess.run(["ip", "netns", "del", os.path.basename(path)], check=False, capture_output=True)
-        elif os.stat(path).st_uid == os.geteuid():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-# ---- processes ----
-
-
-class Process:
-    """One process with its log. `namespace`: None is ours; `nofile`: its limit of open files."""
-
-    def __init__(self, command, log, namespace=None, nofile=None, environment=None, stdin=subprocess.DEVNULL,
-                 stdout=None, user=None, mode="wb"):
-        self.command = [str(part) for part in command]
-        self.log_path = log
-        self.log_file = open(log, mode)  # closed in wait()
-        self.namespace = namespace
-        self.nofile = nofile
-        self.popen = subprocess.Popen(self.command, stdin=stdin, stdout=stdout or self.log_file, stderr=self.log_file,
-                                      env=environment, preexec_fn=self._prepare, close_fds=True, user=user)
-        self.pid = self.popen.pid
-        self.pidfd = os.pidfd_open(self.pid)
-
-    def _prepare(self):
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if self.namespace:
-            enter(self.namespace)
-        if self.nofile:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, self.nofile))
-
-    def log(self):
-        return pathlib.Path(self.log_path).read_text(errors="replace")
-
-    def running(self):
-        return self.popen.poll() is None
-
-    def wait(self, timeout):
-        """The exit code."""
-        code = self.popen.wait(timeout)
-        self.log_file.close()
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
-        return code
-
-    def kill(self):
-        if self.popen.poll() is None:
-            self.popen.kill()
-        return self.wait(STOP_SECONDS)
-
-
-class Notify:
-    """The other end of sd_notify(3)."""
-
-    def __init__(self, path):
-        self.path = path
-        if os.path.exists(path):
-            os.unlink(path)
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(path)
-
-    def wait_ready(self, process, timeout):
-        """True once READY=1 has come, False when the process ended first."""
-        deadline = Deadline(timeout)
-        poller = select.poll()
-        poller.register(self.sock, select.POLLIN)
-        poller.register(process.pidfd, select.POLLIN)
-        while True:
-            ready = dict(poller.poll(deadline.left() * 1000))
-            if not ready:
-                raise TimeoutError(f"no READY=1 in {timeout} s")
-            if self.sock.fileno() in ready and b"READY=1" in self.sock.recv(65536).split(b"\n"):
-                return True
-            if process.pidfd in ready:
-                return False
-
-    def close(self):
-        self.sock.close()
-        os.unlink(self.path)
+from processes import (  # also for those who import them from here
+    BUILD, CTL, DAEMON, DHT_PORT, FILES, FULL, LIBC, MAKE_IDENTITY, NET, PREFIX, PR_SET_PDEATHSIG, READY_SECONDS,
+    REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Notify, Process, as_many_channels, binary,
+    default_mode, enter, inside, namespaces_allowed, run, sha256, sized, sweep, until,
+)
 
 
 # ---- identities ----
