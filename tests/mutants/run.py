@@ -3,6 +3,7 @@
 """Builds the project with one deliberate fault at a time, and sees whether the tests notice.
 
     tests/mutants/run.py [NAME…]
+    tests/mutants/run.py --check    whether each patch still fits; nothing is built
 
 Each NAME.patch says in its head what is wrong, what to build, and which tests should fail. The work is done in a copy of
 the committed tree (MUTANTS_DIR, default: a temporary directory), so that the faults never touch this one. Prints a table;
@@ -69,7 +70,22 @@ class Tree:
         assert done.returncode == 0, f"{patch.name}: {done.stdout}{done.stderr}"
 
 
+def check(patches):
+    """A fault that does not fit any more tests nothing."""
+    bad = 0
+    for patch in patches:
+        assert {"Fault", "Build", "Run"} <= head(patch).keys(), patch.name
+        done = run(["patch", "-p1", "--dry-run", "--force", "-i", str(patch)], ROOT)
+        if done.returncode != 0:
+            print(f"{patch.name} does not fit: {done.stdout}{done.stderr}")
+            bad += 1
+    print(f"{len(patches)} faults, {bad} do not fit")
+    return 1 if bad else 0
+
+
 def main(names):
+    if names == ["--check"]:
+        return check(sorted(HERE.glob("*.patch")))
     patches = sorted(p for p in HERE.glob("*.patch") if not names or p.stem in names)
     survivors = 0
     with tempfile.TemporaryDirectory() as scratch:
