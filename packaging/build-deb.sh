@@ -10,7 +10,9 @@ mkdir -p "$out"
 out=$(realpath "$out")
 
 tools/setup.sh dpkg-dev debhelper fakeroot
-# Always the same place, so that ccache knows the files again.
+# Always the same place, and our cache though debhelper has another HOME, so that ccache knows the files again.
+CCACHE_DIR=$(ccache --get-config cache_dir)
+export CCACHE_DIR
 tree=$out/tree
 rm -rf "$tree"
 trap 'rm -rf "$tree"' EXIT

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(
-  g++ cmake ninja-build ccache pkg-config git ca-certificates
+  g++ cmake ninja-build ccache pkg-config git patch ca-certificates
   libopendht-dev libnice-dev libssl-dev libmsgpack-cxx-dev libuv1-dev libspdlog-dev nlohmann-json3-dev libcli11-dev
   libsystemd-dev catch2
   jami-daemon dbus libglib2.0-bin
