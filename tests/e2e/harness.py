@@ -12,6 +12,7 @@ netns if this may be done. Every process is stopped by its pid, and dies with th
 run left behind is swept by the next one.
 """
 import atexit
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -23,6 +24,7 @@ import subprocess
 import tempfile
 
 from api_client import ApiError, Client, Deadline
+from api_proxy import ApiProxy
 from processes import (  # also for those who import them from here
     BUILD, CTL, DAEMON, DHT_PORT, FILES, FULL, LIBC, MAKE_IDENTITY, NET, PREFIX, PR_SET_PDEATHSIG, READY_SECONDS,
     REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Notify, Process, as_many_channels, binary,
@@ -65,7 +67,7 @@ class Node:
         self.directory = lab.directory / name
         self.directory.mkdir()
         self.state = self.directory / "state"
-        self.socket_path = str(self.directory / "s")
+        self.socket_path = self.ctl_socket = str(self.directory / "s")
         self.namespace = lab.add_namespace(name, number) if lab.mode == "netns" else None
         self.address = f"{NET}{number + 10}" if self.namespace else lab.loopback_address()
         self.options = list(options)
@@ -218,14 +220,27 @@ class Node:
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    @contextlib.contextmanager
+    def checked(self):
+        """Inside, what the command line and the daemon say is held to the schema. A program that tells the daemon something
+        and then closes a channel may be overtaken by itself: of no use for those."""
+        proxy = ApiProxy(str(self.directory / "p"), self.socket_path)
+        self.ctl_socket = proxy.path
+        try:
+            yield proxy
+        finally:
+            self.ctl_socket = self.socket_path
+            proxy.close()
+        assert not proxy.problems, proxy.problems[:5]
+
     def ctl(self, *arguments, **options):
         """The command-line client, run to its end."""
         options = {"capture_output": True, "timeout": 60 * SCALE, "check": False} | options
-        return subprocess.run([CTL, "--socket", self.socket_path, *arguments], env=self.environment(), **options)
+        return subprocess.run([CTL, "--socket", self.ctl_socket, *arguments], env=self.environment(), **options)
 
     def ctl_start(self, *arguments, **options):
         """The same, still running; ends with the lab."""
-        popen = subprocess.Popen([CTL, "--socket", self.socket_path, *arguments], env=self.environment(),
+        popen = subprocess.Popen([CTL, "--socket", self.ctl_socket, *arguments], env=self.environment(),
                                  preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), **options)
         self.lab.helpers.append(popen)
         return popen

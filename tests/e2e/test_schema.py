@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """That a message which is not as ipc/schema.json says is seen: all e2e tests lean on it."""
+import signal
+import subprocess
+
 import pytest
 from api_schema import SCHEMA_OF_ALL, Checked, SchemaError
+from certificates import make_crl, split
+from harness import SCALE, until
 
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "hello", "params": {"client": "x"}}
 ERROR = {"code": -32602, "message": "one line", "data": {"reason": "invalid-argument", "retryable": False}}
@@ -53,3 +58,64 @@ def test_errors_are_held_to_it():
 def test_notifications_are_held_to_it():
     refused({"jsonrpc": "2.0", "method": "no.such", "params": {}})
     refused({"jsonrpc": "2.0", "method": "channel.closed", "params": {"channel": "x"}})
+
+
+def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
+    """Every verb, and what it answers to; whether it is right is for test_cli.py and its like."""
+    alice, bob = pair
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "received").mkdir()
+    (tmp_path / "passphrase").write_text("long enough\n", encoding="ascii")
+    chain = alice.api.call("identity.show")["chain"]
+    device, account = split(chain)[:2]
+    crl = make_crl(tmp_path / "crl", account, alice.state / "identity" / "account.key", [device]).encode()
+
+    def verb(*words, code=0, **options):
+        done = alice.ctl(*words, **options)
+        assert done.returncode == code, (words, done.stderr)
+        return done.stdout
+
+    def listening(node, *words):
+        before = node.status()["counts"]["listeners"]
+        popen = node.ctl_start(*words, stderr=subprocess.DEVNULL)
+        until(lambda: node.status()["counts"]["listeners"] > before, 20 * SCALE, words)
+        return popen
+
+    with alice.checked() as proxy, bob.checked() as there:
+        for words in (["id"], ["status", "-v"], ["version"], ["connections"], ["channels"], ["trust", "list"], ["alias", "list"],
+                      ["crl", "list"], ["identity", "show"], ["call", "daemon.status"], ["call", "rpc.discover"]):
+            verb(*words)
+            verb("--json", *words)
+        verb("trust", "allow", "5a" * 32)
+        verb("trust", "ban", "5a" * 20, "--kind", "ca")
+        verb("trust", "unset", "5a" * 32)
+        verb("alias", "set", "bob", bob.device)
+        echo = listening(bob, "listen", "echo*", "--exec", "cat")
+        assert verb("open", "bob", "echo", input=b"there and back") == b"there and back"
+        verb("open", "bob", "nobody listens", code=5, input=b"")
+        verb("close", "bob")
+        echo.send_signal(signal.SIGINT)
+        assert echo.wait(20) == 130
+        receiver = listening(bob, "receive", str(tmp_path / "received"), "--count", "1")
+        verb("send", "bob", str(tmp_path / "file"))
+        assert receiver.wait(20) == 0
+        verb("close", "123456", code=4)
+        verb("alias", "remove", "bob")
+        added = verb("crl", "add", "-", input=crl)
+        verb("crl", "remove", added.decode().strip())
+        request = verb("identity", "request")
+        verb("identity", "sign", "-", input=request)
+        verb("identity", "import", "-", input=chain.encode())
+        verb("identity", "export-account", "--passphrase-file", str(tmp_path / "passphrase"))
+        events = alice.ctl_start("events", "--json", stdout=subprocess.PIPE)
+        assert events.stdout.readline()
+        verb("trust", "allow", "5b" * 32)
+        assert b"trust" in events.stdout.readline()
+        events.send_signal(signal.SIGINT)
+        events.wait(20)
+    said = proxy.methods | there.methods
+    missing = set(SCHEMA_OF_ALL.params) - said
+    # Programs' own; and what would end this daemon's account.
+    assert missing <= {"channel.cancel", "channel.decline", "connection.accept", "connection.decline", "policy.register",
+                       "events.unsubscribe", "identity.forget_account_key"}, missing
+    assert {"channel.opened", "channel.request", "channel.closed", "event"} & said
