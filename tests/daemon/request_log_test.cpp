@@ -88,7 +88,7 @@ TEST_CASE("what was seen stays seen when the trust in its signer changes") {
   CHECK(opened(path).first_seen(device(1), 1, true));
 }
 
-TEST_CASE("one signer keeps its last 1,024 ids, in order, also over a restart") {
+TEST_CASE("A8: one signer keeps its last 1,024 ids for as long as it takes, in order, also over a restart") {
   TempDir dir;
   const std::string path = dir.file("requests");
   auto log = opened(path);
