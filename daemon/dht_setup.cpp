@@ -3,6 +3,7 @@
 
 #include <cctype>
 #include <cerrno>
+#include <cstdlib>
 #include <map>
 #include <random>
 #include <stdexcept>
@@ -55,6 +56,32 @@ bool can_bind(int family, const sockaddr_storage& address, const std::string& te
   if (errno == EACCES) fail("no permission to bind UDP port " + std::to_string(port) + " for the DHT");
   if (text.empty()) return false;
   fail("cannot bind the DHT to " + text + ": " + std::generic_category().message(errno));
+}
+
+bool is_bound_to(int fd, int family, std::uint16_t port) {
+  int type = 0;
+  socklen_t length = sizeof type;
+  if (port == 0 || ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_DGRAM) return false;
+  sockaddr_storage bound{};
+  length = sizeof bound;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0 || bound.ss_family != family) return false;
+  // The port stands at the same place in both families.
+  return reinterpret_cast<const sockaddr_in&>(bound).sin_port == htons(port);
+}
+
+/// A value of 60 kB is some fifty datagrams, and a node sends what it keeps for us all at once: more than a socket
+/// holds by Linux's default. What is lost is not sent again, but all of it, three times, and then that node takes us
+/// for dead.
+void widen_receive_buffer(const dht::net::DatagramSocket& socket) {
+  constexpr int kWanted = 4 << 20;  // the kernel gives at most net.core.rmem_max
+  std::error_code ignored;          // it works without, most of the time
+  // OpenDHT does not give its descriptors away.
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
+    const int fd = std::atoi(entry.path().filename().c_str());
+    if (is_bound_to(fd, AF_INET, socket.getPort(AF_INET)) || is_bound_to(fd, AF_INET6, socket.getPort(AF_INET6))) {
+      ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kWanted, sizeof kWanted);
+    }
+  }
 }
 
 // The announcement of a device under its account's id (JAMI_WIRE, "Finding a device").
@@ -145,6 +172,7 @@ std::unique_ptr<dht::net::DatagramSocket> open_dht_socket(const DhtConfig& confi
     if (config.port != 0 && ((bind4 && !socket->hasIPv4()) || (bind6 && !socket->hasIPv6()))) {
       fail("UDP port " + std::to_string(config.port) + " is taken (choose another for the DHT)");
     }
+    widen_receive_buffer(*socket);
     return socket;
   } catch (const dht::DhtException& e) {
     fail("the DHT's UDP socket cannot be opened: " + std::string(e.what()));

@@ -6,6 +6,9 @@
 #include <map>
 #include <thread>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include "tests/daemon/dht_peers.h"
 
 using namespace connd;
@@ -47,6 +50,30 @@ TEST_CASE("DhtClient says at start what is wrong") {
   config.device_key_pem = pem_of(*curve.first);
   config.certificate_chain_pem = curve.second->toString(true);
   CHECK(start_error(config) == "the device key is not an RSA key, and OpenDHT encrypts to no other");
+}
+
+TEST_CASE("DhtClient: its sockets hold bursts of large values") {
+  Loop loop;
+  const Peer peer(loop, config_of(device(0), {}));
+  int most = 0;
+  std::ifstream("/proc/sys/net/core/rmem_max") >> most;
+  REQUIRE(most > 0);
+  int sockets = 0;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_storage bound{};
+    socklen_t length = sizeof bound;
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0) continue;
+    const std::uint16_t port = ntohs(reinterpret_cast<const sockaddr_in&>(bound).sin_port);
+    const DhtStatus& status = peer.client->status();
+    if (bound.ss_family != AF_INET ? bound.ss_family != AF_INET6 || port != status.port6 : port != status.port4)
+      continue;
+    int size = 0;
+    length = sizeof size;
+    REQUIRE(::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &length) == 0);
+    CHECK(size == 2 * std::min(most, 4 << 20));  // socket(7): twice what was asked for
+    ++sockets;
+  }
+  CHECK(sockets == (peer.client->status().port4 != 0) + (peer.client->status().port6 != 0));
 }
 
 TEST_CASE("DhtClient: a device is found by its long id alone, through storage nodes that know nothing of us") {

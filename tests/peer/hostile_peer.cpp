@@ -95,7 +95,7 @@ class HostilePeer {
     if (verb == "call") return begin(false, std::stoull(first), second);
     if (verb == "claim") return signal(std::stoull(first), read_file(second), false);
     if (verb == "forge") return signal(std::stoull(first), read_file(second), true);
-    if (verb == "again") return send(last_);
+    if (verb == "again") return send(last_, RequestKeys::kBoth);
     if (verb == "answer") return arm_answer(first);
     if (verb == "junk") return junk(std::stoull(first), std::stoull(second));
     if (verb == "quit") return quit();
@@ -133,12 +133,14 @@ class HostilePeer {
     request.ice_text = std::move(text);
     request.is_answer = is_answer;
     request.native_version = proto::ConnectionRequest::kNativeVersion;
-    send(request.encode());
+    // As a daemon: an answer goes under one key. OpenDHT sends a large value in one burst, and twice as many datagrams
+    // are more than the buffer of a receiver holds that is slow to read.
+    send(request.encode(), is_answer ? RequestKeys::kLong : RequestKeys::kBoth);
   }
 
-  void send(const proto::ByteVector& body) {
+  void send(const proto::ByteVector& body, RequestKeys keys) {
     last_ = body;
-    dht_->send_request(peer_key_, body, RequestKeys::kBoth, [](bool stored) { say(stored ? "put" : "error put"); });
+    dht_->send_request(peer_key_, body, keys, [](bool stored) { say(stored ? "put" : "error put"); });
   }
 
   void junk(std::uint64_t count, std::uint64_t id) {
@@ -171,7 +173,7 @@ class HostilePeer {
       return say("answered");
     }
     // It comes again when the answer seems lost: a large one is many datagrams. A daemon answers again, too.
-    if (answered_ && request->id == id_) dht_->send_request(peer_key_, last_, RequestKeys::kBoth, [](bool) {});
+    if (answered_ && request->id == id_) dht_->send_request(peer_key_, last_, RequestKeys::kLong, [](bool) {});
     if (!answering_ || request->id == id_) return;
     say("request " + std::to_string(request->id));
     const auto remote = proto::IceDescription::parse(request->ice_text);
