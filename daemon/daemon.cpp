@@ -69,21 +69,6 @@ Outcome<ControlListener> make_listener(const Config& config, const Environment& 
   return ControlListener::bind({path, access.socket_mode(), access.users});
 }
 
-Outcome<Stores> open_stores(const StateDir& state) {
-  auto trust = TrustStore::open(state.file("trust.json"));
-  if (!trust) return trust.failure();
-  auto aliases = AliasStore::open(state.file("aliases.json"));
-  if (!aliases) return aliases.failure();
-  auto requests = RequestLog::open(state.file("requests"));
-  if (!requests) return requests.failure();
-  auto certificates = CertificateStore::open(state.file("certificates"));
-  if (!certificates) return certificates.failure();
-  auto crls = CrlStore::open(state.file("crls"));
-  if (!crls) return crls.failure();
-  return Stores{std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates),
-                std::move(*crls)};
-}
-
 }  // namespace
 
 struct Daemon::Network {
@@ -100,7 +85,7 @@ Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Envi
   if (!path) return path.failure();
   auto state = StateDir::open(*path);
   if (!state) return state.failure();
-  auto stores = open_stores(*state);
+  auto stores = Stores::open(state->path());
   if (!stores) return stores.failure();
   IpcSettings ipc = ipc_settings(config);
   auto listener = make_listener(config, environment, ipc.access);

@@ -11,6 +11,9 @@
 namespace connd::daemon {
 
 struct Stores {
+  /// Those of a state directory, which has to exist; empty ones where it has none. Failures: of any of them.
+  static Outcome<Stores> open(const std::string& directory);
+
   TrustStore trust;
   AliasStore aliases;
   RequestLog requests;

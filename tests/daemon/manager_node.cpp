@@ -29,13 +29,9 @@ const proto::Identity& node_identity(std::size_t i) {
 }
 
 Stores open_stores(const std::string& dir) {
-  auto trust = TrustStore::open(dir + "/trust.json");
-  auto aliases = AliasStore::open(dir + "/aliases.json");
-  auto requests = RequestLog::open(dir + "/requests");
-  auto certificates = CertificateStore::open(dir + "/certificates");
-  auto crls = CrlStore::open(dir + "/crls");
-  REQUIRE((trust.ok() && aliases.ok() && requests.ok() && certificates.ok() && crls.ok()));
-  return {std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates), std::move(*crls)};
+  auto stores = Stores::open(dir);
+  REQUIRE(stores.ok());
+  return std::move(*stores);
 }
 
 bool World::run_until(const std::function<bool()>& done, std::chrono::seconds limit) {

@@ -125,15 +125,6 @@ class IdentityShelf {
   std::optional<proto::CertificateChain> account_;
 };
 
-Stores open_stores(const std::string& directory) {
-  auto trust = expect(TrustStore::open(directory + "/trust.json"), "open stores");
-  auto aliases = expect(AliasStore::open(directory + "/aliases.json"), "open stores");
-  auto requests = expect(RequestLog::open(directory + "/requests"), "open stores");
-  auto certificates = expect(CertificateStore::open(directory + "/certificates"), "open stores");
-  auto crls = expect(CrlStore::open(directory + "/crls"), "open stores");
-  return {std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates), std::move(*crls)};
-}
-
 // ---- channels
 
 /// The app's end of a channel.
@@ -189,7 +180,7 @@ struct World {
   PumpScratch scratch;
   proto::HandleSource handles;
   test::TempDir directory;
-  Stores stores = open_stores(directory.path());
+  Stores stores = std::move(*expect(Stores::open(directory.path()), "open stores"));
   EventHub events;
   test::LoadDht dht;
   proto::CertificateChain daemon;

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/stores.h"
+
+namespace connd::daemon {
+
+Outcome<Stores> Stores::open(const std::string& directory) {
+  auto trust = TrustStore::open(directory + "/trust.json");
+  if (!trust) return trust.failure();
+  auto aliases = AliasStore::open(directory + "/aliases.json");
+  if (!aliases) return aliases.failure();
+  auto requests = RequestLog::open(directory + "/requests");
+  if (!requests) return requests.failure();
+  auto certificates = CertificateStore::open(directory + "/certificates");
+  if (!certificates) return certificates.failure();
+  auto crls = CrlStore::open(directory + "/crls");
+  if (!crls) return crls.failure();
+  return Stores{std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates),
+                std::move(*crls)};
+}
+
+}  // namespace connd::daemon
