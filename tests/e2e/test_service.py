@@ -191,7 +191,7 @@ def test_socket_activation(lab, notify):
     # LISTEN_PID is the daemon's: systemd-socket-activate turns into it when the first client comes.
     command = [activate, "-l", node.socket_path, "-E", f"NOTIFY_SOCKET={notify.path}", *node.arguments()]
     node.process = Process(command, lab.directory / "alice.log", node.namespace, environment=node.environment())
-    until(lambda: os.path.exists(node.socket_path), WAIT, "the socket is there")
+    until(lambda: "Listening on" in node.process.log(), WAIT, "it listens")
     inode = os.stat(node.socket_path).st_ino
     client = node.client()
     assert client.call("hello", client="e2e")["server"] == "jami-connd"
