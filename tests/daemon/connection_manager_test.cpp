@@ -166,12 +166,18 @@ TEST_CASE("A8, A9: repeated requests are handled once; answers from elsewhere me
       two.world.loop.post([&, message = SignalMessage{mallory.id, mallory.public_key, forged.encode(), false}] {
         two.alice.manager->on_signal(message);
       });
+      // So does Bob, to what nobody asked.
+      ++forged.id;
+      two.world.loop.post([&, message = SignalMessage{two.bob.id, two.bob.public_key, forged.encode(), false}] {
+        two.alice.manager->on_signal(message);
+      });
     }
     (void)to;
     return true;
   };
   auto result = two.alice.open(two.bob, "x");
   CHECK(opened(result).fd);
+  CHECK(requests == 1);
   CHECK(two.bob.manager->connection_count() == 1);
   CHECK(two.bob.events("connection.connecting") == 1);
 }

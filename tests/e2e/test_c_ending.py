@@ -202,17 +202,24 @@ def test_c7_cut_in_the_middle_of_many_opens(pair):
     alice, bob = pair
     # This process holds both ends of each, and for a moment those of as many that broke.
     count, live = sized((300, 60), (1500, 250), (49_000, min(8_000, (FILES - 2_000) // 3)))
-    waiting, held, opened, ends = deque(), deque(), {}, {}
+    waiting, held, opened, ends, closing = deque(), deque(), {}, {}, set()
 
     def collect():
         channel = alice.api.opened(waiting.popleft(), 60 * SCALE)  # each succeeds: re-dialled
         opened[channel.handle] = channel
         held.append(channel)
 
+    def close_oldest():
+        channel = held.popleft()
+        if channel.handle not in ends:
+            closing.add(channel.handle)
+        channel.close()
+
     def take_end(end):
         handle = end[0]["channel"]
         assert handle not in ends, "ended twice"
         ends[handle] = end[0]["reason"]
+        closing.discard(handle)
         if handle in opened:
             opened[handle].close()
 
@@ -223,19 +230,19 @@ def test_c7_cut_in_the_middle_of_many_opens(pair):
                 assert bob.api.call("connection.close", peer=alice.device)["closed"] >= 1
             if len(waiting) > live // 2:  # a client may have 4,096 in flight
                 collect()
-            while number + 1 - len(ends) >= live:
-                if end := alice.api.find("channel.closed"):
-                    take_end(end)
-                elif held:
-                    held.popleft().close()
-                elif waiting:
-                    collect()
-                else:
+            while end := alice.api.find("channel.closed"):
+                take_end(end)
+            while number + 1 - len(ends) - len(closing) >= live:
+                if len(closing) > live // 4:
                     take_end(alice.api.wait("channel.closed", 60 * SCALE))
+                elif held:
+                    close_oldest()
+                else:
+                    collect()
         while waiting:
             collect()
-        for channel in held:
-            channel.close()
+        while held:
+            close_oldest()
         while len(ends) < count:
             take_end(alice.api.wait("channel.closed", 60 * SCALE))
     reasons = Counter(ends.values())
