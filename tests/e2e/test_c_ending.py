@@ -108,6 +108,7 @@ def killed_app(alice, bob, uri, strict, before_kill):
 
 def test_c3_killed_app_strict(pair):
     alice, bob = pair
+    joined(alice, bob, "c3 warm")  # the connection is there
     fds = alice.fds()
     there = killed_app(alice, bob, "c3 strict", "strict", lambda _: None)
     assert there.end()["reason"] == "reset"
