@@ -166,6 +166,23 @@ def test_c4_connection_breaks(pair, netns):
         assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
 
 
+def test_c4_the_peers_daemon_is_killed(lab):
+    """Its kernel ends the stream without TLS's close_notify: nothing says that all was sent."""
+    alice, bob = lab.pair()
+    events = alice.client("events")
+    events.call("events.subscribe")
+    here, _ = joined(alice, bob, "c4 killed")
+    bob.kill()
+    assert here.end(20 * SCALE)["reason"] == "connection-lost"
+    closed = events.event("connection.closed", 20 * SCALE, peer=bob.device)
+    assert closed["reason"] == "connection-lost", closed
+    # Said good-bye to, it is another reason.
+    bob.start()
+    joined(alice, bob, "c4 killed")
+    bob.stop()
+    assert events.event("connection.closed", 20 * SCALE, peer=bob.device)["reason"] == "shutting-down"
+
+
 def test_c5_closed_while_pending_and_opened_from_an_end(pair):
     alice, bob = pair
     bob.api.call("listen.add", uri="c5 ask", mode="ask")
