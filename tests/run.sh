@@ -12,13 +12,14 @@ cd "$(dirname "$0")/.."
 
 preset=release
 sanitize=
+e2e=yes
 ctest_arguments=()
 while (($#)); do
   case $1 in
     --asan) preset=asan sanitize=address ;;
     --tsan) preset=tsan sanitize=thread ;;
     --full) export CONND_FULL=1 ;;
-    --no-e2e) ctest_arguments+=(-LE e2e) ;;
+    --no-e2e) e2e= ctest_arguments+=(-LE e2e) ;;
     -h | --help)
       sed -n '3,9s/^# \{0,1\}//p' "$0"
       exit 0
@@ -31,7 +32,10 @@ done
 tools/setup.sh
 jobs=$(nproc)
 cmake --preset "$preset" >/dev/null
-cmake --build "build/$preset" -j "$jobs"
+# Sanitizers have no packages to test: without the real daemons' tests their programs are of no use.
+targets=(all)
+[[ $e2e || ! $sanitize ]] || targets=(unit_tests)
+cmake --build "build/$preset" -j "$jobs" --target "${targets[@]}"
 
 export CONND_SANITIZE=$sanitize
 # allocator_may_return_null: on a garbage packet OpenDHT's msgpack asks malloc for 64 GiB and takes no for an answer, as
