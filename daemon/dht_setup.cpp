@@ -74,10 +74,11 @@ bool is_bound_to(int fd, int family, std::uint16_t port) {
 /// for dead.
 void widen_receive_buffer(const dht::net::DatagramSocket& socket) {
   constexpr int kWanted = 4 << 20;  // the kernel gives at most net.core.rmem_max
-  std::error_code ignored;          // it works without, most of the time
-  // OpenDHT does not give its descriptors away.
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", ignored)) {
-    const int fd = std::atoi(entry.path().filename().c_str());
+  // OpenDHT does not give its descriptors away. Where they cannot be listed it works without, most of the time.
+  std::error_code error;
+  std::filesystem::directory_iterator entry("/proc/self/fd", error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const int fd = std::atoi(entry->path().filename().c_str());
     if (is_bound_to(fd, AF_INET, socket.getPort(AF_INET)) || is_bound_to(fd, AF_INET6, socket.getPort(AF_INET6))) {
       ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kWanted, sizeof kWanted);
     }
