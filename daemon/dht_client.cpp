@@ -11,6 +11,13 @@ namespace {
 
 constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
 
+/// On its way through the pool.
+struct OpeningJob {
+  std::shared_ptr<dht::crypto::PrivateKey> key;
+  SealedRequest sealed;
+  std::optional<IncomingRequest> request;
+};
+
 DhtState state_of(dht::NodeStatus status) {
   switch (status) {
     case dht::NodeStatus::Disconnected:
@@ -58,19 +65,23 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   status_.port4 = socket->hasIPv4() ? socket->getPort(AF_INET) : std::uint16_t{0};
   status_.port6 = socket->hasIPv6() ? socket->getPort(AF_INET6) : std::uint16_t{0};
 
-  // A copy of the key, not OpenDHT's object: the pool signs with it while OpenDHT's thread does the same.
   key_ = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem));
-  bridge_ = std::make_shared<Bridge>(loop_, weak_from_this(), keys.device.second->getId());
+  opening_key_ = keys.device.first;
+  bridge_ = std::make_shared<Bridge>(loop_, weak_from_this());
   auto& runner = node_->runner;
-  runner.run(dht_runner_config(config, keys.device), context(std::move(socket)));
+  runner.run(dht_runner_config(config, node_id_of(keys.device.second->getId())), context(std::move(socket)));
+  runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
   runner.registerType({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
                        may_store_certificate, dht::CERTIFICATE_TYPE.editPolicy});
   if (auto nodes = load_known_nodes(state_file_); !nodes.empty()) runner.bootstrap(std::move(nodes));
   for (const auto& [host, port] : bootstrap) runner.bootstrap(host, port);
 
   const auto& certificate = *keys.device.second;
-  listen(request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex()), false);
-  listen(request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex()), true);
+  const auto long_key = request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex());
+  const auto short_key = request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex());
+  runner.registerType(user_data_type(long_key, short_key));
+  listen(long_key, false);
+  listen(short_key, true);
   publish(keys);
   stats_timer_.arm_in(kDhtStatsInterval);
   save_timer_.arm_in(kSaveInterval);
@@ -100,6 +111,19 @@ void DhtClient::Impl::listen(const dht::InfoHash& key, bool at_short_key) {
       key, dht::ValueCallback([bridge = bridge_, at_short_key](const DhtValues& values, bool expired) {
         return bridge->requests(values, expired, at_short_key);
       }));
+}
+
+// What others put for us at our own node is taken as it comes, not kept: OpenDHT would look through all of it at each
+// one that follows, and strangers can send a thousand a second.
+dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key) const {
+  dht::ValueType type = dht::ValueType::USER_DATA;
+  type.storePolicy = [bridge = bridge_, long_key, short_key](dht::InfoHash key, std::shared_ptr<dht::Value>& value,
+                                                             const dht::InfoHash& from, const dht::SockAddr& address) {
+    if (key != long_key && key != short_key) return dht::ValueType::USER_DATA.storePolicy(key, value, from, address);
+    bridge->request(*value, key == short_key);
+    return false;
+  };
+  return type;
 }
 
 void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
@@ -245,11 +269,35 @@ void DhtClient::Impl::finish_send(std::uint64_t id, bool ok) {
   if (node) node.mapped().done(ok);
 }
 
-void DhtClient::Impl::on_request(const IncomingRequest& request) {
+// One at a time, so that strangers who send requests for nothing have one thread of the pool busy and not all.
+void DhtClient::Impl::on_sealed(SealedRequest sealed) {
+  sealed_.push_back(std::move(sealed));
+  open_next();
+}
+
+void DhtClient::Impl::open_next() {
+  if (opening_ || sealed_.empty() || shutting_down_) return;
+  opening_ = true;
+  auto job = std::make_shared<OpeningJob>(OpeningJob{opening_key_, std::move(sealed_.front()), {}});
+  sealed_.pop_front();
+  --bridge_->waiting_requests;
+  loop_.post_work([job] { job->request = open_request(std::move(job->sealed), *job->key); },
+                  [weak = weak_from_this(), job] {
+                    if (const auto self = weak.lock()) self->on_opened(job->request);
+                  });
+}
+
+void DhtClient::Impl::on_opened(const std::optional<IncomingRequest>& request) {
+  opening_ = false;
   if (closed_ || shutting_down_) return;
+  open_next();
+  if (!request) {
+    ++bridge_->ignored;
+    return;
+  }
   ++status_.requests_received;
   const auto call = handlers_.on_request;  // a copy: the callback may destroy the client
-  if (call) call(request);
+  if (call) call(*request);
 }
 
 void DhtClient::Impl::on_log(DhtLogLevel level, const std::string& line) {

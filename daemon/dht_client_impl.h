@@ -3,9 +3,11 @@
 /// dht_client.cpp.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <set>
@@ -22,6 +24,26 @@ using DhtNodes = std::vector<std::shared_ptr<dht::Node>>;
 /// Lines of OpenDHT's log on their way to the loop.
 inline constexpr unsigned kMaxWaitingLogLines = 1'024;
 inline constexpr std::size_t kMaxLogLineBytes = 1'024;
+
+/// What came lately: the same value comes from each node that keeps it, and costs an RSA operation.
+class RecentValues {
+ public:
+  /// False: it is among the last ones already.
+  bool add(const dht::InfoHash& hash) {
+    if (!set_.insert(hash).second) return false;
+    order_.push_back(hash);
+    if (order_.size() > kMax) {
+      set_.erase(order_.front());
+      order_.pop_front();
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t kMax = 1'024;  // copies follow each other within a second; 100 kB
+  std::set<dht::InfoHash> set_;
+  std::deque<dht::InfoHash> order_;
+};
 
 /// The node, and the one join of its threads.
 struct DhtNode {
@@ -51,7 +73,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   // What the bridge posts.
   void on_status(dht::NodeStatus v4, dht::NodeStatus v6);
   void on_stats(const dht::NodeInfo& info);
-  void on_request(const IncomingRequest& request);
+  void on_sealed(SealedRequest sealed);
   void on_log(DhtLogLevel level, const std::string& line);
   void on_chains(std::uint64_t lookup, const std::vector<dht::Blob>& chains);
   void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
@@ -83,11 +105,14 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
 
   dht::DhtRunner::Context context(std::unique_ptr<dht::net::DatagramSocket> socket);
   void publish(const DhtKeys& keys);
+  [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key) const;
   void listen(const dht::InfoHash& key, bool at_short_key);
   void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
   void put_sealed(std::uint64_t send, const Sealing& sealed);
   void finish_send(std::uint64_t send, bool ok);
+  void open_next();
+  void on_opened(const std::optional<IncomingRequest>& request);
   void ask_stats();
   void save();
   static void end_node(DhtNode& node, const std::shared_ptr<Bridge>& bridge, const std::filesystem::path& state_file);
@@ -99,9 +124,13 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Loop& loop_;
   DhtHandlers handlers_;
   std::filesystem::path state_file_;
-  std::shared_ptr<DhtNode> node_;                 // second owner: work on the pool that saves or joins
-  std::shared_ptr<Bridge> bridge_;                // second owner: OpenDHT, in its callbacks
-  std::shared_ptr<dht::crypto::PrivateKey> key_;  // second owner: encryption on the pool
+  std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
+  std::shared_ptr<Bridge> bridge_;  // second owner: OpenDHT, in its callbacks
+  // Second owners: work on the pool, which seals several at a time and opens one.
+  std::shared_ptr<dht::crypto::PrivateKey> key_;
+  std::shared_ptr<dht::crypto::PrivateKey> opening_key_;
+  std::deque<SealedRequest> sealed_;  ///< at most kMaxWaitingRequests: the bridge counts
+  bool opening_ = false;
   DhtStatus status_;
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Lookup> lookups_;
@@ -119,11 +148,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
 /// All that a callback of OpenDHT touches. It outlives the client, the loop does not need to: after the join no
 /// callback comes, and the client joins before it is gone.
 struct DhtClient::Impl::Bridge {
-  Bridge(Loop& l, std::weak_ptr<Impl> i, const dht::InfoHash& id) : loop(l), impl(std::move(i)), own_short(id) {}
+  Bridge(Loop& l, std::weak_ptr<Impl> i) : loop(l), impl(std::move(i)) {}
 
   Loop& loop;
   const std::weak_ptr<Impl> impl;
-  const dht::InfoHash own_short;
+  std::array<RecentValues, 2> recent_values;  ///< at the long key, at the short one; for OpenDHT's thread alone
   std::atomic<unsigned> waiting_requests{0};
   std::atomic<unsigned> waiting_lines{0};
   std::atomic<std::uint64_t> ignored{0};
@@ -132,15 +161,15 @@ struct DhtClient::Impl::Bridge {
 
   template <class F>
   void post(F task) {
-    loop.post([weak = impl, task = std::move(task)] {
+    loop.post([weak = impl, task = std::move(task)]() mutable {
       if (const auto self = weak.lock()) task(*self);
     });
   }
 
   void request(const dht::Value& value, bool at_short_key) {
-    // OpenDHT has checked the signature of what is signed and hands on what is not.
-    if (!value.isSigned() || value.recipient != own_short || value.user_type != kRequestType ||
-        value.data.size() > kMaxRequestBodyBytes) {
+    const auto hash = value.isEncrypted() ? dht::InfoHash::get(value.cypher) : dht::InfoHash::get(value.getToSign());
+    if (!recent_values[at_short_key ? 1 : 0].add(hash)) return;
+    if (!value.isEncrypted()) {
       ++ignored;
       return;
     }
@@ -149,15 +178,8 @@ struct DhtClient::Impl::Bridge {
       ++dropped;
       return;
     }
-    IncomingRequest out{id_of<proto::DeviceId>(value.owner->getLongId()),
-                        id_of<proto::ShortDeviceId>(value.owner->getId()),
-                        {},
-                        value.data,
-                        at_short_key};
-    value.owner->pack(out.signer_public_key_der);
-    post([this, request = std::move(out)](Impl& self) {
-      --waiting_requests;
-      self.on_request(request);
+    post([sealed = SealedRequest{value.cypher, at_short_key}](Impl& self) mutable {
+      self.on_sealed(std::move(sealed));
     });
   }
 
@@ -202,6 +224,7 @@ struct DhtClient::Impl::Bridge {
     post([send, ok](Impl& self) { self.on_put_end(send, ok); });
   }
   void status(dht::NodeStatus v4, dht::NodeStatus v6) {
+    give_way();  // here for it is the first thing that the node's thread says
     post([v4, v6](Impl& self) { self.on_status(v4, v6); });
   }
   void stats(const std::shared_ptr<dht::NodeInfo>& info) {

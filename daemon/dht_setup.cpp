@@ -117,6 +117,11 @@ dht::InfoHash request_key(const std::string& id_hex) {
   return dht::InfoHash::get("peer:" + id_hex);
 }
 
+// What OpenDHT makes of a certificate's id: the same after each start, so that our neighbours know us again.
+dht::InfoHash node_id_of(const dht::InfoHash& certificate_id) {
+  return dht::InfoHash::get("node:" + certificate_id.toString());
+}
+
 dht::Value::Id random_value_id() {
   dht::crypto::random_device random;
   return std::uniform_int_distribution<dht::Value::Id>(1)(random);
@@ -198,9 +203,9 @@ std::pair<std::string, std::string> parse_bootstrap(const std::string& text) {
   return {host, port};
 }
 
-dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::crypto::Identity& identity) {
+dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::InfoHash& node_id) {
   dht::DhtRunner::Config out;
-  out.dht_config.id = identity;
+  out.dht_config.node_config.node_id = node_id;
   out.dht_config.node_config.network = 0;  // the public network of Jami
   out.dht_config.node_config.max_req_per_sec = config.max_requests_per_second;
   out.dht_config.node_config.max_peer_req_per_sec = config.max_peer_requests_per_second;
@@ -218,6 +223,8 @@ std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys
   const auto device = id_of<proto::DeviceId>(certificate.getLongId());
   std::vector<std::pair<dht::InfoHash, dht::Value>> out;
   out.emplace_back(long_id_key(device), dht::Value(dht::CERTIFICATE_TYPE, certificate, random_value_id()));
+  // Where every node of OpenDHT that has a key puts it.
+  out.emplace_back(certificate.getId(), dht::Value(dht::CERTIFICATE_TYPE, certificate, random_value_id()));
 
   // Random value ids: with a fixed one anybody could take the place first, and values that are not signed cannot be
   // edited. What a former run left is gone after ten minutes.
@@ -313,6 +320,27 @@ void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path&
   // What is lost is found again: no need to force it to the disk.
   (void)write_atomically(path, {reinterpret_cast<const std::uint8_t*>(packed.data()), packed.size()}, 0600,
                          Durability::kCached);
+}
+
+std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key) {
+  try {
+    dht::Value value;
+    value.setCypher(std::move(sealed.cypher));
+    // Throws also when it is for another recipient, or when it is not signed, or not rightly.
+    const auto plain = value.decrypt(key);
+    if (!plain->isSigned() || plain->user_type != kRequestType || plain->data.size() > kMaxRequestBodyBytes) {
+      return std::nullopt;
+    }
+    IncomingRequest out{id_of<proto::DeviceId>(plain->owner->getLongId()),
+                        id_of<proto::ShortDeviceId>(plain->owner->getId()),
+                        {},
+                        plain->data,
+                        sealed.at_short_key};
+    plain->owner->pack(out.signer_public_key_der);
+    return out;
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
 }
 
 void Sealing::run() {

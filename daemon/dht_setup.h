@@ -37,6 +37,8 @@ dht::InfoHash long_id_key(const proto::DeviceId& device);
 dht::InfoHash own_chain_key(const proto::DeviceId& device);
 dht::InfoHash request_key(const std::string& id_hex);
 
+dht::InfoHash node_id_of(const dht::InfoHash& certificate_id);
+
 dht::Value::Id random_value_id();
 
 /// The store policy of certificates at our node.
@@ -54,7 +56,8 @@ std::unique_ptr<dht::net::DatagramSocket> open_dht_socket(const DhtConfig& confi
 /// Host and port of HOST:PORT, HOST, [IPV6]:PORT or [IPV6].
 std::pair<std::string, std::string> parse_bootstrap(const std::string& text);
 
-dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::crypto::Identity& identity);
+/// A node without a key: it hands on what is encrypted as it came.
+dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::InfoHash& node_id);
 
 /// What we put for good, and where, beyond what OpenDHT puts by itself.
 std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys);
@@ -75,6 +78,16 @@ std::optional<DhtDevice> device_of(const Announced& value);
 /// could not be written is written the next time.
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path);
 void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path& path);
+
+/// A value that was put where we listen, before anybody has looked into it.
+struct SealedRequest {
+  dht::Blob cypher;
+  bool at_short_key = false;
+};
+/// Decrypts it and checks the signature; with an RSA key of 4096 bits it takes 4 ms. Nothing when it is not for `key`,
+/// not signed, of another type, or too long. Uses the key: on one thread at a time. (OpenDHT would do the same on the
+/// thread of its network, and answer nobody meanwhile.)
+std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key);
 
 /// A request being signed by the private key and encrypted to the peer's, once for all the keys of the DHT that it is
 /// put under. `run` may run on any thread.

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include <sys/resource.h>
+
 namespace connd::daemon {
 namespace {
 
@@ -77,12 +79,22 @@ void Loop::post_work(std::function<void()> work, std::function<void()> done) {
   auto* job = new Work{{}, std::move(work), std::move(done)};
   job->request.data = job;
   check(uv_queue_work(
-            &loop_, &job->request, [](uv_work_t* r) { static_cast<Work*>(r->data)->work(); },
+            &loop_, &job->request,
+            [](uv_work_t* r) {
+              give_way();
+              static_cast<Work*>(r->data)->work();
+            },
             [](uv_work_t* r, int /*status*/) {
               const std::unique_ptr<Work> owned(static_cast<Work*>(r->data));
               owned->done();
             }),
         "uv_queue_work");
+}
+
+void give_way() noexcept {
+  // Linux: 0 is the calling thread, not all of the process. A thread that may not stays as it is.
+  thread_local const int once = ::setpriority(PRIO_PROCESS, 0, ::getpriority(PRIO_PROCESS, 0) + kGiveWayNice);
+  (void)once;
 }
 
 Timer::Timer(Loop& loop, std::function<void()> on_fire)

@@ -34,7 +34,8 @@ class Loop {
   /// are still queued when the loop is destroyed are destroyed without being run.
   void post(std::function<void()> task);
 
-  /// Runs `work` on a pool thread, then `done` on the loop's thread. `done` always runs, unless the loop is destroyed.
+  /// Runs `work` on a pool thread, which gives way to this one, then `done` on the loop's thread. `done` always runs,
+  /// unless the loop is destroyed.
   void post_work(std::function<void()> work, std::function<void()> done);
 
   /// The loop's time, monotonic, cached once per turn.
@@ -51,6 +52,12 @@ class Loop {
   std::mutex mutex_;  // guards posted_ alone: the one lock of the daemon's own code
   std::vector<std::function<void()>> posted_;
 };
+
+/// From now on the calling thread gives way to the loop's when both want to run: what a channel carries comes first.
+/// For threads whose work nobody waits for in microseconds: the pool's, OpenDHT's.
+void give_way() noexcept;
+/// How much nicer (setpriority(2)) such a thread is: it gets a fourth of a core that it has to share, not nothing.
+inline constexpr int kGiveWayNice = 5;
 
 namespace detail {
 /// Owns a heap-allocated libuv handle whose `data` points at the wrapper; closes it, and lets libuv free it.

@@ -3,10 +3,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 
 #include <catch2/catch.hpp>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 using namespace connd;
@@ -68,16 +70,25 @@ TEST_CASE("Poll reports readiness and is silent after it is gone") {
   close(fds[1]);
 }
 
-TEST_CASE("work runs elsewhere, its end on the loop") {
+TEST_CASE("work runs elsewhere and gives way, its end on the loop") {
   Loop loop;
+  const int own_nice = ::getpriority(PRIO_PROCESS, 0);
   bool worked = false;
-  loop.post_work([&] { worked = !loop.on_thread(); },
-                 [&] {
-                   CHECK(loop.on_thread());
-                   loop.stop();
-                 });
+  int nice = 0;
+  loop.post_work(
+      [&] {
+        worked = !loop.on_thread();
+        give_way();  // once is enough
+        nice = ::getpriority(PRIO_PROCESS, 0);
+      },
+      [&] {
+        CHECK(loop.on_thread());
+        loop.stop();
+      });
   loop.run();
   CHECK(worked);
+  CHECK(nice == std::min(own_nice + kGiveWayNice, 19));
+  CHECK(::getpriority(PRIO_PROCESS, 0) == own_nice);
 }
 
 TEST_CASE("BeforeWait keeps the loop awake when asked") {

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a daemon makes of a peer that does everything wrong: on real DHT, ICE and TLS. In the matrix: A8 to A10, B11, B12,
-B14, D5, F3, F4, F6."""
+B14, D5, F3, F4."""
 import base64
 import hashlib
-import shutil
 import time
 
 import pytest
 from api_client import ApiError
 from harness import SANITIZER, SCALE, Deadline, identity, run, sized, until
 from hostile import HELLO, Hostile, bad_identity, control, frame, pack, request
-from traffic import Echo, Sender, round_trip
+from traffic import Echo, round_trip
 
 # Identities beyond those of the labs' nodes.
 HOSTILE = 20
@@ -454,40 +453,3 @@ def test_silent_and_slow_at_each_stage_of_set_up(nodes, shared_lab, tmp_path):
     for hostile, _ in stuck.values():
         hostile.end()
     until(lambda: alice.fds() <= fds + 2, 20 * SCALE, "no fd is left over")
-
-
-def test_f6_junk_requests_from_strangers(nodes, shared_lab):
-    """Requests by a device that nobody knows: no ICE, bounded memory, and a channel goes on."""
-    alice, bob = nodes
-    events = subscribed(alice)
-    stranger = Hostile.good(shared_lab, HOSTILE + 8).knows(alice)
-    device = device_of(shared_lab, HOSTILE + 8)
-    count = sized(200, 400, 3_600)  # as fast as the DHT carries them: a minute of it in a full run
-    size = sized(8, 64, 64) << 20
-    with Echo(alice):
-        channel = bob.api.open(alice.device, "echo")
-
-        def megabytes_a_second():
-            sender = Sender(channel, size)
-            began = time.monotonic()
-            sender.start()
-            assert len(channel.receive(size, 120 * SCALE)) == size
-            sender.join(60)
-            return (size >> 20) / (time.monotonic() - began)
-
-        calm, rss = megabytes_a_second(), alice.rss()
-        stranger.say("junk", count, next(numbers))
-        began = time.monotonic()
-        stranger.expect("junk 100")
-        busy = megabytes_a_second()
-        stranger.expect(f"junk {count}", 180 * SCALE)
-        print(f"{count / (time.monotonic() - began):.0f} requests a second; {calm:.0f} MB/s without, {busy:.0f} MB/s beside them")
-        refused = events.event("request.refused", 30, peer=device)
-        assert refused["reason"] == "not-permitted"
-        events.sync()
-        assert not [e for e in events.taken("event", type="connection.connecting") if e["peer"] == device]
-        assert SANITIZER or alice.rss() - rss < MAX_GROWTH
-        assert round_trip(channel, b"still") == b"still"
-        channel.close()
-    stranger.end()
-    shutil.rmtree(shared_lab.directory / f"look-{HOSTILE + 8}", ignore_errors=True)

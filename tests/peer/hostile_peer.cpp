@@ -9,7 +9,6 @@
 ///   again                sends the last request or answer once more
 ///   answer [FILE]        answers the next request, as `call` asks
 ///   forge ID FILE        sends an answer that nobody asked for
-///   junk N ID            N requests with ids from ID on, as fast as the DHT takes them
 ///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · count · quit
 #include <fcntl.h>
 #include <unistd.h>
@@ -97,7 +96,6 @@ class HostilePeer {
     if (verb == "forge") return signal(std::stoull(first), read_file(second), true);
     if (verb == "again") return send(last_, RequestKeys::kBoth);
     if (verb == "answer") return arm_answer(first);
-    if (verb == "junk") return junk(std::stoull(first), std::stoull(second));
     if (verb == "quit") return quit();
     on_link(verb, first, second);
   }
@@ -141,25 +139,6 @@ class HostilePeer {
   void send(const proto::ByteVector& body, RequestKeys keys) {
     last_ = body;
     dht_->send_request(peer_key_, body, keys, [](bool stored) { say(stored ? "put" : "error put"); });
-  }
-
-  void junk(std::uint64_t count, std::uint64_t id) {
-    junk_left_ = count;
-    junk_id_ = id;
-    for (int i = 0; i < kJunkInFlight; ++i) more_junk();
-  }
-
-  void more_junk() {
-    if (junk_left_ == 0) return;
-    --junk_left_;
-    proto::ConnectionRequest request;
-    request.id = junk_id_++;
-    request.ice_text = "junk\n0123456789012345678901\n";
-    request.native_version = proto::ConnectionRequest::kNativeVersion;
-    dht_->send_request(peer_key_, request.encode(), RequestKeys::kLong, [this](bool) {
-      if (++junk_sent_ % 100 == 0) say("junk " + std::to_string(junk_sent_));
-      more_junk();
-    });
   }
 
   void on_request(const IncomingRequest& incoming) {
@@ -225,8 +204,6 @@ class HostilePeer {
     });
   }
 
-  static constexpr int kJunkInFlight = 240;  // DhtClient takes 256
-
   Loop loop_;
   EdgePoller poller_{loop_};
   GlibBridge bridge_{loop_};
@@ -238,9 +215,6 @@ class HostilePeer {
   proto::ByteVector peer_key_;
   proto::ByteVector last_;
   std::uint64_t id_ = 0;
-  std::uint64_t junk_left_ = 0;
-  std::uint64_t junk_id_ = 0;
-  std::uint64_t junk_sent_ = 0;
   bool answering_ = false;
   bool answered_ = false;  ///< the request `id_`, by `last_`
   bool remote_set_ = false;

@@ -4,30 +4,12 @@
 namespace connd::test {
 using namespace daemon;
 
-namespace {
-
-/// Nothing when it is for somebody else, or is not what a daemon sends.
-std::optional<SignalMessage> open_message(dht::Value& sealed, const dht::crypto::PrivateKey& key) {
-  if (!sealed.isEncrypted()) return std::nullopt;
-  try {
-    const auto value = sealed.decrypt(key);
-    if (!value->isSigned() || !value->checkSignature() || value->user_type != kRequestType) return std::nullopt;
-    SignalMessage message{id_of<proto::DeviceId>(value->owner->getLongId()), {}, value->data, false};
-    value->owner->pack(message.signer_public_key);
-    return message;
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
-}
-
-}  // namespace
-
 LoadDht::LoadDht(Loop& loop, const std::string& bootstrap) : loop_(loop) {
   DhtConfig config;
   config.bootstrap = {bootstrap};
   config.lan_discovery = false;
   runner_.run(dht_runner_config(config, {}), dht::DhtRunner::Context{});
-  runner_.forwardAllMessages(true);  // a node without a key of its own drops what is encrypted
+  runner_.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
   const auto [host, port] = parse_bootstrap(bootstrap);
   runner_.bootstrap(host, port);
 }
@@ -42,8 +24,11 @@ void LoadDht::hear(const proto::DeviceId& device, std::shared_ptr<dht::crypto::P
   const auto heard = [this, device, key](const std::vector<std::shared_ptr<dht::Value>>& values, bool expired) {
     for (const auto& value : values) {
       if (expired) break;
-      auto message = open_message(*value, *key);
-      if (message) loop_.post([this, device, message = *std::move(message)] { deliver(device, message); });
+      auto request = open_request({value->cypher, false}, *key);
+      if (!request) continue;
+      SignalMessage message{request->signer, std::move(request->signer_public_key_der), std::move(request->body),
+                            false};
+      loop_.post([this, device, message = std::move(message)] { deliver(device, message); });
     }
     return true;
   };
