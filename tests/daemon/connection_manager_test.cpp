@@ -211,6 +211,21 @@ TEST_CASE("C4, C6: the connection dies: channels end once with the error, a pend
   CHECK(two.alice.manager->connection_count() == 1);
 }
 
+TEST_CASE("C6: an open whose second connection dies too fails, and is not dialled a third time") {
+  Two two;
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "pending", results);
+  for (const std::size_t asked : {1U, 2U}) {
+    REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == asked; }));
+    CHECK(two.bob.manager->close_connections(two.alice.id, Reason::kConnectionLost, "cut by the test") == 1);
+  }
+  REQUIRE(two.world.run_until([&] { return !results.empty() || two.bob.requests.size() > 2; }));
+  REQUIRE(results.size() == 1);
+  CHECK((failed(results[0]) == Reason::kConnectionLost));
+  CHECK(two.bob.requests.size() == 2);
+}
+
 TEST_CASE("C3: strict ends: an app that goes without finishing is a reset to the peer") {
   Two two;
   two.bob.strict = true;

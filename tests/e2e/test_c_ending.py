@@ -202,18 +202,43 @@ def test_c5_closed_while_pending_and_opened_from_an_end(pair):
         assert round_trip(channel, b"last") == b"last"
 
 
+def connection_of(node, peer):
+    """The number of the one that stands; those that close are not it."""
+    return [c["connection"] for c in node.connections(peer) if c["state"] == "connected"]
+
+
 def test_c6_connection_closed_while_an_open_waits(pair):
     alice, bob = pair
     bob.api.call("listen.add", uri="c6", mode="ask")
     request = alice.api.send("channel.open", peer=bob.device, uri="c6")
     first = bob.api.wait("channel.request")[0]["request"]
+    former = connection_of(bob, alice)
     bob.api.call("connection.close", peer=alice.device)
     assert bob.api.wait("channel.request_cancelled", request=first)
-    second = bob.api.wait("channel.request")[0]["request"]  # over a fresh connection
+    second = bob.api.wait("channel.request")[0]["request"]
+    fresh = connection_of(bob, alice)
+    assert len(former) == len(fresh) == 1 and former != fresh
     bob.api.call("channel.decline", request=second)
     assert reason_of(alice.api.reply, request) == "declined"
     alice.api.sync()
     assert not any(alice.api.replies.values()), "answered twice"
+
+
+def test_c6_connection_closed_twice_while_an_open_waits(pair):
+    """One retry: a peer that hangs up on each request is not dialled for ever."""
+    alice, bob = pair
+    bob.api.call("listen.add", uri="c6 twice", mode="ask")
+    request = alice.api.send("channel.open", peer=bob.device, uri="c6 twice")
+    for _ in range(2):
+        asked = bob.api.wait("channel.request")[0]["request"]
+        assert bob.api.call("connection.close", peer=alice.device)["closed"] == 1
+        assert bob.api.wait("channel.request_cancelled", request=asked)
+    assert reason_of(alice.api.reply, request) == "connection-lost"
+    until(lambda: not alice.connections(bob) and not bob.connections(alice), 10 * SCALE, "nobody dials")
+    for node in pair:
+        node.api.sync()
+    assert not any(alice.api.replies.values()), "answered twice"
+    assert not bob.api.taken("channel.request"), "asked a third time"
 
 
 def test_c7_cut_in_the_middle_of_many_opens(pair):
