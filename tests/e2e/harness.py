@@ -28,7 +28,7 @@ from api_proxy import ApiProxy
 from processes import (  # also for those who import them from here
     BUILD, CTL, DAEMON, DHT_PORT, FILES, FULL, LIBC, MAKE_IDENTITY, NET, PREFIX, PR_SET_PDEATHSIG, READY_SECONDS,
     REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Notify, Process, as_many_channels, binary,
-    default_mode, enter, inside, namespaces_allowed, run, sha256, sized, sweep, until,
+    default_mode, enter, inside, namespaces_allowed, read_until, run, sha256, sized, sweep, until,
 )
 
 
@@ -153,7 +153,9 @@ class Node:
 
     def cut(self, how="drop"):
         """From now on all TCP and UDP of this node is dropped; "reset": TCP is answered by a reset, DHT goes on."""
-        verdict = {"drop": "meta l4proto { tcp, udp } drop", "reset": "meta l4proto tcp reject with tcp reset"}[how]
+        # The reset itself has to pass: the other side would wait for its keepalive.
+        reset = "meta l4proto tcp tcp flags & rst == 0 reject with tcp reset"
+        verdict = {"drop": "meta l4proto { tcp, udp } drop", "reset": reset}[how]
         rules = "table ip cut {\n" + "".join(
             f"chain {hook} {{ type filter hook {hook} priority 0; {verdict}; }}\n" for hook in ("input", "output")) + "}\n"
         inside(self.namespace, lambda: run("nft", "-f", "-", input=rules))

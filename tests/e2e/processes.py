@@ -72,6 +72,17 @@ def until(condition, timeout, what):
         select.select([], [], [], 0.01)
 
 
+def read_until(pipe, text, timeout):
+    """What a process writes, until `text` has come. By the descriptor: nothing stays in a buffer of `pipe`."""
+    deadline, data = Deadline(timeout), b""
+    while text not in data:
+        assert select.select([pipe], [], [], deadline.left())[0], f"no {text} in {timeout} s, but {data[-1000:]}"
+        part = os.read(pipe.fileno(), 1 << 16)
+        assert part, f"no {text} before it ended, but {data[-1000:]}"
+        data += part
+    return data
+
+
 def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 

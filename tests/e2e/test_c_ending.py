@@ -7,8 +7,8 @@ import sys
 from collections import Counter, deque
 
 import pytest
-from harness import FILES, SANITIZER, SCALE, ApiError, sha256, sized, until
-from traffic import Echo, Sender, fill, round_trip
+from harness import FILES, SANITIZER, SCALE, ApiError, read_until, sha256, sized, until
+from traffic import Echo, Reader, Sender, fill, round_trip
 
 
 def joined(alice, bob, uri, **options):
@@ -97,7 +97,7 @@ def killed_app(alice, bob, uri, strict, before_kill):
     here = os.path.dirname(__file__)
     app = subprocess.Popen([sys.executable, "-c", APP, here, alice.socket_path, bob.device, uri, strict],
                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert app.stdout.readline() == b"open\n"
+    read_until(app.stdout, b"open\n", 20 * SCALE)
     there = bob.api.incoming(uri=uri)
     assert there.receive(7) == b"partial"
     before_kill(there)
@@ -132,30 +132,36 @@ def test_c3_killed_app_with_unread_data(pair):
 
 
 def test_c4_connection_breaks(pair, netns):
+    """Whoever only reads, only writes, both, or has one direction behind it: connection-lost, at both ends."""
     alice, bob = pair
-    reads, read_there = joined(alice, bob, "c4 reads")
-    writes, write_there = joined(alice, bob, "c4 writes")
-    both, both_there = joined(alice, bob, "c4 both")
-    senders = [Sender(channel, None) for channel in (read_there, writes, both)]
+    channels = {name: joined(alice, bob, f"c4 {name}") for name in ("reads", "writes", "both", "alice done", "bob done")}
+    for one, other in channels["alice done"], channels["bob done"][::-1]:
+        one.finish()
+        assert other.receive_all() == b""
+    every = [channel for ends in channels.values() for channel in ends]
+    reading = [channels["reads"][0], channels["writes"][1], *channels["both"]]
+    readers = [Reader(channel) for channel in [*reading, channels["alice done"][0], channels["bob done"][1]]]
+    senders = [Sender(channel, None) for channel in (channels["reads"][1], channels["writes"][0], *channels["both"])]
     for sender in senders:
         sender.start()
     # And by the command line, a reader and a writer.
     listener = bob.ctl_start("listen", "c4 ctl", "--once", "--exec", "yes", stderr=subprocess.PIPE)
-    until(lambda: "c4 ctl" in listener.stderr.readline().decode(), 20 * SCALE, "it listens")
+    read_until(listener.stderr, b"c4 ctl", 20 * SCALE)
     opener = alice.ctl_start("open", bob.device, "c4 ctl", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert opener.stdout.read(2) == b"y\n"
-    assert len(reads.receive(1 << 20)) == 1 << 20
-    assert len(write_there.receive(1 << 20)) == 1 << 20
+    read_until(opener.stdout, b"y\n", 20 * SCALE)
+    until(lambda: all(reader.count >= 1 << 20 for reader in readers[: len(reading)]), 40 * SCALE, "all flow")
     alice.cut("reset")
     try:
-        here = [channel.end(90) for channel in (reads, writes, both)]
-        there = [channel.end(90) for channel in (read_there, write_there, both_there)]
+        ends = [channel.end(90) for channel in every]
         told = [opener.communicate(timeout=20)[1].decode(), listener.communicate(timeout=20)[1].decode()]
     finally:
         alice.mend()
     assert opener.returncode == listener.returncode == 8, told
     assert all("(connection-lost)" in text for text in told), told
-    assert {end["reason"] for end in here + there} == {"connection-lost"}
+    assert {end["reason"] for end in ends} == {"connection-lost"}, ends
+    read_by_now = {reader.sock for reader in readers}
+    readers += [Reader(channel) for channel in every if channel.sock not in read_by_now]
+    print("the fds read", Counter(reader.wait_end(20) for reader in readers))
     for sender in senders:
         sender.join(20)
         assert isinstance(sender.error, OSError)

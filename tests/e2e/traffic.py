@@ -189,6 +189,30 @@ class Sender(threading.Thread):
         return self.hash.hexdigest()
 
 
+class Reader(threading.Thread):
+    """Reads a channel to its end: `count` bytes, then `ending`, "eof" or "reset"; None when there is no end in time."""
+
+    def __init__(self, channel):
+        super().__init__(daemon=True)
+        self.sock, self.count, self.ending = channel.sock, 0, None
+        self.start()
+
+    def run(self):
+        try:
+            while part := self.sock.recv(CHUNK):
+                self.count += len(part)
+            self.ending = "eof"
+        except ConnectionResetError:
+            self.ending = "reset"
+        except TimeoutError:
+            pass
+
+    def wait_end(self, timeout):
+        self.join(timeout)
+        assert self.ending, f"no end in {timeout} s, after {self.count} bytes"
+        return self.ending
+
+
 def fill(sock, quiet):
     """Writes until nothing has been taken for `quiet` seconds: how much was, and its sum."""
     block, total, digest = os.urandom(1 << 16), 0, hashlib.sha256()
