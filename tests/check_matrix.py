@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the matrix of tests/README.md and says which lines of the catalogue have no row, and which tests and files that
+it names do not exist.
+
+usage: check_matrix.py [--self-test] [ROOT]
+"""
+import fnmatch
+import pathlib
+import re
+import sys
+
+# How many lines each chapter of the catalogue has.
+CATALOGUE = {"A": 14, "B": 14, "C": 9, "D": 5, "E": 5, "F": 8, "G": 8, "H": 6}
+LINES = [f"{letter}{n}" for letter, count in CATALOGUE.items() for n in range(1, count + 1)]
+SUFFIXES = "py|cpp|sh|md|txt|json|patch"
+FILE = re.compile(rf"[\w./-]*\w\.(?:{SUFFIXES})\b")
+FUNCTION = re.compile(r"\btest_\w+\*?")
+DEFINED = re.compile(r"^def (test_\w+)\(", re.MULTILINE)
+# Where a file that the page names may be.
+PLACES = (".", "tests", "tests/e2e", "tests/interop", "tools/examples")
+
+
+def rows(text):
+    """The cells of each row of tables."""
+    for line in text.splitlines():
+        if line.startswith("|") and not line.startswith("|--"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def missing_lines(text):
+    """What the catalogue has and no row names with a test."""
+    named = {name for row in rows(text) if len(row) == 3 and row[2] for name in re.findall(r"\b[A-H]\d+\b", row[0])}
+    return [name for name in LINES if name not in named]
+
+
+def named_files(text):
+    return set(FILE.findall(text))
+
+
+def named_functions(text):
+    """With `*` at the end: all that begin so."""
+    return set(FUNCTION.findall(FILE.sub("", text)))
+
+
+def problems(text, exists, functions):
+    out = [f"{name} has no row" for name in missing_lines(text)]
+    out += [f"{name}: no such file" for name in sorted(named_files(text)) if not exists(name)]
+    out += [f"{name}: no such test" for name in sorted(named_functions(text)) if not fnmatch.filter(functions, name)]
+    return out
+
+
+def check_tree(root):
+    functions = {name for path in root.glob("tests/**/test_*.py") for name in DEFINED.findall(path.read_text(encoding="utf-8"))}
+    assert functions, f"no tests in {root}"
+    text = (root / "tests/README.md").read_text(encoding="utf-8")
+    return problems(text, lambda name: any((root / place / name).is_file() for place in PLACES), functions)
+
+
+def self_test():
+    """What must be found is found, and nothing else."""
+    whole = "| line | behaviour | test |\n|---|---|---|\n" + "".join(
+        f"| {name} | it | `test_{name.lower()}_*`, proto/mux_test.cpp |\n" for name in LINES)
+    functions = {f"test_{name.lower()}_it" for name in LINES}
+    files = {"proto/mux_test.cpp"}
+
+    def said(text):
+        return problems(text, files.__contains__, functions)
+
+    assert said(whole) == []
+    assert said(whole.replace("| D5 |", "| - |")) == ["D5 has no row"]
+    assert said(whole.replace("`test_e2_*`, proto/mux_test.cpp", "")) == ["E2 has no row"]
+    assert said(whole.replace("| A1 |", "| A2, A1 |")) == []
+    assert said(whole + "proto/gone_test.cpp") == ["proto/gone_test.cpp: no such file"]
+    assert said(whole + "`test_a1_i`") == ["test_a1_i: no such test"]
+    assert said(whole + "`test_a16_*`") == ["test_a16_*: no such test"]
+
+
+def main():
+    arguments = sys.argv[1:]
+    if "--self-test" in arguments:
+        self_test()
+        arguments.remove("--self-test")
+    found = check_tree(pathlib.Path(arguments[0]) if arguments else pathlib.Path(__file__).resolve().parents[1])
+    for problem in found:
+        print(problem)
+    print(f"{len(found)} problems")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
