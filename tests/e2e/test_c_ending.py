@@ -8,7 +8,8 @@ from collections import Counter, deque
 
 import pytest
 from harness import FILES, SANITIZER, SCALE, ApiError, read_until, sha256, sized, until
-from traffic import Echo, Reader, Sender, fill, round_trip
+from test_load import all_of, load_peers
+from traffic import Echo, Reader, Sender, fill_all, round_trip
 
 
 def joined(alice, bob, uri, **options):
@@ -84,51 +85,63 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from api_client import Client
 client = Client(sys.argv[2], "app")
-channel = client.open(sys.argv[3], sys.argv[4], strict_end=sys.argv[5] == "strict")
-channel.send(b"partial")
+channels = [client.open(sys.argv[3], sys.argv[4], strict_end=sys.argv[5] == "strict") for _ in range(int(sys.argv[6]))]
+for channel in channels:
+    channel.send(b"partial")
 print("open", flush=True)
 sys.stdin.read()
 """
 
 
-def killed_app(alice, bob, uri, strict, before_kill):
-    """An app of alice's that sends some bytes and is killed; bob's end."""
+def killed_app(alice, bob, uri, strict, count=1, before_kill=None):
+    """An app of alice's that sends some bytes on each of `count` channels and is killed; bob's ends were reset, and are closed."""
     bob.api.call("listen.add", uri=uri)
     here = os.path.dirname(__file__)
-    app = subprocess.Popen([sys.executable, "-c", APP, here, alice.socket_path, bob.device, uri, strict],
-                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    read_until(app.stdout, b"open\n", 20 * SCALE)
-    there = bob.api.incoming(uri=uri)
-    assert there.receive(7) == b"partial"
-    before_kill(there)
-    app.kill()
-    app.communicate()
-    return there
+    command = [sys.executable, "-c", APP, here, alice.socket_path, bob.device, uri, strict, str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as app:
+        read_until(app.stdout, b"open\n", 40 * SCALE)
+        there = [bob.api.incoming(uri=uri) for _ in range(count)]
+        assert all(channel.receive(7) == b"partial" for channel in there)
+        if before_kill:
+            before_kill(there)
+        app.kill()
+    for channel in there:
+        assert channel.end()["reason"] == "reset"
+        channel.close()
 
 
 def test_c3_killed_app_strict(pair):
     alice, bob = pair
-    joined(alice, bob, "c3 warm")  # the connection is there
-    fds = alice.fds()
-    there = killed_app(alice, bob, "c3 strict", "strict", lambda _: None)
-    assert there.end()["reason"] == "reset"
-    until(lambda: alice.fds() <= fds, 10 * SCALE, "no fd is left over")
+    warm = joined(alice, bob, "c3 warm")  # the connection is there, and stays
+    killed_app(alice, bob, "c3 strict", "strict")
+    before = [node.fds() for node in pair]
+    for number in range(5):
+        killed_app(alice, bob, f"c3 strict {number}", "strict")
+    for node, fds in zip(pair, before, strict=True):
+        until(lambda: node.fds() <= fds, 10 * SCALE, f"{node.name} has {node.fds()} descriptors, not {fds}")
+    warm[0].send(b"on")
+    assert warm[1].receive(2) == b"on"
 
 
 def test_c3_killed_app_with_unread_data(pair):
-    """Over and over: what waited for the dead is given back."""
+    """What waited for the dead is given back."""
     alice, bob = pair
-    before = []
-    for number in range(8):
-        there = killed_app(alice, bob, f"c3 unread {number}", "plain", lambda channel: fill(channel.sock, 0.3))
-        assert there.end()["reason"] == "reset"
-        there.close()
-        if number == 1:  # warm
-            before = [(node.fds(), node.rss()) for node in pair]
+    warm = joined(alice, bob, "c3 unread warm")
+    bound, before = 4 << 20, []
+
+    def filled(channels):
+        rss = alice.rss()
+        fill_all(channels, 0.3 * SCALE)
+        assert SANITIZER or before or alice.rss() >= rss + 2 * bound, "left behind, it would not be noticed"
+
+    for number in range(3):
+        killed_app(alice, bob, f"c3 unread {number}", "plain", 64, filled)
+        before = before or [(node.fds(), node.rss()) for node in pair]  # of the first: warm
     for node, (fds, rss) in zip(pair, before, strict=True):
-        # What each of the dead has left unread is MAX_WINDOW and more.
         until(lambda: node.fds() <= fds, 10 * SCALE, f"{node.name} has {node.fds()} descriptors, not {fds}")
-        until(lambda: SANITIZER or node.rss() <= rss + (4 << 20), 10, f"{node.name} has {node.rss()} bytes, not {rss}")
+        until(lambda: SANITIZER or node.rss() <= rss + bound, 10, f"{node.name} has {node.rss()} bytes, not {rss}")
+    warm[0].send(b"on")
+    assert warm[1].receive(2) == b"on"
 
 
 def test_c4_connection_breaks(pair, netns):
@@ -247,10 +260,30 @@ def test_c6_connection_closed_twice_while_an_open_waits(pair):
     assert not bob.api.taken("channel.request"), "asked a third time"
 
 
+def opened_over_a_cut(alice, bob, echo, uris):
+    """Asks for these while the connection breaks: by resets, once the accepts are lost on the way; or, where that cannot be,
+    before, by a good-bye. The requests."""
+    former = connection_of(alice, bob)
+    if not alice.namespace:
+        assert bob.api.call("connection.close", peer=alice.device)["closed"] >= 1
+        return [alice.api.send("channel.open", peer=bob.device, uri=uri, timeout=60) for uri in uris]
+    alice.cut("deaf")
+    try:
+        out = [alice.api.send("channel.open", peer=bob.device, uri=uri, timeout=60) for uri in uris]
+        alice.api.sync()
+        until(lambda: set(uris) <= set(echo.uris[-2 * len(uris) :]), 20 * SCALE, "the other side has accepted all")
+        alice.cut("reset")
+        until(lambda: former[0] not in connection_of(alice, bob), 20 * SCALE, "it breaks")
+    finally:
+        alice.mend()
+    return out
+
+
 def test_c7_cut_in_the_middle_of_many_opens(pair):
     alice, bob = pair
     # A daemon may hold both ends of a channel, and for a moment as many that broke or are closing.
     count, live = sized((300, 60), (1500, 250), (49_000, min(8_000, (FILES - 2_000) // 4)))
+    lost = [f"c7 lost {number}" for number in range(min(live // 8, 64))]
     waiting, held, opened, ends, closing = deque(), deque(), {}, {}, set()
 
     def collect():
@@ -272,16 +305,16 @@ def test_c7_cut_in_the_middle_of_many_opens(pair):
         if handle in opened:
             opened[handle].close()
 
-    with Echo(bob, "c7"):
+    with Echo(bob, "c7") as echo:
         for number in range(count):
             waiting.append(alice.api.send("channel.open", peer=bob.device, uri=f"c7 {number}", timeout=60))
             if number == count // 2:
-                assert bob.api.call("connection.close", peer=alice.device)["closed"] >= 1
+                waiting += opened_over_a_cut(alice, bob, echo, lost)
             if len(waiting) > live // 2:  # a client may have 4,096 in flight
                 collect()
             while end := alice.api.find("channel.closed"):
                 take_end(end)
-            while number + 1 - len(ends) - len(closing) >= live:
+            while len(waiting) + len(opened) - len(ends) - len(closing) >= live:
                 if len(closing) > live // 4:
                     take_end(alice.api.wait("channel.closed", 60 * SCALE))
                 elif held:
@@ -292,10 +325,16 @@ def test_c7_cut_in_the_middle_of_many_opens(pair):
             collect()
         while held:
             close_oldest()
-        while len(ends) < count:
+        while len(ends) < count + len(lost):
             take_end(alice.api.wait("channel.closed", 60 * SCALE))
-    reasons = Counter(ends.values())
-    print(f"{count} opens, at most {live} live: {dict(reasons)}")
+        # Accepts that were lost on the way are channels too, over there.
+        until(lambda: len(echo.ends) == len(echo.uris), 60 * SCALE, "the other ends have ended")
+    alice.api.sync()
+    assert not alice.api.taken("channel.closed"), "ended twice"
+    assert len(echo.ends) == len(echo.uris) >= count + len(lost) * (2 if alice.namespace else 1)
+    assert not echo.client.taken("channel.closed")
+    reasons, there = Counter(ends.values()), Counter(echo.ends.values())
+    print(f"{len(ends)} opens, at most {live} live: {dict(reasons)}; accepted {len(echo.uris)}: {dict(there)}")
     assert set(ends) == set(opened)
     assert set(reasons) == {"closed", "connection-lost"}  # not strict: a bare close is a clean end
 
@@ -310,23 +349,50 @@ def test_c8_closing_all_connections_with_a_device_and_an_account(pair):
         until(lambda: not alice.connections(bob) and not bob.connections(alice), 10, "no connection")
 
 
-def test_c9_daemon_stops_with_data_in_flight(lab):
+def test_c8_closing_leaves_the_others(lab):
+    """All devices of an account, or one of them: those, and nobody else."""
+    alice, carol = lab.pair()
+    load, devices = load_peers(lab, alice, 4)
+    with Echo(alice) as echo:
+        others = carol.api.open(alice.device, "echo")
+        all_of(load, "connected", 4, 60 * SCALE, "connect", "echo", 4)
+        all_of(load, "opened", 8, 60 * SCALE, "open", "echo", 2)
+        connections = {c["peer"]: c for c in alice.connections()}
+        account = connections[devices[0]]["account"]
+        assert set(connections) == {*devices, carol.device} and connections[carol.device]["account"] != account
+        for closed, peer, left in (1, devices[0], 3), (3, account, 0):
+            assert alice.api.call("connection.close", peer=peer)["closed"] == closed
+            until(lambda: len(alice.connections()) == left + 1, 10 * SCALE, f"{left} devices, and carol, are left")
+            until(lambda: len(echo.ends) == 3 * (4 - left), 10 * SCALE, f"the ends of {closed} devices")
+            assert set(echo.ends.values()) == {"connection-lost"}
+            assert {c["peer"] for c in alice.connections()} == {*devices[4 - left :], carol.device}
+            assert round_trip(others, b"still here") == b"still here"
+    load.end()
+
+
+@pytest.mark.parametrize("who", ["sender", "receiver"])
+def test_c9_daemon_stops_with_data_in_flight(lab, who):
     alice, bob = lab.pair()
     here, there = joined(alice, bob, "c9")
-    sender = Sender(here, None)
+    sender, reader = Sender(here, None), Reader(there)
     sender.start()
-    assert len(there.receive(1 << 20)) == 1 << 20
-    device = alice.device
-    alice.process.popen.terminate()
-    assert here.end(30)["reason"] == "shutting-down"
-    assert there.end(30)["reason"] in ("connection-lost", "shutting-down", "reset")
+    until(lambda: reader.count >= 1 << 20, 20 * SCALE, "it flows")
+    stopped, other = (alice, bob) if who == "sender" else (bob, alice)
+    own, far = (here, there) if who == "sender" else (there, here)
+    device = stopped.device
+    stopped.process.popen.terminate()
+    assert own.end(30)["reason"] == "shutting-down"
+    assert far.end(30)["reason"] in ("connection-lost", "shutting-down")
     sender.join(20)
     assert isinstance(sender.error, OSError)
-    assert alice.process.wait(20) == 0
-    alice.check_log()
-    assert not os.path.exists(alice.socket_path)
-    alice.start()
-    assert alice.device == device
+    reader.wait_end(20)
+    assert stopped.process.wait(20) == 0
+    stopped.check_log()
+    assert not os.path.exists(stopped.socket_path)
+    stopped.start()
+    assert stopped.device == device
+    other.api.sync()
+    assert not other.api.taken("channel.closed"), "reported twice"
     with Echo(bob):
         assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
 

@@ -230,6 +230,21 @@ def fill(sock, quiet):
     return total, digest
 
 
+def fill_all(channels, quiet):
+    """The same with many at once: the bytes that were taken of all."""
+    block, total = os.urandom(1 << 16), 0
+    poller, socks = select.poll(), {channel.sock.fileno(): channel.sock for channel in channels}
+    for fd in socks:
+        poller.register(fd, select.POLLOUT)
+    while ready := poller.poll(quiet * 1000):
+        for fd, _ in ready:
+            try:
+                total += socks[fd].send(block, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+    return total
+
+
 def round_trip(channel, data):
     """Sends and gets back; for data that fits the buffers on the way."""
     channel.send(data)
