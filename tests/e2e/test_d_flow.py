@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS D: flow."""
+import contextlib
 import os
+import signal
+import subprocess
 import time
 
 import pytest
-from harness import FULL, SANITIZER, SCALE, sha256, sized
+from harness import FULL, SANITIZER, SCALE, sha256, sized, until
 from traffic import Echo, Sender, Sink, fill, round_trip
 
 # proto/limits.h: a channel's window at most; and what the kernel's buffers and one turn of each daemon hold beside it.
@@ -15,16 +18,29 @@ MAX_GROWTH = 16 << 20
 
 
 def throughput(channels):
-    """Bytes a second, there and back, over all of them; the best of three."""
-    data, took = os.urandom(100_000), []
-    for _ in range(3):
-        start = time.monotonic()
+    """Bytes a second, there and back, over all of them."""
+    data, rounds, start = os.urandom(100_000), sized(1, 4, 10), time.monotonic()
+    for _ in range(rounds):
         for channel in channels:
             channel.send(data)
         for channel in channels:
             assert channel.receive(len(data)) == data
-        took.append(time.monotonic() - start)
-    return len(channels) * len(data) / min(took)
+    return rounds * len(channels) * len(data) / (time.monotonic() - start)
+
+
+def stuck_by_turns(stuck, there, channels, rounds=3):
+    """What the channels do while one is stuck, relative to what they do without it; the most that the stuck one took, and
+    what it took last, unread. By turns, and the best of each: whatever else the machine does meets both."""
+    free, beside, most = [], [], 0
+    for left in reversed(range(rounds)):
+        free.append(throughput(channels))
+        taken, digest = fill(stuck.sock, 1.0 * SCALE)
+        most = max(most, taken)
+        beside.append(throughput(channels))
+        assert fill(stuck.sock, 0.2 * SCALE)[0] == 0, "nothing was read, and it takes more"
+        if left:
+            assert sha256(there.receive(taken)) == digest.hexdigest()
+    return max(beside) / max(free), most, digest
 
 
 def test_d1_app_that_never_reads(pair):
@@ -36,25 +52,15 @@ def test_d1_app_that_never_reads(pair):
             round_trip(warm, os.urandom(100_000))
         before = [node.rss() for node in pair]
         channels = [alice.api.open(bob.device, f"echo {n}") for n in range(100)]
-        free = throughput(channels)
         stuck = alice.api.open(bob.device, "stuck")
         there = bob.api.incoming()
-        taken, digest = fill(stuck.sock, 1.0 * SCALE)
-        assert 64 << 10 <= taken <= MAX_WINDOW + BUFFERS, taken
-        data = os.urandom(200_000)
-        for channel in channels:
-            sender = Sender(channel, None)
-            sender.block, sender.total = data, len(data)
-            sender.start()
-            assert channel.receive(len(data)) == data
-            sender.join(20)
-        beside = throughput(channels)
+        share, taken, digest = stuck_by_turns(stuck, there, channels)
         growth = [node.rss() - size for node, size in zip(pair, before, strict=True)]
-        print(f"stuck at {taken}, growth {growth}; 100 channels at {beside / free:.2f} of what they do without it")
-        if FULL:  # alone on the machine
-            assert beside >= 0.9 * free
-        if not SANITIZER:
-            assert max(growth) < MAX_GROWTH, growth
+        print(f"stuck at {taken}, growth {growth}; 100 channels at {share:.2f} of what they do without it")
+        assert 64 << 10 <= taken <= MAX_WINDOW + BUFFERS, taken
+        # Alone on the machine, the specification's; else what only a stall falls short of.
+        assert SANITIZER or share >= (0.9 if FULL else 0.6)
+        assert SANITIZER or max(growth) < MAX_GROWTH, growth
         stuck.finish()
         assert sha256(there.receive_all()) == digest.hexdigest()
         there.shut()
@@ -107,23 +113,49 @@ def median_round_trip(channel, rounds):
     return sorted(took)[rounds // 2]
 
 
+@contextlib.contextmanager
+def bulk(here, there):
+    """Bytes without end, by processes of their own: in ours they would hold up whoever counts the time."""
+    quiet = {"stderr": subprocess.DEVNULL}
+    with subprocess.Popen(["cat", "/dev/zero"], stdout=here.sock, **quiet) as writer, \
+         subprocess.Popen(["cat"], stdin=there.sock, stdout=subprocess.DEVNULL, **quiet) as reader:
+        try:
+            yield writer
+        finally:
+            writer.kill()
+            reader.kill()
+
+
+def bytes_out(node, channel):
+    """Given to the connection so far."""
+    return next(c["bytes_out"] for c in node.api.call("channel.list")["channels"] if c["channel"] == channel.handle)
+
+
 def test_d3_round_trips_beside_bulk(pair):
-    """The number is for people; the bound only says that a small channel does not wait for whole windows."""
+    """By turns, and the middle one of each: whatever else the machine does meets both."""
     alice, bob = pair
-    with Echo(bob), Sink(bob):
+    bob.api.call("listen.add", uri="d3")
+    here = alice.api.open(bob.device, "d3")
+    idle, busy, rounds = [], [], sized(50, 300, 300)
+    with Echo(bob), bulk(here, bob.api.incoming(uri="d3")) as writer:
         ping = alice.api.open(bob.device, "echo")
-        idle = median_round_trip(ping, 300)
-        bulk = alice.api.open(bob.device, "sink")
-        sender = Sender(bulk, None)
-        sender.start()
-        busy = median_round_trip(ping, 300)
-        bulk.sock.shutdown(2)
-        sender.join(20)
-    print(f"round trip: idle {idle * 1e6:.0f} us, beside bulk {busy * 1e6:.0f} us")
-    assert busy < 0.25 * SCALE
+        for _ in range(3):
+            before = bytes_out(alice, here)
+            until(lambda: bytes_out(alice, here) >= before + (8 << 20), 20 * SCALE, "bulk flows")
+            before = bytes_out(alice, here)
+            busy.append(median_round_trip(ping, rounds))
+            assert bytes_out(alice, here) > before + (1 << 20), "it was not beside bulk"
+            writer.send_signal(signal.SIGSTOP)
+            idle.append(median_round_trip(ping, rounds))
+            writer.send_signal(signal.SIGCONT)
+    ratio = sorted(busy)[1] / sorted(idle)[1]
+    print(f"round trip beside bulk: {ratio:.1f} times; us: idle {[round(t * 1e6) for t in idle]}, busy {[round(t * 1e6) for t in busy]}")
+    # Alone on the machine, the specification's; else what only waiting for whole windows exceeds.
+    assert ratio <= (5 if FULL else 100)
 
 
-@pytest.mark.parametrize("count", [1, 10, 100])
+# One channel has nobody to share with; its speed, and that of a hundred, are the bench's.
+@pytest.mark.parametrize("count", [10, 100])
 def test_d4_bulk_channels_share_fairly(pair, count):
     alice, bob = pair
     names = [f"d4 {count} {n}" for n in range(count)]
