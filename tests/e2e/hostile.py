@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A peer that misbehaves (tests/peer/hostile_peer.cpp), and the frames that it sends, written from proto/PROTOCOL.md."""
+import base64
+import hashlib
 import os
 import struct
 
@@ -52,6 +54,16 @@ def bad_identity(kind, target):
     return run(BAD_IDENTITY, kind, str(target)).strip()
 
 
+def device_of(lab, number):
+    """The device id of a ready-made identity: SHA-256 of its key (PROTOCOL.md 2)."""
+    state = lab.directory / f"look-{number}"
+    if not state.exists():
+        identity(number, state)
+    leaf = run("openssl", "x509", "-noout", "-pubkey", "-in", str(state / "identity" / "chain.pem"))
+    der = base64.b64decode("".join(leaf.splitlines()[1:-1]))
+    return hashlib.sha256(der).hexdigest()
+
+
 class Hostile(Puppet):
     """A running hostile_peer, in the lab's hub. `state`: its state directory; `tls_state`: whose identity it presents in TLS."""
 
@@ -96,4 +108,4 @@ class Hostile(Puppet):
         self.expect_plain(pack({"t": "pong", "n": 77}))
 
 
-__all__ = ["HELLO", "Hostile", "bad_identity", "control", "frame", "pack", "request"]
+__all__ = ["HELLO", "Hostile", "bad_identity", "control", "device_of", "frame", "pack", "request"]

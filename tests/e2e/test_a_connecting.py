@@ -3,9 +3,8 @@
 import hashlib
 import subprocess
 import threading
-import time
 
-import pytest
+from attempts import reason_of, subscribe, told
 from harness import SCALE, ApiError, Lab, Process, sized, until
 from traffic import Echo, round_trip
 
@@ -14,22 +13,9 @@ def open_state(node, peer):
     return [c["state"] for c in node.connections(peer)]
 
 
-def reason_of(call, *arguments, **options):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **options)
-    return caught.value.reason
-
-
-def subscribe(node):
-    client = node.client("events")
-    client.call("events.subscribe")
-    return client
-
-
 def progress(events, connection=None):
     """The states that attempts went through, as far as they are told by now."""
-    events.sync()
-    return [(e["connection"], e["state"]) for e in events.taken("event", type="connection.progress")
+    return [(e["connection"], e["state"]) for e in told(events, "connection.progress")
             if connection in (None, e["connection"])]
 
 
@@ -200,37 +186,6 @@ def test_a9_forged_requests_and_answers(lab):
     events.sync()
     attempts = {e["connection"] for e in events.taken("event", type="connection.progress")}
     assert len(attempts) == 1, "a forged request cost an attempt"
-
-
-def test_a12_stopped_while_ice_runs(lab):
-    alice, bob = lab.pair()
-    bob.freeze()
-    events = subscribe(alice)
-    client = alice.api
-    requests = [client.send("channel.open", peer=bob.device, uri=f"x{n}") for n in range(20)]
-    events.event("connection.progress", state="offered")
-    alice.process.popen.terminate()
-    reasons = [reason_of(client.reply, request) for request in requests]
-    assert set(reasons) <= {"shutting-down", "cancelled"}, reasons
-    client.wait_gone(20)
-    assert not any(client.replies.values()), "reported twice"
-    assert alice.process.wait(20) == 0
-    alice.check_log()
-
-
-def test_a11_all_candidates_unreachable(netns, lab):
-    alice, bob = lab.pair()
-    fds = alice.fds()
-    with Echo(bob):
-        bob.cut("reset")  # TCP only: the DHT goes on
-        begun = time.monotonic()
-        reason = reason_of(alice.api.open, bob.device, "echo", timeout=10)
-        assert reason in ("ice-failed", "timed-out", "no-answer-or-refused")
-        assert time.monotonic() - begun < 10 + 5 * SCALE
-        assert alice.status()["counts"]["pending_opens"] == 0
-        until(lambda: alice.fds() <= fds, 30 * SCALE, "nothing of the attempts is left")
-        bob.mend()
-        assert round_trip(alice.api.open(bob.device, "echo"), b"x") == b"x"
 
 
 def test_a13_first_connection_raises_one_event(lab):

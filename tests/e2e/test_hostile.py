@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a daemon makes of a peer that does everything wrong: on real DHT, ICE and TLS. In the matrix: A8 to A10, B11, B12,
 B14, D5, F3, F4."""
-import base64
-import hashlib
 import time
 
 import pytest
 from api_client import ApiError
-from harness import SANITIZER, SCALE, Deadline, identity, run, sized, until
-from hostile import HELLO, Hostile, bad_identity, control, frame, pack, request
+from harness import SANITIZER, SCALE, Deadline, identity, sized, until
+from hostile import HELLO, Hostile, bad_identity, control, device_of, frame, pack, request
 from traffic import Echo, round_trip
 
 # Identities beyond those of the labs' nodes.
@@ -46,16 +44,6 @@ def attacked(nodes, shared_lab):
     hostile.end()
     alice.api.call("connection.close", peer=device)
     alice.check_log()
-
-
-def device_of(lab, number):
-    """The device id of a ready-made identity: SHA-256 of its key (PROTOCOL.md 2)."""
-    state = lab.directory / f"look-{number}"
-    if not state.exists():
-        identity(number, state)
-    leaf = run("openssl", "x509", "-noout", "-pubkey", "-in", str(state / "identity" / "chain.pem"))
-    der = base64.b64decode("".join(leaf.splitlines()[1:-1]))
-    return hashlib.sha256(der).hexdigest()
 
 
 numbers = iter(range(time.time_ns() % (1 << 40), 1 << 53))
