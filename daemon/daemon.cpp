@@ -385,6 +385,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.metrics["bytes_out"] = totals.bytes_out;
   status.metrics["tls_records_in"] = totals.tls_records_in;
   status.metrics["tls_records_out"] = totals.tls_records_out;
+  status.metrics["dht_lookups"] = dht.lookups;
   status.metrics["dht_requests_received"] = dht.requests_received;
   status.metrics["dht_requests_ignored"] = dht.requests_ignored;
   status.metrics["dht_requests_dropped"] = dht.requests_dropped;

@@ -134,6 +134,7 @@ void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
     later([done = std::move(done)](Impl&) { done(std::nullopt); });
     return;
   }
+  ++status_.lookups;
   const std::uint64_t id = next_id_++;
   Lookup& lookup = lookups_[id];
   lookup.wanted = device;

@@ -106,6 +106,7 @@ struct DhtStatus {
   DhtNodeCounts nodes6;
   std::size_t stored_values = 0;
   std::size_t stored_bytes = 0;
+  std::uint64_t lookups = 0;  ///< of certificates, begun
   std::uint64_t requests_received = 0;
   std::uint64_t requests_ignored = 0;  ///< not signed, not for us, of another type, or too long
   std::uint64_t requests_dropped = 0;  ///< beyond kMaxWaitingRequests

@@ -226,6 +226,18 @@ TEST_CASE("C6: an open whose second connection dies too fails, and is not dialle
   CHECK(two.bob.requests.size() == 2);
 }
 
+TEST_CASE("A2: a certificate that was looked up once is not looked up again") {
+  Two two;
+  auto first = two.alice.open(two.bob, "x");
+  CHECK(opened(first).fd);
+  CHECK(two.alice.manager->close_connections(two.bob.id, Reason::kConnectionLost, "cut by the test") == 1);
+  REQUIRE(two.world.run_until([&] { return two.bob.manager->connection_count() == 0; }));
+  auto second = two.alice.open(two.bob, "y");
+  CHECK(opened(second).fd);
+  CHECK(two.alice.events("connection.connected") == 2);
+  CHECK(two.exchange.lookups == 1);
+}
+
 TEST_CASE("C3: strict ends: an app that goes without finishing is a reset to the peer") {
   Two two;
   two.bob.strict = true;

@@ -155,6 +155,7 @@ TEST_CASE("DhtClient: a lookup ends at its deadline, and at most kMaxLookups go 
                                    });
   }
   REQUIRE(run_until(loop, [&] { return ended > 0; }));
+  CHECK(alone.client->status().lookups == kMaxLookups + 1);  // the one that was refused is none
   bool down = false;
   alone.client->shutdown([&] { down = true; });
   REQUIRE(run_until(loop, [&] { return down; }));
