@@ -2,7 +2,6 @@
 #include "proto/ice_description.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace connd::proto {
 namespace {
@@ -22,6 +21,12 @@ bool is_credential(std::string_view word, std::size_t min_bytes) {
          std::all_of(word.begin(), word.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
+// Which of two is rather kept; of equal ones that which came first.
+bool preferred(const Candidate& a, const Candidate& b) {
+  if (a.transport != b.transport) return a.transport == Transport::kTcp;
+  return a.priority > b.priority;
+}
+
 }  // namespace
 
 std::string IceDescription::to_text() const {
@@ -38,15 +43,13 @@ Result<IceDescription> IceDescription::parse(std::string_view text) {
   if (!is_credential(out.ufrag, kMinUfragBytes) || !is_credential(out.pwd, kMinPwdBytes)) {
     return Errc::kBadConnectionRequest;
   }
-  std::vector<Candidate> udp;
-  while (!text.empty() && out.candidates.size() < kMaxCandidates) {
+  auto& kept = out.candidates;
+  while (!text.empty()) {
     auto candidate = parse_candidate(take_line(text));
     if (!candidate) continue;
-    auto& kept = candidate->transport == Transport::kTcp ? out.candidates : udp;
-    if (kept.size() < kMaxCandidates) kept.push_back(*std::move(candidate));
+    kept.insert(std::upper_bound(kept.begin(), kept.end(), *candidate, preferred), *candidate);
+    if (kept.size() > kMaxCandidates) kept.pop_back();
   }
-  const std::size_t room = std::min(udp.size(), kMaxCandidates - out.candidates.size());
-  std::move(udp.begin(), udp.begin() + static_cast<std::ptrdiff_t>(room), std::back_inserter(out.candidates));
   return out;
 }
 

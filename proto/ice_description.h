@@ -29,8 +29,9 @@ struct IceDescription {
   std::vector<Candidate> candidates;
 
   [[nodiscard]] std::string to_text() const;
-  /// Malformed candidate lines are skipped. Of more than kMaxCandidates the first are kept, TCP before UDP: TCP is the
-  /// rule, so UDP lines must not crowd it out.
+  /// The candidates come in the order of their worth: TCP before UDP, then by priority, then as in the text. Malformed
+  /// lines are skipped. Of more than kMaxCandidates the last ones are dropped: TCP is the rule, so UDP lines must not
+  /// crowd it out, nor may many lines crowd out those that the peer itself prefers.
   /// Errors: kTooLong (the text), kBadConnectionRequest (ufrag or pwd is missing, or of bad length or characters).
   static Result<IceDescription> parse(std::string_view text);
 

@@ -153,15 +153,16 @@ class Node:
 
     def cut(self, how="drop"):
         """From now on all TCP and UDP of this node is dropped. With the others the DHT goes on: "reset": TCP is answered by a
-        reset; "blackhole": by nothing; "deaf": TCP goes out, and what comes in is dropped. Takes the place of another cut,
-        with no moment between."""
+        reset; "blackhole": by nothing; "deaf": TCP goes out, and what comes in is dropped; "firewall": nobody may connect
+        to it. Takes the place of another cut, with no moment between."""
         # The reset itself has to pass: the other side would wait for its keepalive.
         reset = "meta l4proto tcp tcp flags & rst == 0 reject with tcp reset"
         tcp = "meta l4proto tcp drop"
-        verdict = {"drop": "meta l4proto { tcp, udp } drop", "reset": reset, "blackhole": tcp, "deaf": tcp}[how]
+        verdict = {"drop": "meta l4proto { tcp, udp } drop", "reset": reset, "blackhole": tcp, "deaf": tcp,
+                   "firewall": "tcp flags & (syn | ack) == syn drop"}[how]
+        hooks = ("input",) if how in ("deaf", "firewall") else ("input", "output")
         rules = "table ip cut {}\ndelete table ip cut\ntable ip cut {\n" + "".join(
-            f"chain {hook} {{ type filter hook {hook} priority 0; {verdict}; }}\n"
-            for hook in ("input", "output") if (how, hook) != ("deaf", "output")) + "}\n"
+            f"chain {hook} {{ type filter hook {hook} priority 0; {verdict}; }}\n" for hook in hooks) + "}\n"
         inside(self.namespace, lambda: run("nft", "-f", "-", input=rules))
 
     def mend(self):

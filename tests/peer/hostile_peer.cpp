@@ -4,10 +4,12 @@
 /// TLS. Commands are lines on stdin, what happens are lines on stdout; both end with the words that tests wait for.
 ///
 ///   peer FILE            whom to deal with: a chain in PEM
-///   call ID [FILE]       asks for a connection; FILE has further candidate lines, which go first
+///   call ID [FILE [FILE]]
+///                        asks for a connection; FILEs have further candidate lines, before and behind its own
 ///   claim ID FILE        sends a request whose ICE text is FILE, and nothing more
 ///   again                sends the last request or answer once more
-///   answer [FILE]        answers the next request, as `call` asks
+///   watch                answers no request, but tells its id
+///   answer [FILE [FILE]] answers the next request, as `call` asks
 ///   forge ID FILE        sends an answer that nobody asked for
 ///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · count · quit
 #include <fcntl.h>
@@ -38,6 +40,12 @@ void say(const std::string& line) {
   std::printf("%s\n", line.c_str());
   std::fflush(stdout);
 }
+
+/// Files, or none.
+struct FurtherLines {
+  std::string before;
+  std::string behind;
+};
 
 class HostilePeer {
  public:
@@ -89,13 +97,15 @@ class HostilePeer {
   void command(const std::string& verb, std::istringstream& line) {
     std::string first;
     std::string second;
-    line >> first >> second;
+    std::string third;
+    line >> first >> second >> third;
     if (verb == "peer") return know_peer(first);
-    if (verb == "call") return begin(false, std::stoull(first), second);
+    if (verb == "call") return begin(false, std::stoull(first), {second, third});
     if (verb == "claim") return signal(std::stoull(first), read_file(second), false);
     if (verb == "forge") return signal(std::stoull(first), read_file(second), true);
     if (verb == "again") return send(last_, RequestKeys::kBoth);
-    if (verb == "answer") return arm_answer(first);
+    if (verb == "watch") return watch();
+    if (verb == "answer") return arm_answer({first, second});
     if (verb == "quit") return quit();
     on_link(verb, first, second);
   }
@@ -151,6 +161,7 @@ class HostilePeer {
       if (remote) agent_->set_remote(*remote, true);
       return say("answered");
     }
+    if (watching_) return say("asked " + std::to_string(request->id));
     // It comes again when the answer seems lost: a large one is many datagrams. A daemon answers again, too.
     if (answered_ && request->id == id_) dht_->send_request(peer_key_, last_, RequestKeys::kLong, [](bool) {});
     if (!answering_ || request->id == id_) return;
@@ -158,29 +169,36 @@ class HostilePeer {
     const auto remote = proto::IceDescription::parse(request->ice_text);
     if (!remote) return;
     answering_ = false;
-    begin(true, request->id, answer_file_);
+    begin(true, request->id, answer_lines_);
     remote_set_ = true;
     agent_->set_remote(*remote, true);
   }
 
-  void arm_answer(const std::string& file) {
+  void watch() {
+    watching_ = true;
+    say("watching");
+  }
+
+  void arm_answer(const FurtherLines& lines) {
+    watching_ = false;
     answering_ = true;
-    answer_file_ = file;
+    answer_lines_ = lines;
     say("answering");
   }
 
-  void begin(bool callee, std::uint64_t id, const std::string& file) {
+  void begin(bool callee, std::uint64_t id, const FurtherLines& lines) {
     id_ = id;
     answered_ = false;
     remote_set_ = false;
     IceConfig config;
     config.controlling = callee;
     IceCallbacks callbacks;
-    callbacks.on_gathered = [this, callee, file](const proto::IceDescription& local) {
+    callbacks.on_gathered = [this, callee, lines](const proto::IceDescription& local) {
       std::string text = local.to_text();
       // Behind the two credentials, before our own candidates.
       const std::size_t at = text.find('\n', text.find('\n') + 1) + 1;
-      if (!file.empty()) text.insert(at, read_file(file));
+      if (!lines.behind.empty()) text += read_file(lines.behind);
+      if (!lines.before.empty()) text.insert(at, read_file(lines.before));
       signal(id_, text, callee);
       answered_ = callee;
     };
@@ -215,10 +233,11 @@ class HostilePeer {
   proto::ByteVector peer_key_;
   proto::ByteVector last_;
   std::uint64_t id_ = 0;
+  bool watching_ = false;
   bool answering_ = false;
   bool answered_ = false;  ///< the request `id_`, by `last_`
   bool remote_set_ = false;
-  std::string answer_file_;
+  FurtherLines answer_lines_;
   std::string input_;
   Poll stdin_;
 };

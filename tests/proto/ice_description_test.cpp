@@ -9,8 +9,8 @@ namespace {
 
 const std::string kHead = "ufrg\n0123456789abcdef012345\n";
 
-std::string tcp_line(unsigned port) {
-  return "f 1 TCP 5 10.0.0.1 " + std::to_string(port) + " typ host tcptype passive\n";
+std::string tcp_line(unsigned port, unsigned priority = 5) {
+  return "f 1 TCP " + std::to_string(priority) + " 10.0.0.1 " + std::to_string(port) + " typ host tcptype passive\n";
 }
 std::string udp_line(unsigned port) {
   return "f 1 UDP 5 10.0.0.1 " + std::to_string(port) + " typ host\n";
@@ -57,6 +57,22 @@ TEST_CASE("of 512 candidates 64 are kept, TCP before UDP") {
   REQUIRE(description->candidates.size() == IceDescription::kMaxCandidates);
   CHECK(description->candidates[11].transport == Transport::kTcp);
   CHECK(description->candidates[12].transport == Transport::kUdp);
+}
+
+TEST_CASE("the 64 that are kept are those of highest priority, wherever they stand") {
+  std::string text = kHead + tcp_line(1, 9);
+  for (unsigned i = 0; i < 256; ++i) text += tcp_line(1000 + i, 1 + i % 3) + udp_line(2000 + i);
+  text += tcp_line(2, 10) + tcp_line(3, 9);
+  for (unsigned i = 0; i < 256; ++i) text += tcp_line(3000 + i, 4);
+  const auto description = IceDescription::parse(text);
+  REQUIRE(description);
+  const auto& kept = description->candidates;
+  REQUIRE(kept.size() == IceDescription::kMaxCandidates);
+  CHECK(kept[0].port == 2);
+  CHECK(kept[1].port == 1);
+  CHECK(kept[2].port == 3);
+  CHECK(kept[3].port == 3000);
+  CHECK(kept[63].port == 3060);
 }
 
 TEST_CASE("bad credentials and long texts are refused") {
