@@ -100,6 +100,7 @@ class Client:
         self.output = bytearray()
         self.fds = []
         self.replies = {}
+        self.told = set()  # what comes but once: (method, channel)
         self.notes = []
         self.last_id = 0
         self.gone = False
@@ -173,9 +174,18 @@ class Client:
             assert not os.get_inheritable(fd), "not close-on-exec"
         if "method" in message:
             assert "id" not in message, message
+            self._once(message["method"], message["params"])
             self.notes.append((message["method"], message["params"], fd))
         else:
             self.replies.setdefault(message["id"], []).append((message, fd))
+
+    def _once(self, method, params):
+        """A channel comes once, and ends once; its number is not used again."""
+        if method not in ("channel.opened", "channel.closed"):
+            return
+        what = method, params["channel"]
+        assert what not in self.told, f"reported twice: {method} {params}"
+        self.told.add(what)
 
     # ---- calls ----
 

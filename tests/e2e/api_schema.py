@@ -126,7 +126,8 @@ class Checked:
         if "method" in message:
             return self.schema.check_notification(message)
         request = self.requests.pop(message["id"], None)
-        require(request or "error" in message, message, "a result that nobody asked for")
+        # An error without an id is of a line that could not be read.
+        require(request or (message["id"] is None and "error" in message), message, "a reply that nobody waits for")
         return self.schema.check_reply(request, message)
 
 

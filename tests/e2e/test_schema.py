@@ -46,7 +46,13 @@ def test_what_the_client_says_is_held_to_it(hello):
 
 
 def test_errors_are_held_to_it():
-    Checked(SCHEMA_OF_ALL).received(reply(error=ERROR))
+    checked = Checked(SCHEMA_OF_ALL)
+    checked.received(reply(error=ERROR, id=None))  # of a line that was no request
+    checked.sent(REQUEST)
+    checked.received(reply(error=ERROR))
+    with pytest.raises(SchemaError):
+        checked.received(reply(error=ERROR))  # it has its answer
+    refused(reply(error=ERROR), None)
     refused(reply(error=ERROR | {"code": -32001}))
     refused(reply(error=ERROR | {"message": "two\nlines"}))
     refused(reply(error=ERROR | {"data": ERROR["data"] | {"reason": "no-such-reason"}}))
