@@ -68,6 +68,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
                                                 {"peer", device.hex()},
                                                 {"reason", std::string(proto::reason_name(reason))},
                                                 {"detail", text}});
+  drop_held(number);
   drop_requests(number, reason);
   for (const OpenNumber open : opens_on(number)) redial_or_fail(open, reason, text);
   forget_peer_if_unused(device);
@@ -87,9 +88,10 @@ void ConnectionManager::drop_requests(ConnectionNumber connection, proto::Reason
 }
 
 void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel,
-                                             const std::string& uri, bool /*unique*/) {
+                                             const std::string& uri, bool unique) {
   const auto it = connections_.find(socket.number());
   if (it == connections_.end()) return socket.refuse(channel, proto::Reason::kNotReady, {});
+  if (unique && crosses_ours(socket, channel, uri)) return;
   if (channels_.size() >= settings_.limits.max_channels) {
     return socket.refuse(channel, proto::Reason::kResourceLimit, "the daemon has as many channels as it can");
   }
@@ -100,6 +102,7 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
 
 void ConnectionManager::on_request_cancelled(MultiplexedSocket& /*socket*/, proto::ChannelHandle channel,
                                              proto::Reason reason) {
+  if (held_.erase(channel) > 0) return;  // nobody has heard of it
   if (channels_.erase(channel) > 0) context_.apps.on_channel_request_cancelled(channel, reason);
 }
 
@@ -109,6 +112,7 @@ void ConnectionManager::on_channel_closed(MultiplexedSocket& socket, const Chann
   if (const auto it = connections_.find(socket.number()); it != connections_.end()) {
     it->second.idle_since = context_.connections.loop.now();
   }
+  if (!held_.empty()) soon();
   context_.apps.on_channel_closed(end);
 }
 
@@ -234,6 +238,7 @@ void ConnectionManager::on_tick() {
     peer.waiting.empty() ? fail_waiting(device, {proto::Reason::kCancelled, {}, false}) : dial(device);
   }
   probe_after_sleep();
+  offer_held();
   close_idle();
   trim_heap();
   if (retries || !connections_.empty()) start_ticking();
@@ -309,6 +314,7 @@ void ConnectionManager::run_later() {
   dead_attempts_.clear();
   auto failed = std::exchange(failed_opens_, {});
   for (auto& [number, error] : failed) complete(number, std::move(error));
+  offer_held();
   save_requests();
   if (shut_down_done_ && connections_.empty() && dead_sockets_.empty()) std::exchange(shut_down_done_, nullptr)();
 }

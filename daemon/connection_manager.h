@@ -218,6 +218,15 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::ByteVector public_key;
     SignalKeys keys;
   };
+  struct UniqueChannel {
+    MultiplexedSocket* socket = nullptr;
+    proto::ChannelHandle channel = 0;
+  };
+  /// A peer's unique request that waits until our channel of that name is no more.
+  struct HeldRequest {
+    ConnectionNumber connection;
+    std::string uri;
+  };
   /// A channel that exists, or a request that waits for the local side.
   struct ChannelRecord {
     ConnectionNumber connection;
@@ -260,6 +269,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void wait_for_connection(OpenNumber number);
   void wait_for(OpenNumber number, const proto::DeviceId& device);
   void accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel, MultiplexedSocket& socket);
+  void deliver(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel, MultiplexedSocket& socket,
+               proto::Result<ipc::Fd> fd);
   void fail_later(OpenNumber number, OpenResult result);
   void give_up_dialling(const proto::DeviceId& device);
   void complete(OpenNumber number, OpenResult result);
@@ -268,6 +279,14 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void expire_opens();
   [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
   std::vector<OpenNumber> opens_on(ConnectionNumber connection) const;
+
+  // unique channels over several connections (connection_manager_unique.cpp)
+  [[nodiscard]] UniqueChannel unique_channel(const proto::DeviceId& device, const std::string& uri,
+                                             const MultiplexedSocket* besides) const;
+  bool crosses_ours(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri);
+  void take_held(OpenNumber number);
+  void offer_held();
+  void drop_held(ConnectionNumber connection);
 
   // connections and attempts
   void dial(const proto::DeviceId& device);
@@ -317,6 +336,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::set<std::pair<proto::TimePoint, OpenNumber>> deadlines_;
   std::unordered_map<proto::ChannelHandle, std::vector<OpenNumber>> opening_;  ///< opens that a channel resolves
   std::unordered_map<proto::ChannelHandle, ChannelRecord> channels_;
+  std::unordered_map<proto::ChannelHandle, HeldRequest> held_;  ///< at most one per connection and unique open of ours
+  std::vector<OpenNumber> takers_;                              ///< opens that get what is held, in a later turn
 
   // What a callback must not destroy under its own feet goes here until a later turn.
   std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;

@@ -42,7 +42,9 @@ void ConnectionManager::place(OpenNumber number) {
   const auto it = opens_.find(number);
   if (it == opens_.end()) return;  // it has its answer already
   PendingOpen& open = it->second;
-  MultiplexedSocket* socket = usable(open.request.peer);
+  MultiplexedSocket* socket = nullptr;
+  if (open.request.unique) socket = unique_channel(open.request.peer, open.request.uri, nullptr).socket;
+  if (socket == nullptr) socket = usable(open.request.peer);
   if (socket == nullptr) return wait_for_connection(number);
   if (open.request.account && !is_of(*socket, *open.request.account)) {
     return fail_later(number, OpenError{proto::Reason::kBadCertificate, "the device is not one of that account"});
@@ -51,6 +53,12 @@ void ConnectionManager::place(OpenNumber number) {
   if (!opened) {
     if (opened.error() == proto::Errc::kGoingAway) return wait_for_connection(number);
     return fail_later(number, OpenError{proto::reason_of(opened.error()), opened.error().message()});
+  }
+  if (held_.count(opened->channel) > 0) {
+    open.connection = 0;
+    open.channel = 0;
+    takers_.push_back(number);
+    return soon();
   }
   open.connection = socket->number();
   open.channel = opened->channel;
@@ -110,15 +118,19 @@ void ConnectionManager::accepted(const std::vector<OpenNumber>& numbers, proto::
                                  MultiplexedSocket& socket) {
   const auto opener = opens_.find(numbers.front());
   if (opener == opens_.end()) return socket.cancel(channel, proto::Reason::kCancelled);
-  const PendingOpen& first = opener->second;
-  auto fd = socket.attach(channel, first.request.options);
+  deliver(numbers, channel, socket, socket.attach(channel, opener->second.request.options));
+}
+
+/// The answer of opens that one channel resolves: the first gets its fd.
+void ConnectionManager::deliver(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel,
+                                MultiplexedSocket& socket, proto::Result<ipc::Fd> fd) {
   if (!fd) {
     const OpenError error{proto::Reason::kResourceLimit, "no file descriptor is free: " + fd.error().message()};
     for (const OpenNumber number : numbers) complete(number, error);
     return;
   }
   const proto::AccountId account = connections_.at(socket.number()).account;
-  const std::string uri = first.request.uri;
+  const std::string uri = opens_.at(numbers.front()).request.uri;
   channels_.emplace(channel, ChannelRecord{socket.number(), uri, true, true, context_.connections.loop.now()});
   for (const OpenNumber number : numbers) {
     const bool gets_fd = number == numbers.front();
@@ -140,6 +152,7 @@ void ConnectionManager::complete(OpenNumber number, OpenResult result) {
   deadlines_.erase({open.deadline, number});
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
   leave_peers(number, open);
+  if (!held_.empty()) soon();
   open.done(std::move(result));
 }
 

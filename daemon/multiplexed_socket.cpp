@@ -287,9 +287,13 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
 // ---- channels ----
 
 proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri, bool unique) {
-  if (!usable()) return make_error_code(proto::Errc::kGoingAway);
+  if (!up()) return make_error_code(proto::Errc::kGoingAway);
   request_turn();
   return mux_->open(uri, unique, now());
+}
+
+proto::ChannelHandle MultiplexedSocket::unique_channel(const std::string& uri) const {
+  return up() ? mux_->unique_channel(uri) : 0;
 }
 
 proto::Result<ipc::Fd> MultiplexedSocket::accept(proto::ChannelHandle channel, const ChannelOptions& options) {

@@ -82,6 +82,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
 
   /// As Mux::open; the answer comes by on_open_answered.
   proto::Result<proto::Mux::Opened> open(const std::string& uri, bool unique);
+  /// The unique channel of this uri, while the connection is up: as Mux::unique_channel.
+  [[nodiscard]] proto::ChannelHandle unique_channel(const std::string& uri) const;
   /// Accepts a request. The app's end of the channel, or why there is none; the peer is told then.
   proto::Result<ipc::Fd> accept(proto::ChannelHandle channel, const ChannelOptions& options);
   /// After on_open_answered said kClosed: as accept.

@@ -47,12 +47,11 @@ Mux::~Mux() = default;
 // ---- opening and ending ----
 
 Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint now) {
+  if (unique) {
+    if (const ChannelHandle there = unique_channel(name)) return Opened{there, true};
+  }
   if (going_away()) return Errc::kGoingAway;
   if (name.size() > kMaxName || name.size() > peer_max_name_ || !is_utf8(name)) return Errc::kBadChannelName;
-  if (unique) {
-    const auto it = unique_names_.find(name);
-    if (it != unique_names_.end()) return Opened{it->second->handle, true};
-  }
   if (our_pending_names_ + name.size() > kMaxPendingNameBytes) return Errc::kTooManyPending;
   if (by_id_.size() >= config_.max_channels || by_id_.size() >= peer_max_channels_) return Errc::kNoFreeChannel;
   const std::optional<WireId> id = free_id();
@@ -66,6 +65,11 @@ Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint no
   if (rules_.credit) dialect_->encode(control::Window{channel.id, channel.receive.open(now)}, group);
   send_group(group);
   return Opened{channel.handle, false};
+}
+
+ChannelHandle Mux::unique_channel(const std::string& name) const {
+  const auto it = unique_names_.find(name);
+  return it != unique_names_.end() ? it->second->handle : 0;
 }
 
 bool Mux::accept(ChannelHandle handle, TimePoint now) {

@@ -88,8 +88,11 @@ class Mux {
     ChannelHandle channel;
     bool joined;  ///< a unique channel of that name was there or on its way: this is its handle
   };
-  /// Asks the peer for a channel. Errors: kBadChannelName, kNoFreeChannel, kTooManyPending, kGoingAway.
+  /// Asks the peer for a channel. Errors: kBadChannelName, kNoFreeChannel, kTooManyPending, kGoingAway (a unique
+  /// channel that is there is joined all the same).
   Result<Opened> open(const std::string& name, bool unique, TimePoint now);
+  /// The unique channel of this name, open or asked for by either side; 0: there is none.
+  [[nodiscard]] ChannelHandle unique_channel(const std::string& name) const;
   /// Answers kRequested. False when the peer has cancelled meanwhile (its event is on the way).
   bool accept(ChannelHandle channel, TimePoint now);
   void refuse(ChannelHandle channel, Reason reason, std::string_view text);

@@ -83,7 +83,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
                           proto::Duration timeout = std::chrono::seconds(20));
   /// Opens; `results` gets it.
   void open_later(const Node& peer, const std::string& uri, std::vector<daemon::OpenResult>& results,
-                  proto::Duration timeout = std::chrono::seconds(20));
+                  proto::Duration timeout = std::chrono::seconds(20), bool unique = false);
   daemon::OpenResult open_account(const proto::AccountId& account, const std::string& uri,
                                   const proto::DeviceId& device = {},
                                   proto::Duration timeout = std::chrono::seconds(20));

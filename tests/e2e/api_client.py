@@ -32,6 +32,15 @@ class ApiError(Exception):
         super().__init__(f"{self.reason} ({self.code}): {error['message']} {self.detail}")
 
 
+def reason_of(call, *arguments, **options):
+    """The reason with which a call fails."""
+    try:
+        result = call(*arguments, **options)
+    except ApiError as error:
+        return error.reason
+    raise AssertionError(f"no error, but {result}")
+
+
 class Deadline:
     def __init__(self, seconds):
         self.end = time.monotonic() + seconds
