@@ -3,7 +3,9 @@
 
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include "proto/error.h"
@@ -185,12 +187,19 @@ void MultiplexedSocket::on_event(const proto::MuxEvent& event) {
       arm_timer();
       return owner_.on_going_away(*this);
     case Kind::kViolation:
-      return;  // refused, and of no harm
+      return on_violation(event);
     case Kind::kData:
     case Kind::kEnd:
     case Kind::kReset:
       return on_channel_event(event);
   }
+}
+
+/// Refused, and of no harm; but a peer that is not as it should be.
+void MultiplexedSocket::on_violation(const proto::MuxEvent& event) {
+  if (std::exchange(violation_told_, true)) return;
+  spdlog::warn("connection={} peer={} broke the protocol, and goes on: {} (further ones are not logged)", number_,
+               peer_.abbreviated(), event.text);
 }
 
 void MultiplexedSocket::on_channel_event(const proto::MuxEvent& event) {

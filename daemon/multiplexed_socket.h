@@ -143,6 +143,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Result<void> after_handshake();
   void on_event(const proto::MuxEvent& event);
   void on_channel_event(const proto::MuxEvent& event);
+  void on_violation(const proto::MuxEvent& event);
   void close_from_peer(const proto::MuxEvent& event);
 
   bool send_some();
@@ -169,7 +170,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Reason end_reason_ = proto::Reason::kClosed;
   std::string end_text_;
   std::error_code end_error_;
-  bool paused_ = false;  ///< the mux has stopped reading
+  bool paused_ = false;          ///< the mux has stopped reading
+  bool violation_told_ = false;  ///< one line for each connection: its peer must not fill the log
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
   Timer timer_;

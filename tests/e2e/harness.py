@@ -27,8 +27,9 @@ from api_client import ApiError, Client, Deadline
 from api_proxy import ApiProxy
 from processes import (  # also for those who import them from here
     BUILD, CTL, DAEMON, DHT_PORT, FILES, FULL, LIBC, MAKE_IDENTITY, NET, PREFIX, PR_SET_PDEATHSIG, READY_SECONDS,
-    REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Notify, Process, as_many_channels, binary,
-    default_mode, enter, inside, namespaces_allowed, read_until, run, sha256, sized, sweep, until,
+    REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Notify, Process, as_many_channels,
+    as_many_from_each_side, binary, default_mode, enter, inside, namespaces_allowed, read_until, run, sha256, sized, sweep,
+    until,
 )
 
 
@@ -219,10 +220,21 @@ class Node:
 
     def rss(self):
         """Resident bytes."""
+        return self._memory("VmRSS:")
+
+    def forget_peak(self):
+        """From now on `peak` is what was resident at most since; what is resident now."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")  # proc(5)
+        return self.rss()
+
+    def peak(self):
+        return self._memory("VmHWM:")
+
+    def _memory(self, name):
         for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
-        raise ValueError("no VmRSS")
+        raise ValueError(f"no {name}")
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -51,6 +51,11 @@ def as_many_channels(wanted):
     return min(wanted, (FILES - 200) // 2)
 
 
+def as_many_from_each_side(wanted):
+    """At most as many as two processes, and two daemons, may hold if each side opens them: 500 files are for the rest."""
+    return min(wanted, (FILES - 500) // 2)
+
+
 def binary(variable, relative):
     return os.environ.get(variable) or str(BUILD / relative)
 
