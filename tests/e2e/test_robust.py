@@ -83,7 +83,7 @@ def test_b3_declines_leave_nothing(pair):
             bob.api.call("channel.decline", request=bob.api.wait("channel.request")[0]["request"])
             assert reason_of(alice.api.reply, request) == "declined"
             assert reason_of(alice.api.open, bob.device, "nobody listens") == "no-listener"
-        until(lambda: [node.fds() for node in pair] <= fds, 10 * SCALE, f"as many fds as before: {fds}")
+        until(lambda: all(node.fds() <= n for node, n in zip(pair, fds, strict=True)), 10 * SCALE, f"as many fds as before: {fds}")
         warm.close()
 
 
