@@ -331,6 +331,86 @@ TEST_CASE("B13: a cancelled open's id comes back; nothing old reaches the new ch
   CHECK(pair.server.mux->channel_count() == 0);
 }
 
+TEST_CASE("B13: the same id again at once: name, data and credit are the new channel's") {
+  // All other ids are taken, so that the next open has no choice.
+  MuxPair pair;
+  for (WireId id = kClientFirstId; id < kClientLastId; ++id) (void)pair.client.mux->open("kept", false, pair.now);
+  pair.settle();
+  pair.server.accept_all = false;
+  const ChannelHandle old_open = open(pair.client, "old", pair.now);
+  CHECK_FALSE(pair.client.mux->open("no id is left", false, pair.now).ok());
+  pair.settle();
+  const ChannelHandle offered = pair.server.events.back().channel;
+  CHECK(pair.server.mux->accept(offered, pair.now));
+  pair.server.write(offered, std::string(60'000, 'l'));
+  pair.server.flush(pair.to_client);
+  pair.client.mux->reset(old_open, Reason::kCancelled, "");
+  // Until the reset is answered, the id is not free.
+  CHECK_FALSE(pair.client.mux->open("too early", false, pair.now).ok());
+  pair.client.flush(pair.to_server);
+  pair.deliver_to_server(pair.to_server.size());
+  pair.server.flush(pair.to_client);
+  const std::size_t before = pair.client.seen(Kind::kOpened).size();
+  for (std::size_t left = pair.to_client.size(); left > 0; --left) {
+    pair.deliver_to_client(1);
+    if (left > 1) continue;  // the reset's last byte frees it
+  }
+  const ChannelHandle fresh = open(pair.client, "new", pair.now);
+  pair.settle();
+  REQUIRE(pair.server.events.back().kind == Kind::kRequested);
+  CHECK(pair.server.events.back().name == "new");
+  const ChannelHandle there = pair.server.events.back().channel;
+  CHECK(there != offered);
+  CHECK(pair.server.mux->accept(there, pair.now));
+  pair.server.write(there, "new data");
+  pair.client.write(fresh, std::string(kInitialWindow + 1, 'c'));  // accepted later: it goes with the new credit alone
+  pair.settle();
+  CHECK(pair.client.seen(Kind::kOpened).size() == before + 1);
+  CHECK(pair.client.received.count(old_open) == 0);
+  CHECK(pair.client.received[fresh] == "new data");
+  CHECK(pair.server.received[there].size() == kInitialWindow + 1);
+  CHECK_FALSE(pair.client.error);
+  CHECK_FALSE(pair.server.error);
+}
+
+TEST_CASE("B13: a request on an id that we have reset is offered anew, and gets nothing of the old one") {
+  const bool ended_before = GENERATE(true, false);
+  RawPeer raw({.side = MuxSide::kServer});
+  raw.end.accept_all = false;
+  raw.send(control::ChannelRequest{"old", 7, false});
+  const ChannelHandle old_channel = raw.end.seen(Kind::kRequested)[0].channel;
+  CHECK(raw.end.mux->accept(old_channel, raw.now));
+  raw.send(control::Window{7, 1'000});
+  raw.end.write(old_channel, "old data");
+  raw.end.flush(raw.out);
+  raw.end.mux->reset(old_channel, Reason::kCancelled, "");
+  if (ended_before) raw.send_frame(7, {});
+  raw.send_frame(7, as_bytes("late"));
+  raw.send(control::ChannelRequest{"new", 7, false});
+  CHECK(raw.end.received.empty());
+  REQUIRE(raw.end.seen(Kind::kRequested).size() == 2);
+  const MuxEnd::Seen fresh = raw.end.seen(Kind::kRequested)[1];
+  CHECK(fresh.name == "new");
+  CHECK(fresh.channel != old_channel);
+  CHECK(raw.end.mux->accept(fresh.channel, raw.now));
+  raw.end.write(fresh.channel, "new data");
+  // One reset and one accept since then; no byte without credit, that of the old channel is gone with it.
+  std::size_t resets = 0;
+  std::size_t accepts = 0;
+  for (const control::Message& message : raw.replies()) {
+    resets += std::holds_alternative<control::Reset>(message);
+    if (const auto* request = std::get_if<control::ChannelRequest>(&message)) accepts += request->name == "new";
+  }
+  CHECK(resets == 1);
+  CHECK(accepts == 1);
+  CHECK(raw.end.to_send[fresh.channel] == "new data");
+  raw.send_frame(7, as_bytes("of the new one"));
+  CHECK(raw.end.received[fresh.channel] == "of the new one");
+  CHECK(raw.end.received.size() == 1);
+  CHECK(raw.end.mux->channel_count() == 1);
+  CHECK_FALSE(raw.end.error);
+}
+
 TEST_CASE("B9: an open cancelled before it is answered frees that channel only") {
   MuxPair pair;
   pair.server.accept_all = false;
