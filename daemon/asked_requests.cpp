@@ -28,6 +28,11 @@ const AskedRequest* AskedRequests::find(proto::ChannelHandle channel) const {
   return it == requests_.end() ? nullptr : &it->second;
 }
 
+std::size_t AskedRequests::count_of(ClientNumber client) const {
+  const auto it = counts_.find(client);
+  return it == counts_.end() ? 0 : it->second;
+}
+
 std::vector<proto::ChannelHandle> AskedRequests::of_client(ClientNumber client) const {
   std::vector<proto::ChannelHandle> found;
   for (const auto& [channel, request] : requests_) {

@@ -37,6 +37,7 @@ class AskedRequests {
   [[nodiscard]] std::vector<proto::ChannelHandle> expired(proto::TimePoint now) const;
   [[nodiscard]] proto::TimePoint next_deadline() const;
   [[nodiscard]] std::size_t size() const { return requests_.size(); }
+  [[nodiscard]] std::size_t count_of(ClientNumber client) const;
 
  private:
   const std::size_t max_per_client_;

@@ -117,7 +117,8 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   if (session == nullptr || session->state() != IpcSession::State::kOpen) {
     return refuse(request.channel, proto::Reason::kNoListener, {});
   }
-  if (owners_.count_of(session->number()) >= settings_.max_channels_per_client) {
+  // What it was asked about it may accept: those count.
+  if (owners_.count_of(session->number()) + asked_.count_of(session->number()) >= settings_.max_channels_per_client) {
     return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
   }
   listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)

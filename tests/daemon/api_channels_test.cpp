@@ -402,6 +402,20 @@ TEST_CASE("a client has as many channels as it may") {
   CHECK(pair.sender.open(pair.bob, "a").ok());
 }
 
+TEST_CASE("a listener's client has as many channels as it may, those it was asked about among them") {
+  IpcSettings settings;
+  settings.max_channels_per_client = 2;
+  Pair pair({}, with_ipc(settings));
+  pair.receiver.listen("auto");
+  pair.receiver.listen_ask("ask");
+  const auto join = pair.join("auto");
+  const Json ask = {{"peer", pair.bob.id.hex()}, {"uri", "ask"}};
+  pair.sender->call("channel.open", ask, [](const auto&) {});
+  REQUIRE(pair.run_until([&] { return !pair.receiver.requests.empty(); }));
+  CHECK(pair.sender.reason_of("channel.open", ask) == Reason::kBusy);
+  CHECK(pair.sender.reason_of("channel.open", {{"peer", pair.bob.id.hex()}, {"uri", "auto"}}) == Reason::kBusy);
+}
+
 TEST_CASE("opens that cannot be") {
   Pair pair;
   CHECK(pair.sender.reason_of("channel.open", {{"peer", "nobody"}, {"uri", "a"}}) == Reason::kNotFound);

@@ -31,6 +31,8 @@ TEST_CASE("requests that wait are found by client, listener and time, and bounde
   CHECK(asked.of_listener(71) == Handles{2});
   CHECK(asked.of_client(8) == Handles{4});
   CHECK(asked.of_client(7).size() == 2);
+  CHECK(asked.count_of(7) == 2);
+  CHECK(asked.count_of(9) == 0);
   REQUIRE(asked.find(1) != nullptr);
   CHECK(asked.find(1)->listener == 70);
   CHECK(asked.take(2)->incoming.channel == 2);
