@@ -4,7 +4,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 
 #include <sys/resource.h>
@@ -37,17 +36,6 @@ Outcome<FdLimits> raise_fd_limit(std::uint64_t wanted_channels) {
                                                        ", too low for any channel; raise it (ulimit -n, LimitNOFILE=)");
   }
   return limits;
-}
-
-bool FdBudget::take(std::uint64_t n) {
-  if (n > total_ - used_) return false;
-  used_ += n;
-  return true;
-}
-
-void FdBudget::give_back(std::uint64_t n) {
-  assert(n <= used_);
-  used_ -= n;
 }
 
 ipc::Fd lift_fd(ipc::Fd fd) {

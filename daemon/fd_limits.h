@@ -20,12 +20,13 @@ struct FdLimits {
   /// App ends made and not sent yet, at one moment.
   static constexpr std::uint64_t kTransient = 64;
   /// What a busy daemon has beside channels: 16 connections, 64 clients. It is subtracted once, so that `max_channels`
-  /// can really be reached; beyond it connections, clients and channels share what FdBudget has.
+  /// can really be reached; beyond it connections, clients and channels share what there is, and who gets none is
+  /// refused (`resource-limit`).
   static constexpr std::uint64_t kBesideChannels = 16 * kPerConnection + 64 + kTransient;
 
   std::uint64_t soft = 0;  ///< RLIMIT_NOFILE after raising
   std::uint64_t hard = 0;
-  std::uint64_t shared = 0;        ///< soft less the reserve: what FdBudget gives out
+  std::uint64_t shared = 0;        ///< soft less the reserve
   std::uint64_t max_channels = 0;  ///< of all connections together
 
   /// `wanted_channels` is --max-channels, 0 for as many as there can be; more than there can be is cut.
@@ -35,24 +36,6 @@ struct FdLimits {
 /// Raises the process's soft RLIMIT_NOFILE to the hard one, and derives the rest. A limit that cannot be raised is used
 /// as it is. Failure: so low that not one channel is possible.
 Outcome<FdLimits> raise_fd_limit(std::uint64_t wanted_channels);
-
-/// Gives out the descriptors beyond the reserve, so that a full table is a refused request (`resource-limit`), not an
-/// EMFILE in the middle of something. It counts, it opens nothing. Used on one thread, the loop's.
-class FdBudget {
- public:
-  explicit FdBudget(std::uint64_t total) : total_(total) {}
-
-  /// False, and nothing taken, when fewer than `n` are left.
-  [[nodiscard]] bool take(std::uint64_t n);
-  /// What was taken before.
-  void give_back(std::uint64_t n);
-  [[nodiscard]] std::uint64_t used() const { return used_; }
-  [[nodiscard]] std::uint64_t total() const { return total_; }
-
- private:
-  std::uint64_t total_;
-  std::uint64_t used_ = 0;
-};
 
 /// The same descriptor under a number of at least FD_SETSIZE, close-on-exec; unchanged when there is none to be had.
 /// OpenDHT waits with select(2), which corrupts memory, or aborts, on numbers from 1,024: the low ones are for it, so

@@ -57,20 +57,6 @@ TEST_CASE("the soft limit is raised to the hard one") {
   CHECK(now.rlim_cur == low.hard());
 }
 
-TEST_CASE("the budget gives out what there is, and no more") {
-  FdBudget budget(20);
-  CHECK(budget.take(16));
-  CHECK(!budget.take(5));
-  CHECK(budget.used() == 16);
-  CHECK(budget.take(4));
-  CHECK(!budget.take(1));
-  CHECK(!budget.take(~0ull));
-  budget.give_back(16);
-  CHECK(budget.used() == 4);
-  CHECK(budget.take(16));
-  CHECK(budget.total() == 20);
-}
-
 TEST_CASE("a lifted fd leaves the numbers below FD_SETSIZE to select()") {
   rlimit limit{};
   REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
