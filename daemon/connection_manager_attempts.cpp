@@ -170,9 +170,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
                 {"peer", device.hex()},
                 {"account", connection.account.hex()},
                 {"direction", connection.role == proto::ConnectRole::kCaller ? "outgoing" : "incoming"},
-                {"after_ms", elapsed.count()},
-                {"local", socket.path().local},
-                {"remote", socket.path().remote}};
+                {"after_ms", elapsed.count()}};
   if (!peer.met) event["certificate"] = chain.pem();
   peer.met = true;
   connections_.emplace(number, std::move(connection));
