@@ -112,3 +112,24 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
   CHECK(two.alice.manager->channel_count() == 1);
 }
+
+TEST_CASE("as many opens wait as may; one more is refused at once, until one has its answer") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.limits.max_pending_opens = 2;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  bob.allow(alice);
+  bob.accept = false;
+  std::vector<OpenResult> results;
+  alice.open_later(bob, "a", results);
+  alice.open_later(bob, "b", results);
+  REQUIRE(alice.manager->pending_opens() == 2);
+  CHECK(failed(alice.open(bob, "c")) == Reason::kResourceLimit);
+  REQUIRE(world.run_until([&] { return bob.requests.size() == 2; }));
+  bob.manager->refuse_channel(bob.requests[0].channel, Reason::kDeclined, "");
+  REQUIRE(world.run_until([&] { return results.size() == 1; }));
+  bob.accept = true;
+  CHECK(alice.open(bob, "c").index() == 0);
+}

@@ -196,31 +196,6 @@ def few_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, min(1024, hard_limit())))
 
 
-def test_g4_client_that_does_not_read(pair):
-    alice, bob = pair
-    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    deaf.connect(alice.socket_path)
-    deaf.settimeout(20)
-    line = b'{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}\n' * 100
-    with Echo(bob):
-        channel = alice.api.open(bob.device, "echo")
-        with pytest.raises(OSError):
-            for _ in range(10_000):
-                deaf.send(line)
-                # Others do not notice.
-                assert round_trip(channel, b"x") == b"x"
-                if deaf_is_stuck(deaf):
-                    raise OSError("stopped reading from it, or dropped it")
-    deaf.close()
-    assert alice.status()["state"] == "ready"
-
-
-def deaf_is_stuck(sock):
-    import select
-
-    return not select.select([], [sock], [], 0.2)[1]
-
-
 def test_g5_listeners(pair):
     alice, bob = pair
     owner, other = bob.client("owner"), bob.client("other")
