@@ -119,6 +119,7 @@ void Client::lose(Error error) {
   ::shutdown(fd(), SHUT_RDWR);
   // Half a line, as a daemon leaves that is killed: to the app that is a lost connection like any other.
   if (error.reason == Reason::kInvalidArgument) error = make_error(Reason::kConnectionLost, {}, error.message);
+  if (turned_away_) error = *turned_away_;
   auto pending = std::exchange(pending_, {});
   for (auto& [id, handler] : pending) {
     deferred_.emplace_back([handler = std::move(handler), error] { run_handler(handler, error); });
@@ -182,6 +183,11 @@ void Client::dispatch(FdChannel::Incoming incoming) {
   if (auto* error = std::get_if<ErrorReply>(&incoming.message)) {
     // About a line that the daemon could not read: no call of ours is known to be meant.
     if (error->id.is_null()) farewell_ = error->error.message;
+    const bool known = !server_.server.empty();
+    const Reason reason = error->error.reason;
+    if (error->id.is_null() && !known && (reason == Reason::kNotPermitted || reason == Reason::kResourceLimit)) {
+      turned_away_ = error->error;
+    }
     return answer(error->id, std::move(error->error), {});
   }
   if (const auto* note = std::get_if<Notification>(&incoming.message)) return notify(*note, std::move(incoming.fd));

@@ -15,7 +15,7 @@
 /// they may make calls, also blocking ones, and destroy ChannelSockets and IncomingRequests; not the Client. Each is
 /// called exactly once, unless the Client is destroyed before. When the daemon goes away, each pending call gets
 /// `connection-lost`, and so does each open channel as its end; the Client stays usable for nothing but its
-/// destruction.
+/// destruction. Who is not let in at all hears why instead: `not-permitted`, or `resource-limit`.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -207,6 +207,7 @@ class Client {
   LostHandler on_lost_;
   std::deque<std::function<void()>> deferred_;  // callbacks whose cause was found outside of process()
   std::string farewell_;                        // what the daemon said last without naming a request
+  std::optional<Error> turned_away_;            // it did not let us in
   bool lost_ = false;
   int depth_ = 0;  // of process(), which callbacks may enter again
 };

@@ -127,6 +127,17 @@ TEST_CASE("the daemon's last word is passed on") {
   CHECK(busy.errors[0].detail == "bye");
 }
 
+TEST_CASE("who is not let in hears why") {
+  const Reason reason = GENERATE(Reason::kNotPermitted, Reason::kResourceLimit);
+  auto sockets = socket_pair();
+  Client client(std::move(sockets.second));
+  // It closes without having read anything, as the daemon does.
+  const Answerer daemon(std::move(sockets.first),
+                        [reason](FdChannel& channel) { answer(channel, error_line(nullptr, make_error(reason))); });
+  CHECK(client.call("hello", Json::object()).error().reason == reason);
+  CHECK_FALSE(client.connected());
+}
+
 TEST_CASE("nonsense from the daemon ends the connection") {
   for (const std::string& line :
        {std::string("nonsense"), std::string("[]"), notification_line("channel.closed", {{"channel", 1}}),
