@@ -22,6 +22,9 @@ using connd::test::TempDir;
 
 namespace {
 
+/// The mode that a socket had when it got its last one; 0: none was given a mode.
+mode_t mode_at_birth = 0;
+
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -39,6 +42,25 @@ bool exists(const std::string& path) {
 }
 
 }  // namespace
+
+/// In the place of libc's, to look at the socket between bind and the mode that it is to have.
+extern "C" int chmod(const char* path, mode_t mode) noexcept {
+  struct stat info {};
+  if (::lstat(path, &info) == 0 && S_ISSOCK(info.st_mode)) mode_at_birth = info.st_mode & 07777;
+  return ::fchmodat(AT_FDCWD, path, mode, 0);
+}
+
+TEST_CASE("nobody else can come in before the socket has its mode, whatever the umask") {
+  const TempDir dir;
+  const std::string path = dir.file("run/control.sock");
+  const mode_t before = ::umask(0);
+  mode_at_birth = 0;
+  const auto listener = ControlListener::bind({path, 0660, std::nullopt});
+  ::umask(before);
+  REQUIRE(listener.ok());
+  CHECK(mode_at_birth == 0600);
+  CHECK((mode_of(path) & 0777) == 0660);
+}
 
 TEST_CASE("the socket appears with its mode, also under a strange umask, and goes with its owner") {
   const TempDir dir;
