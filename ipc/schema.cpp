@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ipc/api_admin.h"
+#include "ipc/api_events.h"
 
 namespace connd::ipc {
 namespace {
@@ -44,6 +45,39 @@ Json open(Json message) {
   return message;
 }
 
+/// An event of one type, whole: what all have, and its own members.
+template <class Members>
+Json event() {
+  Json out = schema_of<Event>();
+  const Json own = schema_of<Members>();
+  out["properties"].update(own["properties"]);
+  out["required"].insert(out["required"].end(), own["required"].begin(), own["required"].end());
+  return out;
+}
+Json events() {
+  return {
+      {"channel.closed", event<ChannelClosedEvent>()},       {"channel.opened", event<ChannelInfo>()},
+      {"connection.closed", event<ConnectionClosedEvent>()}, {"connection.connected", event<ConnectedEvent>()},
+      {"connection.connecting", event<ConnectingEvent>()},   {"connection.failed", event<ConnectionFailedEvent>()},
+      {"connection.progress", event<ProgressEvent>()},       {"identity.ready", event<IdentityReadyEvent>()},
+      {"network.changed", event<NetworkChangedEvent>()},     {"network.state", event<NetworkStateEvent>()},
+      {"request.refused", event<RequestRefusedEvent>()},     {"trust.changed", event<TrustChangedEvent>()},
+  };
+}
+Json typed_events(Json message) {
+  message["x-types"] = events();
+  return message;
+}
+
+/// Names of limits and metrics are the daemon's; each is a number.
+Json with_numbers(Json message) {
+  Json& properties = message["result"]["schema"]["properties"];
+  for (const char* name : {"limits", "metrics"}) {
+    properties[name] = {{"type", "object"}, {"additionalProperties", {{"type", "number"}, {"minimum", 0}}}};
+  }
+  return message;
+}
+
 /// Of a param whose type the code does not name, for it is one of several.
 Json with_param(Json message, const char* name, Json schema) {
   for (Json& param : message["params"]) {
@@ -73,7 +107,7 @@ Json methods() {
   return {
       {"hello", method<HelloParams, HelloResult>()},
       {"rpc.discover", open(method<Nothing, Nothing>())},
-      {"daemon.status", method<Nothing, DaemonStatus>()},
+      {"daemon.status", with_numbers(method<Nothing, DaemonStatus>())},
       {"channel.open", method<ChannelOpenParams, ChannelOpenResult>(true)},
       {"channel.cancel", with_param(method<ChannelCancelParams, Nothing>(), "id", request_id_schema())},
       {"channel.accept", method<ChannelAcceptParams, ChannelOpenResult>(true)},
@@ -117,7 +151,7 @@ Json notifications() {
       {"channel.closed", notification<ChannelClosed>()},
       {"connection.request", notification<ConnectionRequested>()},
       {"connection.request_cancelled", notification<RequestCancelled>()},
-      {"event", open(notification<Event>())},
+      {"event", typed_events(open(notification<Event>()))},
       {"events.lost", notification<EventsLost>()},
   };
 }

@@ -58,6 +58,8 @@ class Schema:
         self.params = {m["name"]: validator(closed(params_schema(m))) for m in methods}
         self.results = {m["name"]: body_validator(m["result"]["schema"], m) for m in methods}
         self.notes = {n["name"]: body_validator(params_schema(n), n) for n in document["x-notifications"]}
+        event = next(note for note in document["x-notifications"] if note["name"] == "event")
+        self.events = {kind: validator(closed(schema)) for kind, schema in event["x-types"].items()}
         codes = {reason: error["code"] for reason, error in document["components"]["errors"].items()}
         data = validator(closed(document["components"]["schemas"]["ErrorData"]))
         self.codes, self.error_data = codes, data
@@ -83,6 +85,10 @@ class Schema:
         require(set(note) == {"jsonrpc", "method", "params"}, note, "members of a notification")
         require(note["method"] in self.notes, note, "unknown notification")
         require_valid(self.notes[note["method"]], note["params"], note)
+        if note["method"] == "event":
+            kind = note["params"]["type"]
+            require(kind in self.events, note, "unknown type of event")
+            require_valid(self.events[kind], note["params"], note)
 
     def _check_error(self, reply):
         require(set(reply) == {"jsonrpc", "id", "error"}, reply, "members of an error reply")

@@ -65,6 +65,19 @@ def test_notifications_are_held_to_it():
     refused({"jsonrpc": "2.0", "method": "channel.closed", "params": {"channel": "x"}})
 
 
+def test_events_are_held_to_their_types():
+    event = {"seq": 1, "time": 1.5, "type": "network.state", "network": "connected"}
+
+    def note(params):
+        return {"jsonrpc": "2.0", "method": "event", "params": params}
+
+    Checked(SCHEMA_OF_ALL).received(note(event))
+    refused(note(event | {"type": "no.such"}))
+    refused(note(event | {"network": "fine"}))
+    refused(note(event | {"undocumented": 1}))
+    refused(note({name: value for name, value in event.items() if name != "network"}))
+
+
 def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
     """Every verb, and what it answers to; whether it is right is for test_cli.py and its like."""
     alice, bob = pair

@@ -65,6 +65,11 @@ TEST_CASE("PROTOCOL.md names every method, notification, member and reason") {
     for (const Json& message : schema[kind]) {
       named("\n### " + message["name"].get<std::string>() + "\n");
       for (const Json& param : message["params"]) named("`" + param["name"].get<std::string>() + "`");
+      const Json types = message.value("x-types", Json::object());
+      for (const auto& [type, members] : types.items()) {
+        named("\n| `" + type + "` | ");
+        for (const auto& [member, schema_of_it] : members["properties"].items()) named("`" + member + "`");
+      }
       if (!message.contains("result")) continue;
       for (const auto& [member, type] : message["result"]["schema"]["properties"].items()) named("`" + member + "`");
     }
