@@ -17,7 +17,14 @@ void add_own_limits(const IpcServer& server, ipc::Json& limits) {
   limits["max_asked_per_client"] = settings.max_asked_per_client;
   limits["max_listeners"] = settings.listeners.in_all;
   limits["max_listeners_per_client"] = settings.listeners.per_client;
-  limits["ask_time_s"] = std::chrono::duration<double>(settings.ask_time).count();
+  limits["accept_timeout_s"] = std::chrono::duration<double>(settings.ask_time).count();
+}
+
+void add_own_metrics(const IpcServer& server, ipc::Json& metrics) {
+  const ClientTotals& totals = server.totals();
+  metrics["clients_dropped"] = totals.clients_dropped;
+  metrics["events_lost"] = totals.events_lost;
+  metrics["limits_hit"] = totals.limits_hit;
 }
 
 }  // namespace
@@ -66,6 +73,7 @@ Reply status(Call& call) {
   result.counts.clients = call.server.client_count();
   result.counts.listeners = call.server.listeners().size();
   add_own_limits(call.server, result.limits);
+  add_own_metrics(call.server, result.metrics);
   return answer(result);
 }
 

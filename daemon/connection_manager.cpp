@@ -60,14 +60,15 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   spdlog::info("connection={} peer={} down reason={} text=\"{}\"", number, device.abbreviated(),
                proto::reason_name(reason), text);
   add_to(past_, socket);
+  if (error == proto::Errc::kPeerNotAnswering) ++past_.connections_timed_out;
   dead_sockets_.push_back(std::move(it->second.socket));
   connections_.erase(it);
   auto& list = peers_[device].connections;
   list.erase(std::remove(list.begin(), list.end(), number), list.end());
-  context_.events.publish("connection.closed", {{"connection", number},
-                                                {"peer", device.hex()},
-                                                {"reason", std::string(proto::reason_name(reason))},
-                                                {"detail", text}});
+  nlohmann::json event = {
+      {"connection", number}, {"peer", device.hex()}, {"reason", std::string(proto::reason_name(reason))}};
+  if (!text.empty()) event["detail"] = text;
+  context_.events.publish("connection.closed", event);
   drop_held(number);
   drop_requests(number, reason);
   for (const OpenNumber open : opens_on(number)) redial_or_fail(open, reason, text);
@@ -113,6 +114,8 @@ void ConnectionManager::on_channel_closed(MultiplexedSocket& socket, const Chann
     it->second.idle_since = context_.connections.loop.now();
   }
   if (!held_.empty()) soon();
+  if (end.reason == proto::Reason::kReset) ++past_.channels_reset;
+  if (end.reason == proto::Reason::kStalled) ++past_.channels_stalled;
   context_.apps.on_channel_closed(end);
 }
 

@@ -93,6 +93,12 @@ struct ManagerTotals {
   std::uint64_t bytes_out = 0;
   std::uint64_t tls_records_in = 0;  ///< of application data
   std::uint64_t tls_records_out = 0;
+  std::uint64_t connections_failed = 0;     ///< attempts that did not become connections
+  std::uint64_t connections_timed_out = 0;  ///< the peer answered no keepalive
+  std::uint64_t requests_refused = 0;       ///< of peers, for connections
+  std::uint64_t opens_redialled = 0;        ///< their connection died under them
+  std::uint64_t channels_reset = 0;
+  std::uint64_t channels_stalled = 0;
 };
 
 struct ConnectionView {

@@ -104,6 +104,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, device.abbreviated(),
                proto::reason_name(failure.reason), failure.text);
   publish_failed(attempt, failure.reason, failure.text);
+  ++past_.connections_failed;
   drop_attempt(attempt.id().number);
   if (!outgoing) return forget_peer_if_unused(device);
   Peer& peer = peers_[device];
@@ -283,6 +284,7 @@ ConnectAttempt* ConnectionManager::callee_attempt(const proto::DeviceId& peer, s
 void ConnectionManager::refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text) {
   spdlog::info("peer={} connection request refused reason={} text=\"{}\"", device.abbreviated(),
                proto::reason_name(reason), text);
+  ++past_.requests_refused;
   context_.events.publish(
       "request.refused",
       {{"peer", device.hex()}, {"reason", std::string(proto::reason_name(reason))}, {"detail", std::string(text)}});

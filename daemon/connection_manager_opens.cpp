@@ -214,6 +214,7 @@ void ConnectionManager::redial_or_fail(OpenNumber number, proto::Reason reason, 
     return complete(number, OpenError{clean ? proto::Reason::kConnectionLost : reason, text});
   }
   open.redialled = true;
+  ++past_.opens_redialled;
   place(number);
 }
 

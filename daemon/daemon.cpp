@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/daemon.h"
 
+#include <algorithm>
 #include <csignal>
 #include <ctime>
 
@@ -8,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/log.h"
+#include "daemon/options.h"
 #include "daemon/reload.h"
 #include "ipc/control_socket.h"
 
@@ -49,6 +51,34 @@ std::vector<std::string> texts(const std::vector<HostPort>& places) {
   std::vector<std::string> out;
   for (const HostPort& place : places) out.push_back(place.text());
   return out;
+}
+
+/// Each option that is a number, under its own name: times in seconds, sizes in bytes.
+void add_limits(const Config& config, ipc::Json& limits) {
+  for (const OptionSpec& option : options()) {
+    std::string name(option.name);
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (const auto* number = std::get_if<std::uint64_t Config::*>(&option.field)) {
+      limits[name] = config.**number << (option.value == "MIB" ? 20 : 0);
+    } else if (const auto* time = std::get_if<std::chrono::seconds Config::*>(&option.field)) {
+      limits[name + "_s"] = (config.**time).count();
+    }
+  }
+  limits.erase("dht_port");  // no limit: `dht` tells it
+}
+
+void add_metrics(const ManagerTotals& totals, ipc::Json& metrics) {
+  metrics["connections_made"] = totals.connections;
+  metrics["connections_failed"] = totals.connections_failed;
+  metrics["connections_timed_out"] = totals.connections_timed_out;
+  metrics["requests_refused"] = totals.requests_refused;
+  metrics["opens_redialled"] = totals.opens_redialled;
+  metrics["channels_reset"] = totals.channels_reset;
+  metrics["channels_stalled"] = totals.channels_stalled;
+  metrics["bytes_in"] = totals.bytes_in;
+  metrics["bytes_out"] = totals.bytes_out;
+  metrics["tls_records_in"] = totals.tls_records_in;
+  metrics["tls_records_out"] = totals.tls_records_out;
 }
 
 /// The system's service is a service of the system's manager, or has the system's socket, and runs as whatever user it
@@ -364,12 +394,10 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.ice_request = api_policy(config_.ice_request);
   status.dht.bootstrap = texts(config_.bootstrap);
   status.dht.lan_discovery = !config_.no_lan_discovery;
+  add_limits(config_, status.limits);
   status.limits["open_files"] = fds_.soft;
   status.limits["max_channels"] = fds_.max_channels;
-  status.limits["max_connections"] = config_.max_connections;
-  status.limits["max_connection_buffer"] = config_.max_connection_buffer << 20;
-  status.limits["idle_timeout_s"] = config_.idle_timeout.count();
-  status.limits["keepalive_s"] = config_.keepalive.count();
+  status.limits["max_pending_opens"] = manager_settings().limits.max_pending_opens;
   status.metrics["network_changes"] = network_changes_;
   if (!problem_.empty()) status.problems.push_back(problem_);
   if (!reload_problem_.empty()) status.problems.push_back(reload_problem_);
@@ -379,12 +407,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.state = api_state(dht.state);
   status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
-  const ManagerTotals totals = network_->manager->totals();
-  status.metrics["connections_made"] = totals.connections;
-  status.metrics["bytes_in"] = totals.bytes_in;
-  status.metrics["bytes_out"] = totals.bytes_out;
-  status.metrics["tls_records_in"] = totals.tls_records_in;
-  status.metrics["tls_records_out"] = totals.tls_records_out;
+  add_metrics(network_->manager->totals(), status.metrics);
   status.metrics["dht_lookups"] = dht.lookups;
   status.metrics["dht_requests_received"] = dht.requests_received;
   status.metrics["dht_requests_ignored"] = dht.requests_ignored;

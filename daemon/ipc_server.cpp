@@ -93,6 +93,7 @@ bool IpcServer::accept_one() {
 /// No fd is free. The reserve makes one, so that the client hears why; then it is taken again.
 void IpcServer::out_of_fds() {
   spdlog::warn("no file descriptor is free for a client of the control socket");
+  ++totals_.limits_hit;
   reserve_.reset();
   ipc::Fd socket(::accept4(listener_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (socket) {
@@ -112,6 +113,7 @@ void IpcServer::admit(ipc::Fd socket) {
                      ipc::make_error(ipc::Reason::kNotPermitted, "this user may not use this daemon's control socket"));
   }
   if (sessions_.size() >= settings_.max_clients) {
+    ++totals_.limits_hit;
     spdlog::warn("a client of uid {} is turned away: {} clients are connected", credentials->uid, sessions_.size());
     return turn_away(std::move(socket), ipc::make_error(ipc::Reason::kResourceLimit, "too many clients"));
   }
@@ -137,6 +139,20 @@ void IpcServer::on_request(IpcSession& session, ipc::Request request) {
 void IpcServer::on_session_moved(IpcSession& session) {
   moved_.push_back(session.number());
   later_.arm_in(proto::Duration{0});
+}
+
+void IpcServer::count(IpcSession::Counted what) {
+  switch (what) {
+    case IpcSession::Counted::kDropped:
+      ++totals_.clients_dropped;
+      break;
+    case IpcSession::Counted::kEventLost:
+      ++totals_.events_lost;
+      break;
+    case IpcSession::Counted::kLimit:
+      ++totals_.limits_hit;
+      break;
+  }
 }
 
 /// Nothing of a session or of the manager is on the stack here.

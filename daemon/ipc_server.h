@@ -40,6 +40,13 @@ struct IpcSettings {
   proto::Duration open_time = std::chrono::seconds(30);
 };
 
+/// Sums since the daemon began.
+struct ClientTotals {
+  std::uint64_t clients_dropped = 0;  ///< they did not read
+  std::uint64_t events_lost = 0;      ///< of all subscribers
+  std::uint64_t limits_hit = 0;  ///< times that a client was told resource-limit, or a peer, for a client's sake, busy
+};
+
 class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSession::Owner {
  public:
   struct Context {
@@ -63,6 +70,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   /// passed. The socket's path goes at once. `done` in a later turn.
   void shut_down(std::function<void()> done);
   [[nodiscard]] std::size_t client_count() const { return sessions_.size(); }
+  [[nodiscard]] const ClientTotals& totals() const { return totals_; }
 
   // ChannelApps, ConnectionAsker
   void on_channel_requested(const IncomingChannel& request) override;
@@ -74,6 +82,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   // IpcSession::Owner
   void on_request(IpcSession& session, ipc::Request request) override;
   void on_session_moved(IpcSession& session) override;
+  void count(IpcSession::Counted what) override;
 
   // ---- for the methods of the API (daemon/api_*.cpp) ----
 
@@ -145,6 +154,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   ClientNumber policy_owner_ = 0;
   std::set<std::uint64_t> questions_;  ///< that the policy's owner has not answered
   RefusalMeter refusals_;
+  ClientTotals totals_;
   std::function<void()> shut_down_done_;
   ipc::Fd reserve_;  ///< closed to have one fd when there is none: the client is told, and goes
   Timer later_;      ///< ends sessions, when nothing of theirs is on the stack

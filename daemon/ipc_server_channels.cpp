@@ -104,6 +104,7 @@ const OwnedChannel* IpcServer::visible_channel(const IpcSession& session, proto:
 // ---- channels of peers ----
 
 void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
+  if (reason == proto::Reason::kBusy) ++totals_.limits_hit;
   if (manager_ != nullptr) manager_->refuse_channel(channel, reason, text);
 }
 

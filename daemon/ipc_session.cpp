@@ -80,6 +80,7 @@ void IpcSession::reply(const ipc::Json& id, ipc::Json result, ipc::Fd fd) {
 }
 
 void IpcSession::fail(const ipc::Json& id, const ipc::Error& error) {
+  if (error.reason == ipc::Reason::kResourceLimit) owner_.count(Counted::kLimit);
   send(ipc::error_line(id, error), {});
 }
 
@@ -92,7 +93,10 @@ void IpcSession::send(std::string line, ipc::Fd fd) {
   if (state_ == State::kGone) return;
   if (!channel_.send(std::move(line), std::move(fd))) {
     // Without anything queued it is not the bound that was passed: the client has gone.
-    if (channel_.queued_bytes() > 0) spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+    if (channel_.queued_bytes() > 0) {
+      spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+      owner_.count(Counted::kDropped);
+    }
     return become(State::kGone);
   }
   flush();
@@ -119,7 +123,7 @@ void IpcSession::event(const std::string& type, double time, const ipc::Json& me
   ++event_seq_;
   if (lost_ > 0 || channel_.queued_bytes() > kMaxQueuedForEvents) {
     ++lost_;
-    return;
+    return owner_.count(Counted::kEventLost);
   }
   ipc::Json params = members;
   params["seq"] = event_seq_;

@@ -20,12 +20,19 @@ namespace connd::daemon {
 
 class IpcSession {
  public:
+  /// What the owner counts, for status.
+  enum class Counted : std::uint8_t {
+    kDropped,    ///< a client that did not read
+    kEventLost,  ///< an event for which there was no room
+    kLimit,      ///< an answer that said resource-limit
+  };
   class Owner {
    public:
     /// Answer by reply() or fail(), at once or later.
     virtual void on_request(IpcSession& session, ipc::Request request) = 0;
     /// The session moved on to kEnding or kGone: call end() or destroy it, in a later turn.
     virtual void on_session_moved(IpcSession& session) = 0;
+    virtual void count(Counted what) = 0;
 
    protected:
     ~Owner() = default;

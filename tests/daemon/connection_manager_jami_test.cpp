@@ -160,6 +160,7 @@ TEST_CASE("D2: an app that does not read stops the connection for a moment, then
   const auto took = std::chrono::steady_clock::now() - started;
   CHECK(two.alice.ended[0].channel == stuck.channel);
   CHECK(two.alice.ended[0].reason == Reason::kStalled);
+  CHECK(two.alice.manager->totals().channels_stalled == 1);
   CHECK(took >= proto::kStopTime);
   CHECK(sent >= proto::kMaxHeldPerChannel);
   // What the app could have read is in its socket; what lay in the daemon is gone, and the other channel lives.

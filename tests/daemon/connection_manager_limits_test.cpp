@@ -114,6 +114,7 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
 }
 
 TEST_CASE("as many opens wait as may; one more is refused at once, until one has its answer") {
+  std::vector<OpenResult> results;  // outlives Alice, whose end answers what is left
   World world;
   Exchange exchange{world};
   Node::Options options;
@@ -122,7 +123,6 @@ TEST_CASE("as many opens wait as may; one more is refused at once, until one has
   Node bob{exchange, 1};
   bob.allow(alice);
   bob.accept = false;
-  std::vector<OpenResult> results;
   alice.open_later(bob, "a", results);
   alice.open_later(bob, "b", results);
   REQUIRE(alice.manager->pending_opens() == 2);

@@ -117,6 +117,8 @@ TEST_CASE("A6: an unknown device is not-found; one that does not answer is no-an
   // Carol knows nobody: her policy refuses, and refusal is silence.
   CHECK((failed(two.alice.open(carol, "x", false, false, 700ms)) == Reason::kNoAnswerOrRefused));
   CHECK(carol.events("request.refused") == 1);
+  CHECK(carol.manager->totals().requests_refused == 1);
+  CHECK(two.alice.manager->totals().connections_failed == 1);  // with the stranger; the other open was given up
   CHECK(carol.manager->connection_count() == 0);
   CHECK(two.alice.manager->pending_opens() == 0);
   carol.allow(two.alice);
@@ -209,6 +211,7 @@ TEST_CASE("C4, C6: the connection dies: channels end once with the error, a pend
   REQUIRE(two.bob.ended.size() == 1);
   CHECK(two.bob.cancelled.size() == 1);
   CHECK(two.alice.manager->connection_count() == 1);
+  CHECK(two.alice.manager->totals().opens_redialled == 1);
 }
 
 TEST_CASE("C6: an open whose second connection dies too fails, and is not dialled a third time") {
@@ -249,6 +252,7 @@ TEST_CASE("C3: strict ends: an app that goes without finishing is a reset to the
   REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason != Reason::kClosed));
   CHECK((two.bob.ended[0].reason == Reason::kReset));
+  CHECK(two.bob.manager->totals().channels_reset == 1);
 
   auto clean = two.alice.open(two.bob, "y", false, true);
   OpenedChannel& c = opened(clean);

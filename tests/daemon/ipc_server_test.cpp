@@ -67,6 +67,12 @@ TEST_CASE("a client is answered before there is an identity") {
 
   CHECK(client.reason_of("identity.show") == Reason::kNotReady);
   CHECK(client.reason_of("channel.open", {{"peer", std::string(64, 'a')}, {"uri", "u"}}) == Reason::kNotReady);
+  for (const char* method : {"identity.request", "identity.forget_account_key"}) {
+    CHECK(client.reason_of(method) == Reason::kNotReady);
+  }
+  CHECK(client.reason_of("identity.sign", {{"request", "x"}}) == Reason::kNotReady);
+  CHECK(client.reason_of("identity.import", {{"pem", "x"}}) == Reason::kNotReady);
+  CHECK(client.reason_of("identity.export_account", {{"passphrase", "long enough"}}) == Reason::kNotReady);
   CHECK((*client.call("connection.list"))["connections"].empty());
   CHECK((*client.call("channel.list"))["channels"].empty());
   CHECK(*client.call("rpc.discover") == ipc::api_schema());
@@ -237,6 +243,7 @@ TEST_CASE("too many clients: the next one is told, and gets in when one has gone
   RawClient third(world, node.path());
   CHECK(reason_in(third.line()) == "resource-limit");
   CHECK(third.closed());
+  CHECK(node.server->totals().limits_hit == 1);
   first.shut_down_writing();
   REQUIRE(first.closed());
   REQUIRE(world.run_until([&] { return node.server->client_count() == 1; }));
@@ -258,6 +265,7 @@ TEST_CASE("a client that does not read is dropped, and others do not notice") {
   }
   CHECK(node.server->client_count() == 1);
   CHECK(sent > 100);
+  CHECK(node.server->totals().clients_dropped == 1);
   CHECK(other.call("daemon.status").ok());
 }
 
@@ -287,6 +295,7 @@ TEST_CASE("a slow subscriber is told once what it has lost") {
     seq = next;
   }
   CHECK(lost > 1'000);
+  CHECK(node.server->totals().events_lost == lost);
   node.events.publish("network.state", {{"network", "connected"}});
   const Json after = slow.line();
   CHECK(after["params"]["seq"] == seq + 1);

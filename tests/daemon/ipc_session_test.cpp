@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/ipc_session.h"
 
+#include <map>
+
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
@@ -18,7 +20,9 @@ struct Owner final : IpcSession::Owner {
     if (answers) session.reply(request.id, ipc::Json::object());
   }
   void on_session_moved(IpcSession& session) override { states.push_back(session.state()); }
+  void count(IpcSession::Counted what) override { ++counted[what]; }
   bool answers = true;
+  std::map<IpcSession::Counted, int> counted;
   int requests = 0;
   std::vector<IpcSession::State> states;
 };
@@ -90,6 +94,7 @@ TEST_CASE("an answer that does not fit into a line is an error") {
   f.session->reply(1, {{"text", std::string(2'000'000, 'x')}});
   const std::string text = f.read_all();
   CHECK(text.find("resource-limit") != std::string::npos);
+  CHECK(f.owner.counted[IpcSession::Counted::kLimit] == 1);
 }
 
 TEST_CASE("a client that leaves answers unread is still read to its end") {

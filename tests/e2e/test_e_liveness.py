@@ -34,6 +34,7 @@ def test_e1_silent_peer_is_dead_within_twice_the_interval(lab):
     assert time.monotonic() - frozen <= 2 * keepalive + 0.5 * SCALE
     assert end["reason"] == "connection-lost"
     assert events.event("connection.closed", peer=bob.device)["reason"] == "connection-lost"
+    assert alice.status()["metrics"]["connections_timed_out"] == 1
     bob.thaw()
     with Echo(bob):
         assert round_trip(alice.api.open(bob.device, "echo"), b"thawed") == b"thawed"
