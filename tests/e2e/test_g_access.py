@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS G6: who may do what at a system service's socket. Needs root: the daemon has groups of its own, in a mount
 namespace, and clients of several users come to it."""
+import contextlib
 import json
 import os
 import shlex
+import socket
 import stat
 import subprocess
 
 import pytest
-from harness import CTL, namespaces_allowed
+from api_client import Client
+from harness import CTL, SCALE, ApiError, namespaces_allowed
+from traffic import Echo, round_trip
 
 # As the package makes them; any numbers that are free will do here.
 USERS, ADMINS, STRANGER = 64_001, 64_002, 64_003
@@ -23,7 +27,8 @@ def service(lab):
     groups = lab.directory / "group"
     groups.write_text(f"root:x:0:\njami-connd:x:{USERS}:\njami-connd-admin:x:{ADMINS}:\n")
     os.chmod(lab.directory, 0o755)
-    node = lab.node("service", "--reserve", f"user:{MEMBER} mine:", "--reserve", f"group:{STRANGER} theirs:")
+    node = lab.node("service", "--reserve", f"user:{MEMBER} mine:", "--reserve", f"group:{STRANGER} theirs:",
+                    "--ice-request", "ask")
     os.chmod(node.directory, 0o755)
     node.preload = {"RUNTIME_DIRECTORY": str(node.directory)}
     plain = node.arguments
@@ -81,8 +86,6 @@ def test_g6_a_channel_is_its_owners_alone(service, lab):
         assert channel.end()["reason"] == "cancelled"
 
 
-
-
 def listens(node, uid, gids, uri, prefix=False):
     """What `listen.add` says to that user: its exit code."""
     params = json.dumps({"uri": uri, "prefix": prefix})
@@ -98,3 +101,181 @@ def test_g6_reserved_prefixes(service):
     # A shorter prefix is allowed, and does not take what is below it.
     assert listens(service, OTHER, [USERS], "m", prefix=True) == 0
     assert listens(service, OTHER, [USERS], "mine:", prefix=True) == 6
+
+
+# ---- by the API itself ----
+
+# ipc/PROTOCOL.md, section 2, in other words: whoever may connect may call these; all others are for administrators.
+FOR_ALL = {
+    "hello", "rpc.discover", "daemon.status", "connection.list", "alias.list", "identity.show", "channel.open",
+    "channel.cancel", "channel.accept", "channel.decline", "channel.finish", "channel.close", "channel.list", "listen.add",
+    "listen.remove", "connection.accept", "connection.decline", "events.subscribe", "events.unsubscribe",
+}
+FOR_ADMINS = {
+    "connection.close", "policy.register", "trust.allow", "trust.ban", "trust.unset", "trust.list", "alias.set",
+    "alias.remove", "crl.add", "crl.remove", "crl.list", "identity.request", "identity.sign", "identity.import",
+    "identity.export_account", "identity.forget_account_key",
+}
+# That the schema allows, and that each method would take.
+PARAMS = {
+    "hello": {"client": "x"}, "channel.cancel": {"id": 12345}, "listen.add": {"uri": "free"},
+    "channel.open": {"peer": "5a" * 32, "uri": "x", "timeout": 0.01}, "connection.close": {"peer": "5a" * 32},
+    "trust.allow": {"id": "5a" * 32}, "trust.ban": {"id": "5a" * 32}, "trust.unset": {"id": "5a" * 32},
+    "alias.set": {"name": "bob", "device": "5a" * 32}, "alias.remove": {"name": "carol"}, "crl.add": {"pem": "x"},
+    "crl.remove": {"crl": "5a" * 32}, "identity.sign": {"request": "x"}, "identity.import": {"pem": "x"},
+    "identity.export_account": {"passphrase": "long enough"},
+} | {name: {"channel": 12345} for name in ("channel.finish", "channel.close")} | {
+    name: {"request": 12345} for name in ("channel.accept", "channel.decline", "connection.accept", "connection.decline")
+} | {"listen.remove": {"listener": 12345}}
+
+
+@contextlib.contextmanager
+def being(uid, *gids):
+    """This process is somebody else meanwhile: the daemon asks the kernel who connects."""
+    groups = os.getgroups()
+    os.setgroups(gids)
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def client_of(node, uid, *gids):
+    with being(uid, *gids):
+        client = Client(node.socket_path, f"uid {uid}")
+    node.apis.append(client)
+    return client
+
+
+def member_of(node):
+    return client_of(node, MEMBER, USERS)
+
+
+def reason_of(client, method, /, **params):
+    """Why a call fails; None if it does not."""
+    try:
+        client.call(method, **params)
+    except ApiError as error:
+        return error.reason
+    return None
+
+
+def test_g6_every_method_for_members_and_administrators(service):
+    assert FOR_ALL | FOR_ADMINS == {method["name"] for method in service.api.call("rpc.discover")["methods"]}
+    member, admin = member_of(service), client_of(service, ADMIN, USERS, ADMINS)
+    service.api.call("alias.set", name="carol", device="5b" * 32)
+    lists = ("trust.list", "alias.list", "crl.list", "identity.show")
+    before = [service.api.call(name) for name in lists]
+    for method in sorted(FOR_ADMINS):
+        assert reason_of(member, method, **PARAMS.get(method, {})) == "not-permitted", method
+        # Who may call it hears what is wrong with the params instead.
+        assert reason_of(admin, method, no_such_member=1) == "invalid-argument", method
+    for method in sorted(FOR_ALL):
+        assert reason_of(member, method, **PARAMS.get(method, {})) in (None, "not-found"), method
+    assert [service.api.call(name) for name in lists] == before
+
+
+def test_g6_who_may_not_connect_hears_it(service):
+    """The daemon itself looks who comes: the file's mode is not all that keeps strangers out."""
+    os.chmod(service.socket_path, 0o666)
+    done = as_user(service, OTHER, [STRANGER], "status")
+    assert done.returncode == 6 and "not-permitted" in done.stderr, done
+    with being(OTHER, STRANGER), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.connect(service.socket_path)
+        sock.settimeout(20)
+        said = b"".join(iter(lambda: sock.recv(65536), b""))
+    message = json.loads(said)
+    assert said.count(b"\n") == 1 and (message["id"], message["error"]["code"]) == (None, -32009)
+
+
+@pytest.fixture
+def peers(service, lab):
+    """The service, and Bob: they trust each other."""
+    bob = lab.node("bob").start()
+    service.allow(bob)
+    bob.allow(service)
+    return service, bob
+
+
+def test_g6_members_rights(peers):
+    """A member opens, finishes, closes and lists its own channels; what was asked of others it cannot answer."""
+    service, bob = peers
+    member, other = member_of(service), member_of(service)
+    with Echo(bob, "echo"), service.client("root's") as root:
+        roots = root.open(bob.device, "echo roots")
+        kept, dropped = member.open(bob.device, "echo kept"), member.open(bob.device, "echo dropped")
+        listed = {item["channel"]: item for item in member.call("channel.list")["channels"]}
+        assert set(listed) == {kept.handle, dropped.handle}
+        assert not any(name in item for item in listed.values() for name in ("uid", "pid"))
+        shown = {item["channel"]: item for item in root.call("channel.list")["channels"]}
+        assert set(shown) == {roots.handle, *listed} and shown[kept.handle]["uid"] == MEMBER
+        assert round_trip(kept, b"mine") == b"mine"
+        for method in ("channel.finish", "channel.close"):
+            assert reason_of(other, method, channel=kept.handle) == "not-found"
+            assert reason_of(member, method, channel=roots.handle) == "not-found"
+        kept.finish()
+        assert kept.receive_all() == b"" and kept.end()["reason"] == "closed"
+        member.call("channel.close", channel=dropped.handle)
+        assert dropped.end()["reason"] == "cancelled"
+        assert round_trip(roots, b"still") == b"still"
+
+
+def test_g6_a_request_is_for_those_who_were_asked(peers, lab):
+    service, bob = peers
+    member, admin, root = member_of(service), client_of(service, ADMIN, USERS, ADMINS), service.client("root's")
+    listener = root.call("listen.add", uri="ask", mode="ask")["listener"]
+    opening = bob.api.send("channel.open", peer=service.device, uri="ask")
+    request = root.wait("channel.request")[0]["request"]
+    for client in (member, admin):
+        for method in ("channel.accept", "channel.decline"):
+            assert reason_of(client, method, request=request) == "not-found"
+    assert reason_of(member, "listen.remove", listener=listener) == "not-found"
+    taken = root.opened(root.send("channel.accept", request=request))
+    assert round_trip(bob.api.opened(opening).send(b"x") and taken, b"") == b"" and taken.receive(1) == b"x"
+
+    carol = lab.node("carol").start()
+    root.call("policy.register")
+    opening = carol.api.send("channel.open", peer=service.device, uri="ask", timeout=20 * SCALE)
+    request = root.wait("connection.request")[0]["request"]
+    for client in (member, admin):
+        for method in ("connection.accept", "connection.decline"):
+            assert reason_of(client, method, request=request) == "not-found"
+    root.call("connection.decline", request=request)
+    carol.api.call("channel.cancel", id=opening)
+
+
+def test_g6_members_hear_of_their_own_channels_alone(peers, lab):
+    service, bob = peers
+    carol = lab.node("carol").start()
+    member, root = member_of(service), service.client("root's")
+    with Echo(bob, "echo"):
+        early = member.open(bob.device, "echo early")
+        others = root.open(bob.device, "echo others")
+        snapshot = member.call("events.subscribe")
+        assert [item["channel"] for item in snapshot["channels"]] == [early.handle]
+        root.call("events.subscribe")
+        own = member.open(bob.device, "echo own")
+        roots = root.open(bob.device, "echo roots")
+        for channel in (others, roots, early, own):
+            channel.finish().close()
+            channel.end()
+        service.allow(carol)
+        service.api.call("trust.unset", id=carol.device)
+        # Nobody has registered to be asked: she is refused.
+        opening = carol.api.send("channel.open", peer=service.device, uri="x", timeout=40 * SCALE)
+        root.event("request.refused", peer=carol.device)
+        carol.api.call("channel.cancel", id=opening)
+        root.sync()
+        member.sync()
+    seen = {client: [params for _, params, _ in client.notes] for client in (member, root)}
+    kinds = [(event["type"], event["channel"]) for event in seen[member] if event["type"].startswith("channel.")]
+    assert kinds == [("channel.opened", own.handle), ("channel.closed", early.handle), ("channel.closed", own.handle)]
+    assert {event["type"] for event in seen[member]} == {"channel.opened", "channel.closed"}
+    assert [event["seq"] for event in seen[member]] == list(range(snapshot["seq"] + 1, snapshot["seq"] + 4))
+    assert not any("uid" in event or "pid" in event for event in seen[member])
+    assert {"channel.opened", "channel.closed", "trust.changed"} <= {event["type"] for event in seen[root]}
+    assert {roots.handle, own.handle} <= {event.get("channel") for event in seen[root]}

@@ -100,6 +100,7 @@ def test_g4_client_that_does_not_read(pair):
     with Echo(bob), raw_client(alice) as deaf:
         channel = alice.api.open(bob.device, "echo")
         assert alice.status()["counts"]["clients"] == clients + 1
+        before = alice.status()["metrics"]["clients_dropped"]
         memory = PeakMemory(alice)
         deaf.sendall(line("rpc.discover") * (2 * MAX_QUEUED // answer))
         longest = 0
@@ -116,12 +117,14 @@ def test_g4_client_that_does_not_read(pair):
         assert longest < LONGEST_ROUND_TRIP
         assert SANITIZER or memory.growth() < MAX_QUEUED + SLACK
         assert len(read_to_the_end(deaf)) < MAX_QUEUED
+        assert alice.status()["metrics"]["clients_dropped"] == before + 1
         channel.close()
 
 
 def test_g7_clients(pair):
     """One too many gets one line and the end, and its place when another has left."""
     _, bob = pair
+    before = bob.status()["metrics"]["limits_hit"]
     others = [bob.client() for _ in range(MAX_CLIENTS - 1)]
     with raw_client(bob) as late:
         said = read_to_the_end(late)
@@ -129,7 +132,8 @@ def test_g7_clients(pair):
     message = json.loads(said)
     assert message["id"] is None and message["error"]["code"] == RESOURCE_LIMIT
     assert message["error"]["data"]["reason"] == "resource-limit"
-    assert bob.status()["counts"]["clients"] == MAX_CLIENTS
+    status = bob.status()
+    assert status["counts"]["clients"] == MAX_CLIENTS and status["metrics"]["limits_hit"] == before + 1
     others[0].close()
     bob.apis.remove(others[0])
     until(lambda: bob.status()["counts"]["clients"] == MAX_CLIENTS - 1, 10 * SCALE, "a place")
