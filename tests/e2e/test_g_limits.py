@@ -15,7 +15,7 @@ RESOURCE_LIMIT = -32017
 MAX_QUEUED = 8 << 20
 SLACK = 6 << 20
 # The longest that others may wait while a client does not read: a turn's share of its requests lies between.
-LONGEST_ROUND_TRIP = 2 * SCALE
+LONGEST_ROUND_TRIP = 5 * SCALE
 MAX_CLIENTS, CHANNELS_PER_CLIENT, UNCOLLECTED = 4, 50, 4
 
 
