@@ -9,6 +9,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import harness  # noqa: E402  (the path comes first)
+from hostile import HOSTILE, Hostile, device_of, subscribed  # noqa: E402
+from traffic import Echo, round_trip  # noqa: E402
 
 # Whoever ends a run, ends its daemons too: as ^C does.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -38,6 +40,34 @@ def pair(shared_pair):
         assert node.process.running(), f"{node.name} has ended:\n{node.process.log()[-4000:]}"
         node.close_clients()
     return shared_pair
+
+
+@pytest.fixture(scope="module")
+def nodes(shared_lab):
+    """Alice, who is attacked, and Bob, who must not notice."""
+    alice, bob = shared_lab.pair()
+    return alice, bob
+
+
+@pytest.fixture
+def attacked(nodes, shared_lab):
+    """Alice, a hostile peer that she allows, and the events from now on. Afterwards Bob's channel works as before."""
+    alice, bob = nodes
+    alice.close_clients()
+    bob.close_clients()
+    hostile = Hostile.good(shared_lab, HOSTILE)
+    device = device_of(shared_lab, HOSTILE)
+    alice.api.call("trust.allow", id=device)
+    events = subscribed(alice)
+    with Echo(alice, "echo", peers="any"):
+        channel = bob.api.open(alice.device, "echo")
+        assert round_trip(channel, b"before") == b"before"
+        yield alice, hostile, device, events
+        assert round_trip(channel, b"after") == b"after"
+        channel.close()
+    hostile.end()
+    alice.api.call("connection.close", peer=device)
+    alice.check_log()
 
 
 @pytest.fixture

@@ -2,14 +2,23 @@
 """A peer that misbehaves (tests/peer/hostile_peer.cpp), and the frames that it sends, written from proto/PROTOCOL.md."""
 import base64
 import hashlib
+import itertools
 import os
 import struct
+import time
 
 from harness import BUILD, SCALE, Deadline, identity, run
 from puppet import Puppet
 
 PEER = os.environ.get("CONND_HOSTILE_PEER") or str(BUILD / "tests/peer/hostile_peer")
 BAD_IDENTITY = os.environ.get("CONND_BAD_IDENTITY") or str(BUILD / "tests/peer/bad_identity")
+
+# Identities beyond those of the labs' nodes.
+HOSTILE = 20
+# The hostile peer calls: it is the TLS server, whose ids begin here.
+OWN = 0x8000
+# How much a daemon may grow while it is flooded: the bounds of PROTOCOL.md 14, and what the allocator keeps.
+MAX_GROWTH = 48 << 20
 
 
 # ---- frames ----
@@ -108,4 +117,18 @@ class Hostile(Puppet):
         self.expect_plain(pack({"t": "pong", "n": 77}))
 
 
-__all__ = ["HELLO", "Hostile", "bad_identity", "control", "device_of", "frame", "pack", "request"]
+# Ids of requests.
+numbers = itertools.count(time.time_ns() % (1 << 40))
+
+
+def connected(hostile, alice, events, device, hello=True):
+    hostile.connect(alice, next(numbers), hello)
+    if hello:
+        events.event("connection.connected", peer=device)
+    return hostile
+
+
+def subscribed(node):
+    client = node.client("events")
+    client.call("events.subscribe")
+    return client

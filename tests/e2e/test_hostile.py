@@ -6,58 +6,15 @@ import time
 
 import pytest
 from api_client import ApiError
-from harness import SANITIZER, SCALE, Deadline, identity, sized, until
-from hostile import HELLO, Hostile, bad_identity, control, device_of, frame, pack, request
+from harness import SANITIZER, SCALE, identity, sized, until
+from hostile import (
+    HELLO, HOSTILE, MAX_GROWTH, OWN, Hostile, bad_identity, connected, control, device_of, frame, numbers, pack, request,
+    subscribed,
+)
 from traffic import Echo, round_trip
 
-# Identities beyond those of the labs' nodes.
-HOSTILE = 20
-# The hostile peer calls: it is the TLS server, whose ids begin here.
-OWN = 0x8000
-# How much a daemon may grow while it is flooded: the bounds of PROTOCOL.md 14, and what the allocator keeps.
-MAX_GROWTH = 48 << 20
 # Seconds that a channel of another connection may wait meanwhile: far more than its turns take, far less than a flood.
 MAX_ROUND_TRIP = 1.0
-
-
-@pytest.fixture(scope="module")
-def nodes(shared_lab):
-    """Alice, who is attacked, and Bob, who must not notice."""
-    alice, bob = shared_lab.pair()
-    return alice, bob
-
-
-@pytest.fixture
-def attacked(nodes, shared_lab):
-    """Alice, a hostile peer that she allows, and the events from now on. Afterwards Bob's channel works as before."""
-    alice, bob = nodes
-    alice.close_clients()
-    bob.close_clients()
-    hostile = Hostile.good(shared_lab, HOSTILE)
-    device = device_of(shared_lab, HOSTILE)
-    alice.api.call("trust.allow", id=device)
-    events = alice.client("events")
-    events.call("events.subscribe")
-    with Echo(alice, "echo", peers="any"):
-        channel = bob.api.open(alice.device, "echo")
-        assert round_trip(channel, b"before") == b"before"
-        yield alice, hostile, device, events
-        assert round_trip(channel, b"after") == b"after"
-        channel.close()
-    hostile.end()
-    alice.api.call("connection.close", peer=device)
-    alice.check_log()
-
-
-numbers = iter(range(time.time_ns() % (1 << 40), 1 << 53))
-
-
-def connected(hostile, alice, events, device, hello=True):
-    hostile.connect(alice, next(numbers), hello)
-    if hello:
-        events.event("connection.connected", peer=device)
-    return hostile
-
 
 # ---- certificates and keys ----
 
@@ -155,12 +112,6 @@ def test_a8_replayed_request_is_handled_once_after_a_restart_too(lab):
     # A new request is no replay.
     hostile.say("call", next(numbers)).expect("path")
     hostile.end()
-
-
-def subscribed(node):
-    client = node.client("events")
-    client.call("events.subscribe")
-    return client
 
 
 def test_a9_answers_that_nobody_asked_for(attacked, tmp_path):
@@ -339,79 +290,3 @@ def test_b14_a_burst_is_no_flood(attacked, what):
     connected(hostile, alice, events, device)
     hostile.say("flood", 500, FLOODS[what].hex()).expect("sent")
     hostile.answers()
-
-
-def test_opens_for_ever_and_never_reads(attacked):
-    """Channels without end to an app that writes at once, and not a byte read."""
-    alice, hostile, device, events = attacked
-    with Talker(alice, "talk", peers="any"):
-        connected(hostile, alice, events, device)
-        rss, fds = alice.rss(), alice.fds()
-        hostile.say("quiet").say("pause")
-        data = b"".join(request("talk", OWN + n, 1 << 20) for n in range(sized(100, 500, 2000)))
-        hostile.plain(data)
-        until(lambda: mine(alice, device) >= 100, 30 * SCALE, "the channels are open")
-        alice.api.sync()
-        growth = alice.rss() - rss
-        print(f"{mine(alice, device)} channels, grew by {growth >> 10} KiB")
-        assert SANITIZER or growth < MAX_GROWTH
-        alice.api.call("connection.close", peer=device)
-        until(lambda: not mine(alice, device) and alice.fds() <= fds, 30 * SCALE, "all is given back")
-
-
-def mine(node, device):
-    return len([c for c in node.api.call("channel.list")["channels"] if c["peer"] == device])
-
-
-class Talker(Echo):
-    """Writes as soon as a channel is there."""
-
-    def opened(self, channel):
-        super().opened(channel)
-        try:
-            channel.sock.send(b"t" * 65_536)
-        except OSError:
-            pass  # full, or gone already
-
-
-# ---- slow ----
-
-
-def test_silent_and_slow_at_each_stage_of_set_up(nodes, shared_lab, tmp_path):
-    """Four peers at once, each stuck at another stage: all attempts end in the stated time, all is given back."""
-    alice, bob = nodes
-    events = subscribed(alice)
-    fds = alice.fds()
-    stuck = {}
-    for index, stage in enumerate(("no ICE", "no TLS", "a byte a second", "no hello")):
-        number = HOSTILE + 2 + index
-        hostile = Hostile.good(shared_lab, number)
-        device = device_of(shared_lab, number)
-        alice.api.call("trust.allow", id=device)
-        stuck[stage] = hostile.knows(alice), device
-    text = tmp_path / "ice"
-    text.write_text("ufrag\n0123456789012345678901\n1 1 TCP 2130706431 10.77.0.1 9 typ host tcptype active\n")
-    began = time.monotonic()
-    stuck["no ICE"][0].say("claim", next(numbers), text).expect("put")
-    for stage in ("no TLS", "a byte a second", "no hello"):
-        stuck[stage][0].say("call", next(numbers)).expect("path")
-    stuck["no hello"][0].say("tls").expect("up")
-    with Echo(alice):
-        channel = bob.api.open(alice.device, "echo")
-        left = {device: stage for stage, (_, device) in stuck.items()}
-        drip = Deadline(1)
-        while left:
-            assert time.monotonic() - began < 60 * SCALE, left
-            assert round_trip(channel, b"not held up") == b"not held up"
-            if drip.passed():
-                drip = Deadline(1)
-                stuck["a byte a second"][0].say("raw", "16")
-            if found := events.find("event", type="connection.failed"):
-                assert found[0]["reason"] in ("timed-out", "ice-failed", "connection-lost", "no-answer-or-refused",
-                                              "protocol-error"), found
-                left.pop(found[0]["peer"], None)
-            events.pump(0.2)
-        channel.close()
-    for hostile, _ in stuck.values():
-        hostile.end()
-    until(lambda: alice.fds() <= fds + 2, 20 * SCALE, "no fd is left over")
