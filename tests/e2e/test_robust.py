@@ -1,19 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What suites seldom have: clients that die by the hundred, clocks that jump, a bootstrap that goes, kill -9 at any moment."""
-import hashlib
+"""What suites seldom have: clients that die by the hundred, clocks that jump, a bootstrap that goes."""
 import json
 import os
-import pathlib
-import random
 import socket
 import struct
-import threading
 import time
 
 import pytest
-from api_client import ApiError, Client
+from api_client import ApiError
 from harness import BUILD, SANITIZER, SCALE, sized, until
-from traffic import Echo, Sink, round_trip
+from traffic import Echo, round_trip
 
 CLOCK_SHIFT = os.environ.get("CONND_CLOCK_SHIFT") or str(BUILD / "tests/peer/libclock_shift.so")
 DAY = 86_400
@@ -163,82 +159,3 @@ def test_dht_bootstrap_dies_and_comes_back(lab):
 
         assert round_trip(until(found, 180 * SCALE, "they are found again"), b"found") == b"found"
         assert round_trip(channel, b"still") == b"still"
-
-
-# ---- kill -9 ----
-
-
-def check_state(node, device, trusted):
-    """After a start: the same device, the same trust, a live socket, no rest of the former run."""
-    assert node.device == device
-    assert trusted <= {entry["id"] for entry in node.api.call("trust.list")["entries"]}
-    assert node.api.call("channel.list")["channels"] == []
-    assert not list(node.state.glob("**/*.tmp*")), "left over"
-
-
-class Transfers(threading.Thread):
-    """Opens, sends and ends until the daemon is gone; `ended` has what its word was for each, `sums` what was sent."""
-
-    def __init__(self, node, peer, run):
-        super().__init__(daemon=True)
-        self.client, self.peer, self.tag = Client(node.socket_path, f"transfers {run}"), peer, f"k {run}"
-        self.ended, self.sums = {}, {}
-        self.moving = threading.Event()
-        self.random = random.Random(run)
-
-    def run(self):
-        number = 0
-        try:
-            while True:
-                number += 1
-                uri = f"{self.tag} {number}"
-                data = self.random.randbytes(self.random.randrange(1, 400_000))
-                channel = self.client.open(self.peer, uri, strict_end=True)
-                self.moving.set()
-                self.sums[uri] = hashlib.sha256(data).hexdigest()
-                channel.send(data)
-                channel.finish()
-                channel.receive_all()
-                self.ended[uri] = channel.end()["reason"]
-                channel.close()
-        except (ApiError, OSError):
-            pass  # the daemon was killed
-        finally:
-            self.client.close()
-
-
-def test_kill_9_at_any_moment(lab):
-    """At random moments of opens, transfers and changes of state: what was acknowledged is there after the next start, what
-    is said to be complete is complete, and the peer hears of the rest."""
-    alice, bob = lab.pair()
-    device, trusted = alice.device, {bob.device}
-    rounds = sized(2, 6, 100)
-    seed = int(os.environ.get("CONND_SEED") or random.randrange(1 << 32))
-    print(f"CONND_SEED={seed}")
-    chance = random.Random(seed)
-    with Sink(bob, "k") as sink:
-        for run in range(rounds):
-            transfers = Transfers(alice, bob.device, run)
-            transfers.start()
-            assert transfers.moving.wait(40 * SCALE)
-            # A change that is acknowledged is on the disk, whenever the end comes.
-            for _ in range(chance.randrange(4)):
-                new = f"{chance.getrandbits(256):064x}"
-                alice.api.call("trust.allow", id=new)
-                trusted.add(new)
-            # The moment itself is what is random: so many bytes later.
-            enough = sum(sink.counts.values()) + chance.randrange(3 << 20)
-            until(lambda: sum(sink.counts.values()) >= enough, 40 * SCALE, "some more bytes")
-            alice.kill()
-            transfers.join(20)
-            alice.start()
-            check_state(alice, device, trusted)
-            for uri, reason in transfers.ended.items():
-                assert reason == "closed" and sink.sums[uri].hexdigest() == transfers.sums[uri]
-            until(lambda: not bob.api.call("channel.list")["channels"], 40 * SCALE, "the peer has heard of the end")
-            # The peer calls nothing complete that is not.
-            for uri, digest in transfers.sums.items():
-                if uri in sink.complete and sink.complete[uri].is_set():
-                    whole = sink.sums[uri].hexdigest() == digest
-                    assert whole or sink.ends.get(sink.handles[uri]) != "closed", uri
-    assert pathlib.Path(alice.socket_path).exists()
