@@ -44,7 +44,10 @@ void ConnectionManager::device_found(OpenNumber number, const FoundDevice& found
   const bool narrowed = !open.request.peer.is_zero() && open.request.peer != found.device;
   // It has settled on a device already, if it does not search any more.
   if (!open.searching || narrowed || open.candidates.size() >= kMaxCandidates) return;
-  if (gate_.trust_of(found.device) == Trust::kBanned) return;
+  if (gate_.trust_of(found.device) == Trust::kBanned) {
+    open.failure = OpenError{proto::Reason::kBanned, "the peer is banned"};
+    return;
+  }
   if (found.chain && !context_.stores.certificates.contains(found.device)) {
     (void)context_.stores.certificates.put(*found.chain);  // a cache: without it, the chain is looked up
   }

@@ -230,7 +230,9 @@ void ConnectionManager::expire_opens() {
 /// A deadline says more when it tells what was being waited for.
 proto::Reason ConnectionManager::timeout_reason(const PendingOpen& open) const {
   if (open.connection != 0) return proto::Reason::kTimedOut;
-  if (open.request.account && open.searching && open.candidates.empty()) return proto::Reason::kNotFound;
+  if (open.request.account && open.searching && open.candidates.empty()) {
+    return open.failure ? open.failure->reason : proto::Reason::kNotFound;
+  }
   const auto peer = peers_.find(open.candidates.empty() ? open.request.peer : *open.candidates.begin());
   if (peer == peers_.end()) return proto::Reason::kTimedOut;
   const auto attempt = attempts_.find(peer->second.dialling);

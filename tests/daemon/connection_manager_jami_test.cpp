@@ -201,6 +201,9 @@ TEST_CASE("opens to an account: any of its devices, the narrowed one, by the sho
   CHECK(opened(by_short_id).device == two.jami.id);
   auto nobody = two.alice.open_account(proto::AccountId{}, "e");
   CHECK(failed(nobody) == Reason::kNotFound);
+  two.alice.ban(carol);
+  auto banned = two.alice.open_account(carol.chain.account_id(), "f");
+  CHECK(failed(banned) == Reason::kBanned);
   CHECK(two.alice.manager->pending_opens() == 0);
 }
 
