@@ -17,6 +17,8 @@ BAD_IDENTITY = os.environ.get("CONND_BAD_IDENTITY") or str(BUILD / "tests/peer/b
 HOSTILE = 20
 # The hostile peer calls: it is the TLS server, whose ids begin here.
 OWN = 0x8000
+# An ICE text of which nothing comes.
+NO_PATH = "ufrag\n0123456789012345678901\n1 1 TCP 2130706431 10.77.0.1 9 typ host tcptype active\n"
 # How much a daemon may grow while it is flooded: the bounds of PROTOCOL.md 14, and what the allocator keeps.
 MAX_GROWTH = 48 << 20
 
@@ -56,6 +58,17 @@ def request(name, channel, window=65536):
 
 
 # ---- the peer ----
+
+
+# What a daemon says of each kind of them.
+CERTIFICATES = {
+    "expired": "expired",
+    "not-yet-valid": "not yet valid",
+    "self-signed": "nobody but itself signed",
+    "broken-chain": "signature does not hold",
+    "issuer-not-ca": "not a CA",
+    "wrong-usage": "usage forbids",
+}
 
 
 def bad_identity(kind, target):

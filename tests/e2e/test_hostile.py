@@ -8,8 +8,8 @@ import pytest
 from api_client import ApiError
 from harness import SANITIZER, SCALE, identity, sized, until
 from hostile import (
-    HELLO, HOSTILE, MAX_GROWTH, OWN, Hostile, bad_identity, connected, control, device_of, frame, numbers, pack, request,
-    subscribed,
+    CERTIFICATES, HELLO, HOSTILE, MAX_GROWTH, OWN, Hostile, bad_identity, connected, control, device_of, frame, numbers,
+    pack, request, subscribed,
 )
 from traffic import Echo, round_trip
 
@@ -17,15 +17,6 @@ from traffic import Echo, round_trip
 MAX_ROUND_TRIP = 1.0
 
 # ---- certificates and keys ----
-
-CERTIFICATES = {
-    "expired": "expired",
-    "not-yet-valid": "not yet valid",
-    "self-signed": "nobody but itself signed",
-    "broken-chain": "signature does not hold",
-    "issuer-not-ca": "not a CA",
-    "wrong-usage": "usage forbids",
-}
 
 
 @pytest.mark.parametrize("kind", CERTIFICATES)
@@ -51,6 +42,7 @@ def test_f3_bad_certificate_is_refused_with_its_reason(nodes, shared_lab, kind):
     with pytest.raises(ApiError) as refused:
         alice.api.open(device, "x", timeout=20 * SCALE)
     assert refused.value.reason == "bad-certificate" and CERTIFICATES[kind] in refused.value.detail
+    events.sync()
     assert not events.taken("event", type="connection.connected")
     hostile.end()
 

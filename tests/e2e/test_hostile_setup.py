@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from api_client import ApiError
 from harness import SCALE, Deadline, until
-from hostile import HELLO, HOSTILE, Hostile, device_of, numbers, subscribed
+from hostile import HELLO, HOSTILE, NO_PATH, Hostile, device_of, numbers, subscribed
 from traffic import Echo, round_trip
 
 # What the stages may take, in seconds (proto/connect.h, ConnectTimes), and how late a loaded machine may be.
@@ -138,7 +138,7 @@ def test_silent_and_slow_at_each_stage_of_set_up(nodes, shared_lab, tmp_path):
     """Peers each stuck at another stage, at once: each attempt ends by its stage's deadline, and all is given back."""
     alice, bob = nodes
     text = tmp_path / "ice"
-    text.write_text("ufrag\n0123456789012345678901\n1 1 TCP 2130706431 10.77.0.1 9 typ host tcptype active\n")
+    text.write_text(NO_PATH)
     with Echo(alice):
         channel = bob.api.open(alice.device, "echo")
         fds = alice.fds()
