@@ -1,26 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Peers that want more channels than there are."""
-from harness import SANITIZER, SCALE, sized, until
-from hostile import MAX_GROWTH, OWN, connected, request
-from traffic import Echo
+"""Peers that want more channels than there are, and peers that allow few."""
+import pytest
+from api_client import ApiError
+from harness import SANITIZER, SCALE, Deadline, sized, until
+from hostile import HOSTILE, MAX_GROWTH, OWN, Hostile, connected, control, device_of, frame, pack, request, subscribed
+from traffic import Echo, round_trip
 
-
-def test_opens_for_ever_and_never_reads(attacked):
-    """Channels without end to an app that writes at once, and not a byte read."""
-    alice, hostile, device, events = attacked
-    with Talker(alice, "talk", peers="any"):
-        connected(hostile, alice, events, device)
-        rss, fds = alice.rss(), alice.fds()
-        hostile.say("quiet").say("pause")
-        data = b"".join(request("talk", OWN + n, 1 << 20) for n in range(sized(100, 500, 2000)))
-        hostile.plain(data)
-        until(lambda: mine(alice, device) >= 100, 30 * SCALE, "the channels are open")
-        alice.api.sync()
-        growth = alice.rss() - rss
-        print(f"{mine(alice, device)} channels, grew by {growth >> 10} KiB")
-        assert SANITIZER or growth < MAX_GROWTH
-        alice.api.call("connection.close", peer=device)
-        until(lambda: not mine(alice, device) and alice.fds() <= fds, 30 * SCALE, "all is given back")
+# As many channels as a daemon is given, and what a peer asks for.
+CHANNELS, REQUESTS = 200, 1_000
+RESOURCE_LIMIT = 17  # PROTOCOL.md, the table of reasons
 
 
 def mine(node, device):
@@ -36,3 +24,94 @@ class Talker(Echo):
             channel.sock.send(b"t" * 65_536)
         except OSError:
             pass  # full, or gone already
+
+
+def test_opens_for_ever_and_never_reads(attacked):
+    """Channels without end to an app that writes at once, and not a byte read."""
+    alice, hostile, device, events = attacked
+    count = sized(100, 500, 2000)
+    with Talker(alice, "talk", peers="any"):
+        connected(hostile, alice, events, device)
+        rss, fds = alice.rss(), alice.fds()
+        hostile.say("quiet").say("pause")
+        hostile.plain(b"".join(request("talk", OWN + n, 1 << 20) for n in range(count)))
+        until(lambda: mine(alice, device) == count, 30 * SCALE, "the channels are open")
+        alice.api.sync()
+        growth = alice.rss() - rss
+        print(f"{count} channels, grew by {growth >> 10} KiB")
+        assert SANITIZER or growth < MAX_GROWTH
+        alice.api.call("connection.close", peer=device)
+        until(lambda: not mine(alice, device) and alice.fds() <= fds, 30 * SCALE, "all is given back")
+
+
+def answers_to(hostile, count):
+    """The ids that were accepted and refused, with the code, once so many have been."""
+    got, deadline, refuse = bytearray(), Deadline(40 * SCALE), pack("refuse")
+    while got.count(refuse) + got.count(pack("talk")) < count:
+        got += bytes.fromhex(hostile.expect("plain", deadline.left()))
+    ids = range(OWN, OWN + count)
+    accepted = [n for n in ids if pack(["talk", n, True]) in got]
+    refused = [n for n in ids if pack({"t": "refuse", "c": n, "code": RESOURCE_LIMIT})[1:] in got]
+    return accepted, refused
+
+
+def test_one_peer_takes_all_channels(lab):
+    """A daemon's channels are for who comes first, among the peers that it allows: as many as there are are open, every
+    further request is refused with its reason, and so are the others' until that peer is thrown out."""
+    alice, bob = lab.node("alice", "--max-channels", CHANNELS).start(), lab.node("bob").start()
+    hostile, device = Hostile.good(lab, HOSTILE), device_of(lab, HOSTILE)
+    bob.allow(alice)
+    alice.allow(bob)
+    alice.api.call("trust.allow", id=device)
+    assert alice.status()["limits"]["max_channels"] == CHANNELS
+    with Echo(alice), Echo(bob), Talker(alice, "talk"):
+        bobs = bob.api.open(alice.device, "echo")
+        connected(hostile, alice, subscribed(alice), device)
+        rss, fds = alice.rss(), alice.fds()
+        hostile.plain(b"".join(request("talk", OWN + n, 4_096) for n in range(REQUESTS)))
+        accepted, refused = answers_to(hostile, REQUESTS)
+        assert (len(accepted), len(refused)) == (CHANNELS - 1, REQUESTS - CHANNELS + 1)
+        assert mine(alice, device) == CHANNELS - 1
+        growth = alice.rss() - rss
+        print(f"{REQUESTS} requests: grew by {growth >> 10} KiB")
+        assert SANITIZER or growth < MAX_GROWTH
+        # What is there goes on; nothing new comes.
+        assert round_trip(bobs, b"goes on") == b"goes on"
+        for opener, peer in ((bob, alice), (alice, bob)):
+            with pytest.raises(ApiError) as failed:
+                opener.api.open(peer.device, "echo")
+            assert failed.value.reason == "resource-limit", opener.name
+        alice.api.call("connection.close", peer=device)
+        until(lambda: not mine(alice, device) and alice.fds() <= fds, 30 * SCALE, "all is given back")
+        assert round_trip(bob.api.open(alice.device, "echo"), b"again") == b"again"
+        assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
+    hostile.end()
+
+
+def test_peer_that_allows_two_channels(attacked):
+    """No id is free for a third one; when one has ended there is."""
+    alice, hostile, device, events = attacked
+    connected(hostile, alice, events, device, hello=False)
+    hostile.plain(control({"t": "hello", "v": 1, "max_channels": 2, "max_name": 65000}))
+    events.event("connection.connected", peer=device)
+
+    def opened(name, number):
+        opening = alice.api.send("channel.open", peer=device, uri=name)
+        hostile.expect_plain(pack([name, number, False]))
+        hostile.plain(control([name, number, True], {"t": "window", "c": number, "n": 65_536}))
+        return alice.api.opened(opening)
+
+    first, second = opened("one", 1), opened("two", 2)
+    for _ in range(2):
+        with pytest.raises(ApiError) as failed:
+            alice.api.open(device, "three")
+        assert failed.value.reason == "resource-limit" and "as many channels as it can" in failed.value.detail
+    first.close()
+    hostile.expect_plain(frame(1))
+    hostile.plain(frame(1))
+    assert first.end()["reason"] == "closed"
+    third = opened("four", 3)
+    for channel, number in ((second, 2), (third, 3)):
+        channel.send(b"lives")
+        hostile.expect_plain(frame(number, b"lives"))
+        channel.close()
