@@ -155,7 +155,10 @@ proto::Result<void> MultiplexedSocket::after_handshake() {
 proto::Result<void> MultiplexedSocket::take_plain(proto::Bytes plain) {
   if (plain.empty() || state_ >= State::kClosing) return {};
   mux_->feed(plain, now());
-  return take_events();
+  const auto taken = take_events();
+  // A Jami peer has just said that it answers beacons: until then there was no time to wait for.
+  if (taken && !timer_.armed()) arm_timer();
+  return taken;
 }
 
 proto::Result<void> MultiplexedSocket::take_events() {

@@ -18,13 +18,13 @@ namespace {
 struct WithJami {
   World world;
   Exchange exchange{world};
-  Node alice{exchange, 0};
+  Node alice;
   Node jami{exchange, 1, [] {
               Node::Options options;
               options.native = false;
               return options;
             }()};
-  WithJami() {
+  explicit WithJami(const Node::Options& of_alice = {}) : alice(exchange, 0, of_alice) {
     jami.allow(alice);
     alice.allow(jami);
   }
@@ -79,6 +79,20 @@ TEST_CASE("with a Jami peer: called by it first") {
   auto result = two.jami.open(two.alice, "sip");
   CHECK(opened(result).fd);
   CHECK(two.alice.accepted.size() == 1);
+}
+
+TEST_CASE("E1: with a Jami peer: beacons are sent to one that has said its version, and it answers them") {
+  Node::Options options;
+  options.keepalive = 50ms;
+  WithJami two(options);
+  auto [ours, theirs] = two.channel();
+  std::optional<proto::Duration> round_trip;
+  CHECK(two.until([&] {
+    two.alice.manager->each_connection([&](const ConnectionView& view) {
+      if (view.socket != nullptr) round_trip = view.socket->mux_state()->round_trip();
+    });
+    return round_trip.has_value();
+  }));
 }
 
 TEST_CASE("H6: the end of an app's writing is held back until it closes for good") {
