@@ -213,9 +213,13 @@ TEST_CASE("E1 in Jami's dialect: beacons are answered, on either control channel
   peer.raw("9200c40481a170c3");
   CHECK(peer.replies() == " 0/65535:81a170c2");
 
-  SECTION("E2: not to a peer that has not said its version") {
+  SECTION("E2: not to a peer that has not said its version, or said an old one, even on doubt") {
+    if (GENERATE(false, true)) peer.raw("92cdffffc40481a17600");
+    peer.end.mux->probe(peer.now);
     CHECK(peer.end.mux->next_deadline() == kNever);
+    CHECK(peer.replies().empty());
     peer.now += 1h;
+    peer.end.mux->probe(peer.now);
     CHECK(peer.end.mux->on_timeout(peer.now).ok());
     CHECK(peer.replies().empty());
   }
