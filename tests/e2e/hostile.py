@@ -57,6 +57,11 @@ def request(name, channel, window=65536):
     return control([name, channel, False], {"t": "window", "c": channel, "n": window})
 
 
+def jami(channel, body=b""):
+    """A message of Jami's dialect (PROTOCOL.md 17)."""
+    return b"\x92\xcd" + struct.pack("!H", channel) + b"\xc5" + struct.pack("!H", len(body)) + body
+
+
 # ---- the peer ----
 
 

@@ -3,6 +3,7 @@
 /// does at each stage what it is told, for tests of what a daemon makes of it. It presents TLS-STATE-DIR's identity in
 /// TLS. Commands are lines on stdin, what happens are lines on stdout; both end with the words that tests wait for.
 ///
+///   jami                 before `peer`: it looks like one of Jami's devices, and speaks their dialect
 ///   peer FILE            whom to deal with: a chain in PEM
 ///   call ID [FILE [FILE]]
 ///                        asks for a connection; FILEs have further candidate lines, before and behind its own
@@ -99,6 +100,7 @@ class HostilePeer {
     std::string second;
     std::string third;
     line >> first >> second >> third;
+    if (verb == "jami") return void(native_ = false);
     if (verb == "peer") return know_peer(first);
     if (verb == "call") return begin(false, std::stoull(first), {second, third});
     if (verb == "claim") return signal(std::stoull(first), read_file(second), false);
@@ -128,7 +130,7 @@ class HostilePeer {
     if (!chain) return say("error " + chain.error().message());
     peer_key_ = chain->public_key_der();
     peer_.expected = chain->device_id();
-    peer_.native_demanded = true;
+    peer_.native_demanded = peer_.native_offered = native_;
     peer_.now_unix = static_cast<std::int64_t>(std::time(nullptr));
     say("known");
   }
@@ -140,7 +142,7 @@ class HostilePeer {
     request.id = id;
     request.ice_text = std::move(text);
     request.is_answer = is_answer;
-    request.native_version = proto::ConnectionRequest::kNativeVersion;
+    if (native_) request.native_version = proto::ConnectionRequest::kNativeVersion;
     // As a daemon: an answer goes under one key. OpenDHT sends a large value in one burst, and twice as many datagrams
     // are more than the buffer of a receiver holds that is slow to read.
     send(request.encode(), is_answer ? RequestKeys::kLong : RequestKeys::kBoth);
@@ -158,7 +160,7 @@ class HostilePeer {
       if (!agent_ || remote_set_ || request->id != id_) return;
       const auto remote = proto::IceDescription::parse(request->ice_text);
       remote_set_ = remote.ok();
-      if (remote) agent_->set_remote(*remote, true);
+      if (remote) agent_->set_remote(*remote, native_);
       return say("answered");
     }
     if (watching_) return say("asked " + std::to_string(request->id));
@@ -171,7 +173,7 @@ class HostilePeer {
     answering_ = false;
     begin(true, request->id, answer_lines_);
     remote_set_ = true;
-    agent_->set_remote(*remote, true);
+    agent_->set_remote(*remote, native_);
   }
 
   void watch() {
@@ -234,6 +236,7 @@ class HostilePeer {
   proto::ByteVector last_;
   std::uint64_t id_ = 0;
   bool watching_ = false;
+  bool native_ = true;
   bool answering_ = false;
   bool answered_ = false;  ///< the request `id_`, by `last_`
   bool remote_set_ = false;

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SCENARIOS E: liveness in Jami's dialect, with a peer whose every message the test writes."""
+import time
+
+import pytest
+from harness import SCALE, Deadline, until
+from hostile import Hostile, device_of, jami, pack
+from traffic import Echo
+
+# PROTOCOL.md 17.
+PROTOCOL = 65535
+BEACON, BEACON_ANSWER = pack({"p": True}), pack({"p": False})
+REQUEST, ACCEPT = 0, 1
+KEEPALIVE = 1
+
+
+@pytest.fixture
+def alice(lab):
+    return lab.node("alice", "--keepalive", str(KEEPALIVE)).start()
+
+
+def called(lab, alice, number):
+    """One of Jami's devices, as it looks to Alice, that has called her and said nothing since."""
+    device = device_of(lab, number)
+    alice.api.call("trust.allow", id=device)
+    peer = Hostile.good(lab, number).say("jami").connect(alice, 1000 + number, hello=False)
+    until(lambda: alice.connections(), 20 * SCALE, "connected")
+    return peer, device
+
+
+def test_e2_an_old_version_that_answers_no_beacons_is_not_killed(lab, alice):
+    """It says no version, or 0: over several times the interval there is no beacon, and no end."""
+    events = alice.client("events")
+    events.call("events.subscribe")
+    peers = [called(lab, alice, number)[0] for number in (20, 21)]
+    for _ in peers:
+        events.event("connection.connected")
+    peers[1].plain(jami(PROTOCOL, pack({"v": 0})))
+    with Echo(alice):
+        for peer in peers:
+            peer.plain(jami(0, pack(["echo", 7, REQUEST]))).expect_plain(pack(["echo", 7, ACCEPT]))
+        before = alice.connections()
+        assert [c["dialect"] for c in before] == ["jami", "jami"]
+        # Doubt is no reason either: after a sleep those who answer are asked.
+        alice.freeze()
+        asleep = Deadline(4)
+        until(asleep.passed, 6, "longer than twice the interval, and than what counts as asleep")
+        alice.thaw()
+        until(lambda: "stood still" in alice.process.log(), 10 * SCALE, "it has noticed")
+        quiet = Deadline(2 * KEEPALIVE + 0.2)
+        until(quiet.passed, 2 * quiet.left(), "longer than twice the interval")
+        for peer in peers:
+            got = peer.plain(jami(7, b"still here")).expect_plain(jami(7, b"still here"))
+            assert BEACON not in got, got
+        events.sync()
+        assert not events.taken("event", type="connection.closed")
+        assert [c["connection"] for c in alice.connections()] == [c["connection"] for c in before]
+
+
+def test_e1_beacons_of_jamis_dialect(lab, alice):
+    """They are answered; they are sent to who has said that it answers; unanswered they mean death in the stated time."""
+    peer, device = called(lab, alice, 20)
+    events = alice.client("events")
+    events.call("events.subscribe")
+    request = alice.api.send("channel.open", peer=device, uri="sip", strict_end=True)
+    peer.expect_plain(pack(["sip", 1, REQUEST]))
+    peer.plain(jami(0, pack(["sip", 1, ACCEPT])))
+    here = alice.api.opened(request)
+    assert here.half_close is False
+
+    got = peer.plain(jami(PROTOCOL, BEACON)).expect_plain(jami(PROTOCOL, BEACON_ANSWER))
+    assert BEACON not in got
+    peer.plain(jami(PROTOCOL, pack({"v": 1})))
+    for _ in range(2):
+        peer.expect_plain(jami(PROTOCOL, BEACON))
+        assert [c["state"] for c in alice.connections()] == ["connected"]
+        peer.plain(jami(PROTOCOL, BEACON_ANSWER))
+    silent = time.monotonic()
+    until(lambda: alice.connections()[0].get("rtt_ms") is not None, 10 * SCALE, "an answer was measured")
+    peer.expect_plain(jami(PROTOCOL, BEACON))
+    assert here.end(20 * SCALE)["reason"] == "connection-lost"
+    # A loop turn, and this process, take theirs.
+    assert KEEPALIVE <= time.monotonic() - silent <= 2 * KEEPALIVE + 0.5 * SCALE
+    assert events.event("connection.closed", peer=device)["reason"] == "connection-lost"
+    peer.expect("down")
