@@ -7,7 +7,7 @@ import os
 import struct
 import time
 
-from harness import BUILD, SCALE, Deadline, identity, run
+from harness import BUILD, SCALE, Deadline, identity, run, until
 from puppet import Puppet
 
 PEER = os.environ.get("CONND_HOSTILE_PEER") or str(BUILD / "tests/peer/hostile_peer")
@@ -104,6 +104,22 @@ class Hostile(Puppet):
         state = lab.directory / f"hostile-{number}-{len(lab.helpers)}"
         identity(number, state)
         return cls(lab, state)
+
+    @classmethod
+    def of_jami(cls, lab, node, number):
+        """One of Jami's devices, as it looks to a node, that has called it and says nothing by itself."""
+        device = device_of(lab, number)
+        node.api.call("trust.allow", id=device)
+        peer = cls.good(lab, number).say("jami").connect(node, time.time_ns() % (1 << 53), hello=False)
+        (connection,) = until(lambda: [c for c in node.connections() if c["peer"] == device], 20 * SCALE, "connected")
+        assert connection["dialect"] == "jami"
+        peer.device = device
+        return peer
+
+    def jami_open(self, uri, channel):
+        """A channel, accepted."""
+        self.plain(jami(0, pack([uri, channel, 0]))).expect_plain(pack([uri, channel, 1]))
+        self.expect("sent")
 
     def expect_plain(self, wanted, timeout=20 * SCALE):
         """Waits until these bytes have come, somewhere in what the daemon sent."""

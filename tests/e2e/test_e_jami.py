@@ -4,7 +4,7 @@ import time
 
 import pytest
 from harness import SCALE, Deadline, until
-from hostile import Hostile, device_of, jami, pack
+from hostile import Hostile, jami, pack
 from traffic import Echo
 
 # PROTOCOL.md 17.
@@ -19,28 +19,18 @@ def alice(lab):
     return lab.node("alice", "--keepalive", str(KEEPALIVE)).start()
 
 
-def called(lab, alice, number):
-    """One of Jami's devices, as it looks to Alice, that has called her and said nothing since."""
-    device = device_of(lab, number)
-    alice.api.call("trust.allow", id=device)
-    peer = Hostile.good(lab, number).say("jami").connect(alice, 1000 + number, hello=False)
-    until(lambda: alice.connections(), 20 * SCALE, "connected")
-    return peer, device
-
-
 def test_e2_an_old_version_that_answers_no_beacons_is_not_killed(lab, alice):
     """It says no version, or 0: over several times the interval there is no beacon, and no end."""
     events = alice.client("events")
     events.call("events.subscribe")
-    peers = [called(lab, alice, number)[0] for number in (20, 21)]
+    peers = [Hostile.of_jami(lab, alice, number) for number in (20, 21)]
     for _ in peers:
         events.event("connection.connected")
     peers[1].plain(jami(PROTOCOL, pack({"v": 0})))
     with Echo(alice):
         for peer in peers:
-            peer.plain(jami(0, pack(["echo", 7, REQUEST]))).expect_plain(pack(["echo", 7, ACCEPT]))
+            peer.jami_open("echo", 7)
         before = alice.connections()
-        assert [c["dialect"] for c in before] == ["jami", "jami"]
         # Doubt is no reason either: after a sleep those who answer are asked.
         alice.freeze()
         asleep = Deadline(4)
@@ -59,10 +49,10 @@ def test_e2_an_old_version_that_answers_no_beacons_is_not_killed(lab, alice):
 
 def test_e1_beacons_of_jamis_dialect(lab, alice):
     """They are answered; they are sent to who has said that it answers; unanswered they mean death in the stated time."""
-    peer, device = called(lab, alice, 20)
+    peer = Hostile.of_jami(lab, alice, 20)
     events = alice.client("events")
     events.call("events.subscribe")
-    request = alice.api.send("channel.open", peer=device, uri="sip", strict_end=True)
+    request = alice.api.send("channel.open", peer=peer.device, uri="sip", strict_end=True)
     peer.expect_plain(pack(["sip", 1, REQUEST]))
     peer.plain(jami(0, pack(["sip", 1, ACCEPT])))
     here = alice.api.opened(request)
@@ -81,5 +71,5 @@ def test_e1_beacons_of_jamis_dialect(lab, alice):
     assert here.end(20 * SCALE)["reason"] == "connection-lost"
     # A loop turn, and this process, take theirs.
     assert KEEPALIVE <= time.monotonic() - silent <= 2 * KEEPALIVE + 0.5 * SCALE
-    assert events.event("connection.closed", peer=device)["reason"] == "connection-lost"
+    assert events.event("connection.closed", peer=peer.device)["reason"] == "connection-lost"
     peer.expect("down")
