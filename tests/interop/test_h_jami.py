@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """H: with Jami. Our daemon and Debian's jamid, on a DHT of their own."""
 import json
+import os
 import re
 import select
+import signal
 import statistics
 import time
 
@@ -228,6 +230,25 @@ def test_h5_idle_for_two_minutes(both):
     assert ask_options(channel, 1).startswith(b"SIP/2.0 200 OK")
     (connection,) = alice.connections()
     assert connection["dialect"] == "jami"
+    assert connection["rtt_ms"] > 0, "it answers beacons"
+
+
+def test_e1_a_frozen_jamid_is_dead_within_twice_the_interval(jami_lab, shared):
+    _, jami = shared
+    keepalive = 2
+    bob = jami_lab.node("bob", "--keepalive", str(keepalive)).start()
+    channel = bob.api.open(jami.account, "sip")
+    until(lambda: (bob.connections()[0].get("rtt_ms") or 0) > 0, 20 * harness.SCALE, "a beacon was answered")
+    os.kill(jami.process.pid, signal.SIGSTOP)
+    frozen = time.monotonic()
+    try:
+        assert channel.end(20 * harness.SCALE)["reason"] == "connection-lost"
+        # Its last byte may have come a moment before; a loop turn, and this process, take theirs.
+        assert time.monotonic() - frozen <= 2 * keepalive + 0.5 * harness.SCALE
+    finally:
+        os.kill(jami.process.pid, signal.SIGCONT)
+    assert ask_options(bob.api.open(jami.account, "sip"), 1).startswith(b"SIP/2.0 200 OK")
+    bob.stop()
 
 
 def test_h6_the_end_of_writing_is_held_back(both):
