@@ -90,9 +90,16 @@ void MultiplexedSocket::receive() {
     if (const auto taken = take_received(); !taken) return fail(taken.error());
     if (tls_.peer_closed()) return end(end_reason_, "the peer closed the connection", {});
     if (*status == IceTransport::Status::kEnded) return fail(make_error_code(proto::Errc::kTlsTruncated));
-    if (*status == IceTransport::Status::kBlocked) return;
+    if (*status == IceTransport::Status::kBlocked) return all_read();
   }
   transport_.again();
+}
+
+void MultiplexedSocket::all_read() {
+  if (!std::exchange(probe_due_, false)) return;
+  mux_->probe(now());
+  arm_timer();
+  request_turn();
 }
 
 /// Where the dialect has no credit, an app that does not read ends up here (proto::Brake).
@@ -301,6 +308,7 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
 proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri, bool unique) {
   if (!up()) return make_error_code(proto::Errc::kGoingAway);
   request_turn();
+  if (mux_->doubtful(now())) probe();
   return mux_->open(uri, unique, now());
 }
 
@@ -412,9 +420,9 @@ void MultiplexedSocket::close_now(proto::Reason reason, std::string_view text) {
 
 void MultiplexedSocket::probe() {
   if (!up()) return;
-  mux_->probe(now());
-  arm_timer();
-  request_turn();
+  // What lies in the socket already, perhaps since before a sleep, would pass for a sign of life: it is read first.
+  probe_due_ = true;
+  transport_.again();
 }
 
 void MultiplexedSocket::fail(std::error_code error) {

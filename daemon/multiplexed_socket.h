@@ -80,7 +80,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
 
   // ---- channels ----
 
-  /// As Mux::open; the answer comes by on_open_answered.
+  /// As Mux::open; the answer comes by on_open_answered. On a connection that has been silent the peer is probed, too:
+  /// if it is gone, the open can still be made on another connection.
   proto::Result<proto::Mux::Opened> open(const std::string& uri, bool unique);
   /// The unique channel of this uri, while the connection is up: as Mux::unique_channel.
   [[nodiscard]] proto::ChannelHandle unique_channel(const std::string& uri) const;
@@ -103,7 +104,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   /// Ends now: goaway, close_notify, and on_down(reason) in a later turn. Channels end with kConnectionLost.
   void close_now(proto::Reason reason, std::string_view text);
 
-  /// Asks the peer for a sign of life now: see Mux::probe.
+  /// Asks the peer for a sign of life, from now on: see Mux::probe.
   void probe();
 
   [[nodiscard]] ConnectionNumber number() const { return number_; }
@@ -135,6 +136,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) override;
 
   void receive();
+  void all_read();
   proto::Result<void> take_received();
   proto::Result<void> decrypt(proto::Bytes cipher, std::size_t& filled);
   proto::Result<void> take_plain(proto::Bytes plain);
@@ -171,6 +173,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   std::string end_text_;
   std::error_code end_error_;
   bool paused_ = false;          ///< the mux has stopped reading
+  bool probe_due_ = false;       ///< once all that has come is read
   bool violation_told_ = false;  ///< one line for each connection: its peer must not fill the log
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;

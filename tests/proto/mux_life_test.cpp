@@ -56,6 +56,18 @@ TEST_CASE("E3: a peer that is probed and does not answer is dead within the prob
   CHECK(pair.client.mux->on_timeout(pair.now + 1s + kProbeTime).error() == Errc::kPeerNotAnswering);
 }
 
+TEST_CASE("E3: a peer that has been silent for the probe's time is doubtful, until something comes") {
+  MuxPair pair;
+  pair.settle();
+  pair.now += kProbeTime - 1ms;
+  CHECK_FALSE(pair.client.mux->doubtful(pair.now));
+  pair.now += 1ms;
+  CHECK(pair.client.mux->doubtful(pair.now));
+  pair.client.mux->probe(pair.now);
+  pair.settle();
+  CHECK_FALSE(pair.client.mux->doubtful(pair.now));
+}
+
 TEST_CASE("the round trip is measured by keepalives") {
   MuxPair pair;
   pair.settle();
