@@ -160,9 +160,3 @@ def connected(hostile, alice, events, device, hello=True):
     if hello:
         events.event("connection.connected", peer=device)
     return hostile
-
-
-def subscribed(node):
-    client = node.client("events")
-    client.call("events.subscribe")
-    return client

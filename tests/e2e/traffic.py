@@ -245,6 +245,19 @@ def fill_all(channels, quiet):
     return total
 
 
+def joined(alice, bob, uri):
+    """A channel, both ends."""
+    bob.api.call("listen.add", uri=uri, strict_end=True)
+    here = alice.api.open(bob.device, uri)
+    return here, bob.api.incoming(uri=uri)
+
+
+def subscribed(node):
+    client = node.client("events")
+    client.call("events.subscribe")
+    return client
+
+
 def round_trip(channel, data):
     """Sends and gets back; for data that fits the buffers on the way."""
     channel.send(data)
