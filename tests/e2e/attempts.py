@@ -10,12 +10,6 @@ def reason_of(call, *arguments, **options):
     return caught.value.reason
 
 
-def subscribe(node):
-    client = node.client("events")
-    client.call("events.subscribe")
-    return client
-
-
 def told(events, kind, **members):
     """All such events of now, in their order."""
     events.sync()

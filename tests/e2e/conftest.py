@@ -9,8 +9,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import harness  # noqa: E402  (the path comes first)
-from hostile import HOSTILE, Hostile, device_of, subscribed  # noqa: E402
-from traffic import Echo, round_trip  # noqa: E402
+from hostile import HOSTILE, Hostile, device_of  # noqa: E402
+from traffic import Echo, round_trip, subscribed  # noqa: E402
 
 # Whoever ends a run, ends its daemons too: as ^C does.
 signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -160,3 +160,8 @@ def connected(hostile, alice, events, device, hello=True):
     if hello:
         events.event("connection.connected", peer=device)
     return hostile
+
+
+def mine(node, device):
+    """How many channels with that device the node has."""
+    return len([c for c in node.api.call("channel.list")["channels"] if c["peer"] == device])

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS A9: answers to a request of ours, of those who were not asked, and one that comes again."""
 import pytest
-from attempts import subscribe, told
+from attempts import told
 from harness import SCALE, until
 from hostile import HELLO, Hostile, device_of
+from traffic import subscribed
 
 # Beyond those of the labs' nodes.
 ASKED, FORGER = 20, 21
@@ -29,7 +30,7 @@ def test_a9_another_device_answers_with_the_id_that_was_asked(lab, peers, tmp_pa
     device = device_of(lab, ASKED)
     text = tmp_path / "ice"
     text.write_text("ufrag\n0123456789012345678901\n1 1 TCP 2130706431 10.77.0.1 9 typ host tcptype active\n")
-    events = subscribe(alice)
+    events = subscribed(alice)
     asked.say("watch").expect("watching")
     alice.api.send("channel.open", peer=device, uri="x", timeout=30 * SCALE)
     number = asked.expect("asked")
@@ -48,7 +49,7 @@ def test_a9_another_device_answers_with_the_id_that_was_asked(lab, peers, tmp_pa
 def test_a9_an_answer_that_was_taken_comes_again(lab, peers):
     alice, asked, _ = peers
     device = device_of(lab, ASKED)
-    events = subscribe(alice)
+    events = subscribed(alice)
     asked.say("answer").expect("answering")
     alice.api.send("channel.open", peer=device, uri="x", timeout=30 * SCALE)
     asked.expect("path")

@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from attempts import reason_of, subscribe
+from attempts import reason_of
 from harness import SANITIZER, SCALE
 from hostile import HELLO, Hostile, control, device_of, pack
+from traffic import subscribed
 
 # Beyond those of the labs' nodes.
 HOSTILE = 20
@@ -44,7 +45,7 @@ def test_a10_hundreds_of_dead_candidates_and_malformed_ones(netns, lab, tmp_path
     hostile = Hostile.good(lab, HOSTILE).knows(alice)
     device = device_of(lab, HOSTILE)
     alice.api.call("trust.allow", id=device)
-    events, rss = subscribe(alice), alice.rss()
+    events, rss = subscribed(alice), alice.rss()
     before, behind = tmp_path / "before", tmp_path / "behind"
     before.write_text(dead_lines(0, priority))
     behind.write_text(dead_lines(DEAD // 2, priority))

@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
-from attempts import reason_of, subscribe, told
-from harness import SCALE, ApiError, Lab, Process, sized, until
+from attempts import reason_of, told
+from harness import SCALE, Lab, Process, sized, until
 from hostile import device_of
-from traffic import Echo, round_trip
+from traffic import Echo, round_trip, subscribed
 
 
 def shown(node, peer):
@@ -26,7 +26,7 @@ def test_a1_open_by_device_id_alone(lab):
     alice, bob = lab.pair(trust=False)
     bob.allow(alice)
     bob.api.call("listen.add", uri="file://", prefix=True, mode="ask")
-    events = subscribe(alice)
+    events = subscribed(alice)
     request = alice.api.send("channel.open", peer=bob.device, uri="file://file1")
     asked = bob.api.wait("channel.request")[0]
     assert (asked["uri"], asked["peer"], asked["account"]) == ("file://file1", alice.device, alice.account)
@@ -57,7 +57,7 @@ def test_a2_known_certificate_needs_no_lookup(lab):
         assert lookups(alice) == before + 1
         assert alice.api.call("connection.close", peer=bob.device)["closed"] == 1
         until(lambda: not alice.connections(bob), 10, "the connection's end")
-        events = subscribe(alice)
+        events = subscribed(alice)
         channel = alice.api.open(bob.device, "echo again")
         assert round_trip(channel, b"x") == b"x"
     assert [state for _, state in progress(events)][-1] == "ready"
@@ -68,7 +68,7 @@ def test_a3_refused_at_the_connection_stage(lab):
     alice, bob = lab.pair("--ice-request", "ask", trust=False)
     bob.api.call("policy.register")
     bob.api.call("listen.add", uri="echo", peers="any")
-    there = subscribe(bob)
+    there = subscribed(bob)
     seconds = 6 * SCALE  # the request is put twice more
     begun = time.monotonic()
     request = alice.api.send("channel.open", peer=bob.device, uri="echo", timeout=seconds)
@@ -106,7 +106,7 @@ def test_a5_state_of_a_peer_is_visible(lab):
     alice, bob = lab.pair("--ice-request", "ask", trust=False)
     bob.api.call("policy.register")
     bob.api.call("listen.add", uri="echo", peers="any")
-    events, there = subscribe(alice), subscribe(bob)
+    events, there = subscribed(alice), subscribed(bob)
     assert alice.connections(bob) == bob.connections(alice) == []
     with_bob = alice.api.send("channel.open", peer=bob.device, uri="echo")
     asked = bob.api.wait("connection.request")[0]
@@ -197,7 +197,7 @@ def dialled(events):
 def test_a7_both_dial_at_once(lab):
     alice, bob = lab.pair()
     rounds, both = sized(5, 12, 50), 0
-    events = [subscribe(node) for node in (alice, bob)]
+    events = [subscribed(node) for node in (alice, bob)]
     with Echo(alice) as at_alice, Echo(bob) as at_bob:
         for number in range(rounds):
             here, there = dial_each_other(alice, bob, f"echo {number}")
@@ -218,7 +218,7 @@ def test_a7_both_dial_at_once(lab):
 
 def test_a7_spare_connection_goes_when_idle(lab):
     alice, bob = lab.pair()
-    events = subscribe(alice)
+    events = subscribed(alice)
     with Echo(alice), Echo(bob):
         for number in range(1, 101):
             here, there = dial_each_other(alice, bob, "echo")
@@ -249,7 +249,7 @@ def test_a9_forged_requests_and_answers(lab):
     alice, bob = lab.pair()
     short = bob.api.call("identity.show")["short_device"]
     keys = [hashlib.sha1(f"peer:{name}".encode()).hexdigest() for name in (bob.device, short)]
-    events, before = subscribe(bob), ignored(bob)
+    events, before = subscribed(bob), ignored(bob)
     forger = Process(["dhtnode", "-i", "-n", "0", "-p", "4555", "-b", lab.dht_address()], lab.directory / "forger.log", lab.hub,
                      stdin=subprocess.PIPE)
     lab.helpers.append(forger.popen)
@@ -269,7 +269,7 @@ def test_a9_forged_requests_and_answers(lab):
 
 def test_a13_first_connection_raises_one_event(lab):
     alice, bob = lab.pair()
-    here, there = subscribe(alice), subscribe(bob)
+    here, there = subscribed(alice), subscribed(bob)
     with Echo(bob):
         for number in range(3):
             alice.api.open(bob.device, f"echo {number}")

@@ -3,10 +3,10 @@
 import time
 
 import pytest
-from attempts import failed_once, reason_of, subscribe, told
+from attempts import failed_once, reason_of
 from harness import SCALE, until
 from hostile import Hostile, device_of
-from traffic import Echo, round_trip
+from traffic import Echo, round_trip, subscribed
 
 # Beyond those of the labs' nodes.
 HOSTILE = 20
@@ -17,7 +17,7 @@ OPEN_SECONDS = 8
 @pytest.mark.parametrize("how", ["reset", "blackhole"])
 def test_a11_all_candidates_unreachable(netns, lab, how):
     alice, bob = lab.pair()
-    heard, there = subscribe(alice), subscribe(bob)
+    heard, there = subscribed(alice), subscribed(bob)
     with Echo(bob):
         alice.api.sync()
         fds = alice.fds(), bob.fds()
@@ -58,7 +58,7 @@ def opens(client, device):
 def test_a12_stopped_while_the_answer_is_awaited(lab):
     alice, bob = lab.pair()
     bob.freeze()
-    events = subscribe(alice)
+    events = subscribed(alice)
     requests = opens(alice.api, bob.device)
     events.event("connection.progress", state="offered")
     stop_amidst(alice, alice.api, requests)
@@ -70,7 +70,7 @@ def test_a12_stopped_while_the_answer_is_awaited(lab):
 def test_a12_stopped_while_ice_runs(netns, lab, stopped):
     alice, bob = lab.pair()
     bob.cut("blackhole")
-    heard, there = subscribe(alice), subscribe(bob)
+    heard, there = subscribed(alice), subscribed(bob)
     client = alice.api
     requests = opens(client, bob.device)
     heard.event("connection.progress", state="checking", peer=bob.device)
@@ -88,7 +88,7 @@ def test_a12_stopped_while_the_peer_is_silent_in_tls(lab):
     hostile = Hostile.good(lab, HOSTILE)
     device = device_of(lab, HOSTILE)
     alice.api.call("trust.allow", id=device)
-    events, client = subscribe(alice), alice.api
+    events, client = subscribed(alice), alice.api
     hostile.knows(alice).say("answer").expect("answering")
     requests = opens(client, device)
     hostile.expect("path")

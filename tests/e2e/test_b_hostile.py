@@ -3,8 +3,8 @@
 import struct
 
 import pytest
-from hostile import OWN, connected, control, frame, pack, request
-from test_hostile_many import Talker, mine
+from hostile import OWN, connected, control, frame, mine, pack, request
+from traffic import Talker
 
 RESET = {"t": "reset", "c": OWN, "code": 13, "text": ""}
 WINDOW = 1 << 20  # more than the old channel's app has to say

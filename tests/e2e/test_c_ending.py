@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS C: ending."""
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter, deque

@@ -4,7 +4,8 @@ import pytest
 from api_client import ApiError
 from certificates import make_crl, split
 from harness import SCALE
-from hostile import CERTIFICATES, Hostile, bad_identity, subscribed
+from hostile import CERTIFICATES, Hostile, bad_identity
+from traffic import subscribed
 
 
 @pytest.mark.parametrize("kind", CERTIFICATES)

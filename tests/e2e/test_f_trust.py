@@ -3,8 +3,8 @@
 import pytest
 from certificates import make_crl, split
 from harness import SCALE, ApiError, until
-from hostile import HOSTILE, NO_PATH, Hostile, device_of, numbers, subscribed
-from traffic import Echo, round_trip
+from hostile import HOSTILE, NO_PATH, Hostile, device_of, numbers
+from traffic import Echo, round_trip, subscribed
 
 SHORT = 5 * SCALE
 

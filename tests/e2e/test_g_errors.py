@@ -5,8 +5,7 @@ import re
 
 import pytest
 from harness import ROOT, SCALE, ApiError
-from hostile import control, pack
-from test_hostile import attacked, connected, nodes  # noqa: F401  (fixtures)
+from hostile import connected, control, pack
 
 INVALID_PARAMS = -32602
 HANDLE = 123_456_789

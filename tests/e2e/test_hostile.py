@@ -6,12 +6,12 @@ import time
 
 import pytest
 from api_client import ApiError
-from harness import SANITIZER, SCALE, identity, sized, until
+from harness import SANITIZER, SCALE, identity, until
 from hostile import (
     CERTIFICATES, HELLO, HOSTILE, MAX_GROWTH, OWN, Hostile, bad_identity, connected, control, device_of, frame, numbers,
-    pack, request, subscribed,
+    pack, request,
 )
-from traffic import Echo, round_trip
+from traffic import round_trip, subscribed
 
 # Seconds that a channel of another connection may wait meanwhile: far more than its turns take, far less than a flood.
 MAX_ROUND_TRIP = 1.0

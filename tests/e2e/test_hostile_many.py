@@ -3,27 +3,12 @@
 import pytest
 from api_client import ApiError
 from harness import SANITIZER, SCALE, Deadline, sized, until
-from hostile import HOSTILE, MAX_GROWTH, OWN, Hostile, connected, control, device_of, frame, pack, request, subscribed
-from traffic import Echo, round_trip
+from hostile import HOSTILE, MAX_GROWTH, OWN, Hostile, connected, control, device_of, frame, mine, pack, request
+from traffic import Echo, Talker, round_trip, subscribed
 
 # As many channels as a daemon is given, and what a peer asks for.
 CHANNELS, REQUESTS = 200, 1_000
 RESOURCE_LIMIT = 17  # PROTOCOL.md, the table of reasons
-
-
-def mine(node, device):
-    return len([c for c in node.api.call("channel.list")["channels"] if c["peer"] == device])
-
-
-class Talker(Echo):
-    """Writes as soon as a channel is there."""
-
-    def opened(self, channel):
-        super().opened(channel)
-        try:
-            channel.sock.send(b"t" * 65_536)
-        except OSError:
-            pass  # full, or gone already
 
 
 def test_opens_for_ever_and_never_reads(attacked):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 from api_client import ApiError
 from harness import SCALE, Deadline, until
-from hostile import HELLO, HOSTILE, NO_PATH, Hostile, device_of, numbers, subscribed
-from traffic import Echo, round_trip
+from hostile import HELLO, HOSTILE, NO_PATH, Hostile, device_of, numbers
+from traffic import Echo, round_trip, subscribed
 
 # What the stages may take, in seconds (proto/connect.h, ConnectTimes), and how late a loaded machine may be.
 CHECK, HANDSHAKE = 5, 10

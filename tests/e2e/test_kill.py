@@ -8,8 +8,7 @@ import threading
 
 from api_client import ApiError, Client
 from harness import SCALE, sized, until
-from hostile import subscribed
-from traffic import Echo, Sink, round_trip
+from traffic import Echo, Sink, round_trip, subscribed
 
 # The states that a connection comes by, as either side reports them. The certificates are known: "resolving" is short.
 STATES = {"alice": ("resolving", "gathering", "offered", "checking", "handshaking", "ready"),

@@ -133,6 +133,17 @@ class Echo(Service):
         self.selector.modify(channel.sock, wanted, channel)
 
 
+class Talker(Echo):
+    """Writes as soon as a channel is there."""
+
+    def opened(self, channel):
+        super().opened(channel)
+        try:
+            channel.sock.send(b"t" * 65_536)
+        except OSError:
+            pass  # full, or gone already
+
+
 class Sink(Service):
     """Takes everything: sums of what came, by uri, and a count."""
 
