@@ -165,3 +165,20 @@ def connected(hostile, alice, events, device, hello=True):
 def mine(node, device):
     """How many channels with that device the node has."""
     return len([c for c in node.api.call("channel.list")["channels"] if c["peer"] == device])
+
+
+def dial(client, events, device, timeout):
+    """An open that found the peer's certificate: it is on the DHT a moment after the peer itself. The request's id."""
+
+    def begun():
+        opening = client.send("channel.open", peer=device, uri="x", timeout=timeout)
+        state = None
+        while state not in ("gathering", "failed"):
+            state = events.event("connection.progress", peer=device)["state"]
+        if state == "gathering":
+            return opening
+        assert events.event("connection.failed", peer=device)["reason"] == "not-found"
+        client.message_for(opening)
+        return None
+
+    return until(begun, 40 * SCALE, "its certificate is found")

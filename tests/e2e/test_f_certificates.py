@@ -4,7 +4,7 @@ import pytest
 from api_client import ApiError
 from certificates import make_crl, split
 from harness import SCALE
-from hostile import CERTIFICATES, Hostile, bad_identity
+from hostile import CERTIFICATES, Hostile, bad_identity, dial
 from traffic import subscribed
 
 
@@ -15,10 +15,10 @@ def test_f3_bad_certificate_of_a_peer_that_was_dialled(nodes, shared_lab, kind):
     state = shared_lab.directory / f"bad-{kind}"
     device = bad_identity(kind, state)
     alice.api.call("trust.allow", id=device)
-    events = subscribed(alice)
     hostile = Hostile(shared_lab, state / "good", state).knows(alice)
+    events = subscribed(alice)
     hostile.say("answer").expect("answering")
-    opening = alice.api.send("channel.open", peer=device, uri="x", timeout=30 * SCALE)
+    opening = dial(alice.api, events, device, 30 * SCALE)
     hostile.expect("path")
     hostile.say("tls")
     with pytest.raises(ApiError) as refused:
