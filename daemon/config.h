@@ -35,7 +35,8 @@ struct Config {
   LogLevel log_level{};
 
   std::uint64_t max_connections = 0;
-  std::uint64_t max_channels = 0;  ///< 0: FdLimits derives it
+  std::uint64_t max_channels = 0;           ///< 0: FdLimits derives it
+  std::uint64_t max_channels_per_peer = 0;  ///< 0: no such bound
   std::uint64_t max_clients = 0;
   std::uint64_t max_channels_per_client = 0;
   std::uint64_t max_uncollected_fds = 0;

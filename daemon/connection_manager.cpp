@@ -96,6 +96,10 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
   if (channels_.size() >= settings_.limits.max_channels) {
     return socket.refuse(channel, proto::Reason::kResourceLimit, "the daemon has as many channels as it can");
   }
+  const std::size_t most = settings_.limits.max_channels_per_peer;
+  if (most != 0 && channels_with(socket.peer()) > most) {  // this one included
+    return socket.refuse(channel, proto::Reason::kResourceLimit, "the peer has as many channels as one may");
+  }
   channels_.emplace(channel, ChannelRecord{socket.number(), uri, false, false, context_.connections.loop.now()});
   context_.apps.on_channel_requested(
       {channel, socket.peer(), it->second.account, it->second.trust, uri, socket.rules().half_close});
@@ -268,6 +272,15 @@ void ConnectionManager::close_idle() {
     const proto::Duration limit = is_spare(connection) ? settings_.limits.spare_idle_time : settings_.limits.idle_time;
     if (now - connection.idle_since >= limit) socket.close_gracefully(proto::Reason::kIdle, "nobody uses it");
   }
+}
+
+/// Also those that are asked for, over all connections with this peer.
+std::size_t ConnectionManager::channels_with(const proto::DeviceId& device) const {
+  std::size_t count = 0;
+  for (const ConnectionNumber number : peers_.at(device).connections) {
+    count += connections_.at(number).socket->mux_state()->channel_count();
+  }
+  return count;
 }
 
 /// A connection without channels that nobody would miss: another one is preferred, or carries what there is.

@@ -29,6 +29,8 @@ struct ManagerLimits {
   std::size_t max_connections = 4'096;
   /// Of all connections together; requests of peers that wait for an answer count.
   std::size_t max_channels = proto::kMaxChannels;
+  /// With one peer, ours and its own: beyond, its requests are refused. 0: no such bound, it may take all there are.
+  std::size_t max_channels_per_peer = 0;
   std::size_t max_pending_opens = 65'536;
   /// Set-ups under way that peers asked for; of them, those by peers that are not allowed.
   std::size_t max_setups = 32;
@@ -308,6 +310,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] bool room_for_setup(Trust trust) const;
   [[nodiscard]] ConnectAttempt* callee_attempt(const proto::DeviceId& peer, std::uint64_t request_id) const;
   MultiplexedSocket* usable(const proto::DeviceId& device) const;
+  [[nodiscard]] std::size_t channels_with(const proto::DeviceId& device) const;
   [[nodiscard]] bool is_spare(const Connection& connection) const;
   void close_idle();
   void probe_connections(const proto::DeviceId& device);

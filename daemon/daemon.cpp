@@ -253,6 +253,7 @@ ConnectionManager::Settings Daemon::manager_settings() const {
   settings.limits.max_unknown_setups = config_.max_unknown_setups;
   settings.limits.idle_time = config_.idle_timeout;
   settings.limits.max_channels = fds_.max_channels;
+  settings.limits.max_channels_per_peer = config_.max_channels_per_peer;
   settings.mux.max_channels =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(fds_.max_channels, proto::kMaxChannels));
   settings.mux.max_buffer = config_.max_connection_buffer << 20;

@@ -43,6 +43,8 @@ const std::array kOptions = {
                "connections to peers at once"},
     OptionSpec{"max-channels", "N", "0", 0, kMillion, &Config::max_channels, kRestart,
                "channels at once, all peers; 0: as many as the limit of open files allows"},
+    OptionSpec{"max-channels-per-peer", "N", "0", 0, kMillion, &Config::max_channels_per_peer, kNow,
+               "channels with one peer, beyond which its requests are refused; 0: it may take all there are"},
     OptionSpec{"max-clients", "N", "256", 1, 65'535, &Config::max_clients, kNow, "local clients at once"},
     OptionSpec{"max-channels-per-client", "N", "65536", 1, kMillion, &Config::max_channels_per_client, kNow,
                "channels of one local client at once"},

@@ -133,3 +133,36 @@ TEST_CASE("as many opens wait as may; one more is refused at once, until one has
   bob.accept = true;
   CHECK(alice.open(bob, "c").index() == 0);
 }
+
+TEST_CASE("a peer that has as many channels as one may is refused further ones; others are not") {
+  World world;
+  Exchange exchange{world};
+  Node alice{exchange, 0};
+  Node bob{exchange, 1, [] {
+             Node::Options options;
+             options.limits.max_channels_per_peer = 2;
+             return options;
+           }()};
+  Node carol{exchange, 2};
+  bob.allow(alice);
+  bob.allow(carol);
+  auto first = alice.open(bob, "1");
+  auto second = alice.open(bob, "2");
+  CHECK(opened(first).fd);
+  CHECK(opened(second).fd);
+  const auto third = alice.open(bob, "3");
+  CHECK(failed(third) == Reason::kResourceLimit);
+  CHECK(std::get<OpenError>(third).text == "the peer has as many channels as one may");
+  auto carols = carol.open(bob, "1");
+  CHECK(opened(carols).fd);
+  auto ours = bob.open(alice, "ours");  // what is asked for here is no request of the peer's
+  CHECK(opened(ours).fd);
+  opened(ours).fd.reset();
+  opened(first).fd.reset();
+  alice.accepted.clear();
+  bob.accepted.clear();
+  opened(second).fd.reset();
+  REQUIRE(world.run_until([&] { return bob.ended.size() == 3; }));
+  auto again = alice.open(bob, "4");
+  CHECK(opened(again).fd);
+}

@@ -40,34 +40,42 @@ def answers_to(hostile, count):
     return accepted, refused
 
 
-def test_one_peer_takes_all_channels(lab):
-    """A daemon's channels are for who comes first, among the peers that it allows: as many as there are are open, every
-    further request is refused with its reason, and so are the others' until that peer is thrown out."""
-    alice, bob = lab.node("alice", "--max-channels", CHANNELS).start(), lab.node("bob").start()
+@pytest.mark.parametrize("share", [0, 100])
+def test_one_peer_wants_all_channels(lab, share):
+    """Without --max-channels-per-peer the channels are for who comes first among the peers that are allowed: one may take all,
+    and the others' new ones are refused with their reason until it is thrown out. With it there is something left."""
+    alice = lab.node("alice", "--max-channels", CHANNELS, "--max-channels-per-peer", share).start()
+    bob = lab.node("bob").start()
     hostile, device = Hostile.good(lab, HOSTILE), device_of(lab, HOSTILE)
     bob.allow(alice)
     alice.allow(bob)
     alice.api.call("trust.allow", id=device)
-    assert alice.status()["limits"]["max_channels"] == CHANNELS
+    limits = alice.status()["limits"]
+    assert (limits["max_channels"], limits["max_channels_per_peer"]) == (CHANNELS, share)
     with Echo(alice), Echo(bob), Talker(alice, "talk"):
         bobs = bob.api.open(alice.device, "echo")
         connected(hostile, alice, subscribed(alice), device)
         rss, fds = alice.rss(), alice.fds()
         hostile.plain(b"".join(request("talk", OWN + n, 4_096) for n in range(REQUESTS)))
         accepted, refused = answers_to(hostile, REQUESTS)
-        assert (len(accepted), len(refused)) == (CHANNELS - 1, REQUESTS - CHANNELS + 1)
-        assert mine(alice, device) == CHANNELS - 1
+        most = share or CHANNELS - 1  # one is bob's
+        assert (len(accepted), len(refused)) == (most, REQUESTS - most)
+        assert mine(alice, device) == most
         growth = alice.rss() - rss
         print(f"{REQUESTS} requests: grew by {growth >> 10} KiB")
         assert SANITIZER or growth < MAX_GROWTH
-        # What is there goes on; nothing new comes.
         assert round_trip(bobs, b"goes on") == b"goes on"
         for opener, peer in ((bob, alice), (alice, bob)):
+            if share:
+                assert round_trip(opener.api.open(peer.device, "echo"), b"room") == b"room"
+                continue
             with pytest.raises(ApiError) as failed:
                 opener.api.open(peer.device, "echo")
             assert failed.value.reason == "resource-limit", opener.name
         alice.api.call("connection.close", peer=device)
-        until(lambda: not mine(alice, device) and alice.fds() <= fds, 30 * SCALE, "all is given back")
+        until(lambda: not mine(alice, device), 30 * SCALE, "all is given back")
+        if not share:
+            until(lambda: alice.fds() <= fds, 30 * SCALE, "their descriptors, too")
         assert round_trip(bob.api.open(alice.device, "echo"), b"again") == b"again"
         assert round_trip(alice.api.open(bob.device, "echo"), b"again") == b"again"
     hostile.end()

@@ -2,8 +2,10 @@
 """What comes under TLS once a connection is up: each kind of it has its outcome (PROTOCOL.md 6 and 7)."""
 import struct
 
+import pytest
+from api_client import ApiError
 from harness import SCALE
-from hostile import connected
+from hostile import connected, numbers
 
 MAGIC_COOKIE = bytes.fromhex("2112a442")  # RFC 8489 5
 
@@ -54,3 +56,27 @@ def test_frames_under_tls_that_harm_nothing(attacked):
         hostile.answers()
         events.sync()
         assert not events.taken("event", type="connection.closed", peer=device), what
+
+
+@pytest.mark.parametrize("dialled", [False, True])
+def test_both_sent_jc_and_tls_does_not_name_the_protocol(attacked, dialled):
+    """No downgrade: the connection does not come up, in no dialect (PROTOCOL.md 7)."""
+    alice, hostile, device, events = attacked
+    hostile.knows(alice).say("no-alpn")
+    if dialled:
+        hostile.say("answer").expect("answering")
+        opening = alice.api.send("channel.open", peer=device, uri="x", timeout=40 * SCALE)
+    else:
+        hostile.say("call", next(numbers))
+    hostile.expect("path")
+    hostile.say("tls")
+    failed = events.event("connection.failed", 20 * SCALE, peer=device)
+    assert failed["reason"] == "protocol-error" and "ALPN did not select it" in failed["detail"], failed
+    hostile.expect("down")
+    if dialled:
+        alice.api.call("channel.cancel", id=opening)
+        with pytest.raises(ApiError) as cancelled:
+            alice.api.reply(opening)
+        assert cancelled.value.reason == "cancelled"
+    events.sync()
+    assert not events.taken("event", type="connection.connected", peer=device)

@@ -12,6 +12,7 @@
 ///   watch                answers no request, but tells its id
 ///   answer [FILE [FILE]] answers the next request, as `call` asks
 ///   forge ID FILE        sends an answer that nobody asked for
+///   no-alpn              after `peer`: TLS without the name that both sides' `jc` has promised
 ///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · count · quit
 #include <fcntl.h>
 #include <unistd.h>
@@ -108,6 +109,7 @@ class HostilePeer {
     if (verb == "again") return send(last_, RequestKeys::kBoth);
     if (verb == "watch") return watch();
     if (verb == "answer") return arm_answer({first, second});
+    if (verb == "no-alpn") return void(peer_.native_offered = peer_.native_demanded = false);
     if (verb == "quit") return quit();
     on_link(verb, first, second);
   }
