@@ -9,7 +9,16 @@
 namespace connd::daemon {
 namespace {
 
+/// A device that has just come up is on the DHT a moment later, and nobody tells us when: who finds nothing looks again
+/// so often, after pauses that double.
+constexpr unsigned kLookupRounds = 3;
+constexpr proto::Duration kLookupPause{250};
 constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
+/// With fewer nodes than a value is kept at (OpenDHT: 8) it may be that we are in a part of the network that lost the
+/// rest, as two nodes are that hold on to each other while their bootstrap is away. OpenDHT asks that again only when
+/// it knows nobody at all.
+constexpr unsigned kFewNodes = 8;
+constexpr proto::Duration kAskBootstrapInterval = std::chrono::minutes(1);
 
 /// On its way through the pool.
 struct OpeningJob {
@@ -59,8 +68,7 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
 
 void DhtClient::Impl::start(const DhtConfig& config) {
   const DhtKeys keys = load_dht_keys(config);
-  std::vector<std::pair<std::string, std::string>> bootstrap;
-  for (const auto& text : config.bootstrap) bootstrap.push_back(parse_bootstrap(text));
+  for (const auto& text : config.bootstrap) bootstrap_.push_back(parse_bootstrap(text));
   auto socket = open_dht_socket(config);
   status_.port4 = socket->hasIPv4() ? socket->getPort(AF_INET) : std::uint16_t{0};
   status_.port6 = socket->hasIPv6() ? socket->getPort(AF_INET6) : std::uint16_t{0};
@@ -74,7 +82,7 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   runner.registerType({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
                        may_store_certificate, dht::CERTIFICATE_TYPE.editPolicy});
   if (auto nodes = load_known_nodes(state_file_); !nodes.empty()) runner.bootstrap(std::move(nodes));
-  for (const auto& [host, port] : bootstrap) runner.bootstrap(host, port);
+  for (const auto& [host, port] : bootstrap_) runner.bootstrap(host, port);
 
   const auto& certificate = *keys.device.second;
   const auto long_key = request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex());
@@ -140,12 +148,20 @@ void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
   lookup.wanted = device;
   lookup.done = std::move(done);
   lookup.judge = std::move(judge);
-  lookup.pending = short_id ? 0b111u : 0b011u;
+  lookup.short_id = short_id;
   lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
   lookup.timer->arm(deadline);
+  lookup.pause = std::make_unique<Timer>(loop_, [this, id] { search_all(id); });
+  search_all(id);
+}
+
+void DhtClient::Impl::search_all(std::uint64_t id) {
+  Lookup& lookup = lookups_.at(id);
+  const proto::DeviceId& device = lookup.wanted;
+  lookup.pending = lookup.short_id ? 0b111u : 0b011u;
   search(id, own_chain_key(device), 0b001u, dht::Value::UserTypeFilter(kChainType));
   search(id, long_id_key(device), 0b010u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
-  if (short_id) search(id, hash_of(*short_id), 0b100u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
+  if (lookup.short_id) search(id, hash_of(*lookup.short_id), 0b100u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
 }
 
 void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter) {
@@ -176,8 +192,11 @@ void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& 
 void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
   const auto found = lookups_.find(id);
   if (found == lookups_.end()) return;
-  found->second.pending &= ~bit;
-  if (found->second.pending == 0) finish_lookup(id, std::nullopt);
+  Lookup& lookup = found->second;
+  lookup.pending &= ~bit;
+  if (lookup.pending != 0) return;
+  if (lookup.best || lookup.rounds == kLookupRounds || shutting_down_) return finish_lookup(id, std::nullopt);
+  lookup.pause->arm_in(kLookupPause * (1 << lookup.rounds++));
 }
 
 void DhtClient::Impl::find_devices(const proto::AccountId& account, proto::TimePoint deadline,
@@ -328,6 +347,18 @@ void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
   status_.nodes6 = counts_of(info.ipv6);
   status_.stored_values = info.storage_values;
   status_.stored_bytes = info.storage_size;
+  if (status_.nodes4.good + status_.nodes6.good < kFewNodes) ask_bootstrap();
+}
+
+void DhtClient::Impl::ask_bootstrap() {
+  if (shutting_down_ || bootstrap_.empty() || loop_.now() < ask_bootstrap_at_) return;
+  ask_bootstrap_at_ = loop_.now() + kAskBootstrapInterval;
+  // By address, which takes a resolver: by name OpenDHT would add it to its list each time.
+  loop_.post_work(
+      [node = node_, bootstrap = bootstrap_] {
+        for (const auto& [host, port] : bootstrap) node->runner.bootstrap(dht::SockAddr::resolve(host, port));
+      },
+      [] {});
 }
 
 const DhtStatus& DhtClient::Impl::status() {

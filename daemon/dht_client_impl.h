@@ -90,8 +90,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     ChainJudge judge;
     std::optional<proto::CertificateChain> best;  ///< of those that were not enough
     ChainWorth best_worth = ChainWorth::kLittle;
+    std::optional<proto::ShortDeviceId> short_id;
     unsigned pending = 0;  ///< one bit a key whose search goes on
+    unsigned rounds = 0;   ///< that have found nothing
     std::unique_ptr<Timer> timer;
+    std::unique_ptr<Timer> pause;
   };
   struct DeviceSearch {
     std::function<void(const std::optional<DhtDevice>&)> found;
@@ -108,12 +111,14 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key) const;
   void listen(const dht::InfoHash& key, bool at_short_key);
   void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter);
+  void search_all(std::uint64_t lookup);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
   void put_sealed(std::uint64_t send, const Sealing& sealed);
   void finish_send(std::uint64_t send, bool ok);
   void open_next();
   void on_opened(const std::optional<IncomingRequest>& request);
   void ask_stats();
+  void ask_bootstrap();
   void save();
   static void end_node(DhtNode& node, const std::shared_ptr<Bridge>& bridge, const std::filesystem::path& state_file);
   void end_pending();
@@ -124,6 +129,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Loop& loop_;
   DhtHandlers handlers_;
   std::filesystem::path state_file_;
+  std::vector<std::pair<std::string, std::string>> bootstrap_;  ///< host and port
+  proto::TimePoint ask_bootstrap_at_{};
   std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
   std::shared_ptr<Bridge> bridge_;  // second owner: OpenDHT, in its callbacks
   // Second owners: work on the pool, which seals several at a time and opens one.

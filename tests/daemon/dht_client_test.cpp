@@ -274,6 +274,30 @@ TEST_CASE("DhtClient bounds the requests that wait for the loop") {
   CHECK(run_until(loop, [&] { return alice.requests.size() == kMaxWaitingRequests + 1; }));
 }
 
+TEST_CASE("DhtClient: a device that comes up while it is looked for is found") {
+  Loop loop;
+  Stranger storage;
+  Peer asker(loop, config_of(device(1), {storage.address()}));
+  REQUIRE(run_until(loop, [&] { return asker.connected(); }));
+  std::optional<proto::CertificateChain> found;
+  int calls = 0;
+  asker.client->find_certificate(device(0).id, std::nullopt, loop.now() + seconds(20),
+                                 [&](std::optional<proto::CertificateChain> chain) {
+                                   found = std::move(chain);
+                                   ++calls;
+                                 });
+  bool looked = false;  // a first time, which takes a millisecond or two
+  Timer pause(loop, [&] { looked = true; });
+  pause.arm_in(milliseconds(100));
+  REQUIRE(run_until(loop, [&] { return looked; }));
+  CHECK(calls == 0);
+  const Peer late(loop, config_of(device(0), {storage.address()}));
+  REQUIRE(run_until(loop, [&] { return calls > 0; }));
+  CHECK(calls == 1);
+  REQUIRE(found);
+  CHECK(found->device_id() == device(0).id);
+}
+
 TEST_CASE("DhtClient announces the device under its account, signed by the account key") {
   Loop loop;
   DhtConfig config = config_of(device(0), {});
