@@ -18,7 +18,6 @@ constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
 /// rest, as two nodes are that hold on to each other while their bootstrap is away. OpenDHT asks that again only when
 /// it knows nobody at all.
 constexpr unsigned kFewNodes = 8;
-constexpr proto::Duration kAskBootstrapInterval = std::chrono::minutes(1);
 
 /// On its way through the pool.
 struct OpeningJob {
@@ -61,6 +60,7 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
     : loop_(loop),
       handlers_(std::move(handlers)),
       state_file_(config.state_file),
+      ask_bootstrap_interval_(config.ask_bootstrap_interval),
       node_(std::make_shared<DhtNode>()),
       stats_timer_(loop, [this] { ask_stats(); }),
       save_timer_(loop, [this] { save(); }),
@@ -93,6 +93,7 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   publish(keys);
   stats_timer_.arm_in(kDhtStatsInterval);
   save_timer_.arm_in(kSaveInterval);
+  ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
 }
 
 dht::DhtRunner::Context DhtClient::Impl::context(std::unique_ptr<dht::net::DatagramSocket> socket) {
@@ -352,11 +353,13 @@ void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
 
 void DhtClient::Impl::ask_bootstrap() {
   if (shutting_down_ || bootstrap_.empty() || loop_.now() < ask_bootstrap_at_) return;
-  ask_bootstrap_at_ = loop_.now() + kAskBootstrapInterval;
+  ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
   // By address, which takes a resolver: by name OpenDHT would add it to its list each time.
   loop_.post_work(
       [node = node_, bootstrap = bootstrap_] {
-        for (const auto& [host, port] : bootstrap) node->runner.bootstrap(dht::SockAddr::resolve(host, port));
+        // It calls what it is given also when the node has ended.
+        for (const auto& [host, port] : bootstrap)
+          node->runner.bootstrap(dht::SockAddr::resolve(host, port), [](bool) {});
       },
       [] {});
 }

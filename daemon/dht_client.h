@@ -57,6 +57,8 @@ struct DhtConfig {
   bool lan_discovery = true;           ///< announce this node, and find others, by multicast on the LAN
   std::filesystem::path state_file;    ///< nodes known from the last run; empty: none are kept
 
+  proto::Duration ask_bootstrap_interval = std::chrono::minutes(1);  ///< while few nodes are known
+
   // What strangers may cost us. Requests above the rates are dropped by OpenDHT.
   int max_requests_per_second = 1600;      ///< of all nodes together, as OpenDHT's own default
   int max_peer_requests_per_second = 200;  ///< of one IP address, as OpenDHT's own default

@@ -129,6 +129,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Loop& loop_;
   DhtHandlers handlers_;
   std::filesystem::path state_file_;
+  const proto::Duration ask_bootstrap_interval_;
   std::vector<std::pair<std::string, std::string>> bootstrap_;  ///< host and port
   proto::TimePoint ask_bootstrap_at_{};
   std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
