@@ -207,12 +207,15 @@ void ConnectionManager::trust_changed() {
       connection.socket->close_now(proto::Reason::kNotPermitted, "the peer is not allowed any more");
     }
   }
-  std::vector<ConnectAttempt*> banned;
+  std::vector<ConnectionNumber> banned;
   for (auto& [number, attempt] : attempts_) {
-    if (gate_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(attempt.get());
+    if (gate_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(number);
   }
-  for (ConnectAttempt* attempt : banned) {
-    attempt_failed(*attempt, {proto::Reason::kBanned, "the peer was banned", false});
+  for (const ConnectionNumber number : banned) {
+    // The end of one may have been the end of another.
+    if (const auto it = attempts_.find(number); it != attempts_.end()) {
+      attempt_failed(*it->second, {proto::Reason::kBanned, "the peer was banned", false});
+    }
   }
 }
 

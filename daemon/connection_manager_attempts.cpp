@@ -13,6 +13,9 @@ namespace {
 /// Between attempts after the second failure in a row; the first is repeated at once.
 constexpr proto::Duration kFirstBackoff = std::chrono::milliseconds(200);
 constexpr unsigned kMaxBackoffDoublings = 4;
+/// Two while both sides dial, and dead ones until they are noticed: none of them needs more, and one peer shall not
+/// have all that there are.
+constexpr std::size_t kMaxConnectionsPerPeer = 8;
 
 using nlohmann::json;
 
@@ -249,6 +252,10 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   }
   for (const ConnectionNumber number : old) abandon_attempt(number, proto::Reason::kCancelled);
   probe_connections(device);
+  const auto peer = peers_.find(device);
+  if (peer != peers_.end() && peer->second.connections.size() >= kMaxConnectionsPerPeer) {
+    return refused(device, proto::Reason::kBusy, "the peer has too many connections");
+  }
   if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};

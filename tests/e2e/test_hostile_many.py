@@ -3,7 +3,7 @@
 import pytest
 from api_client import ApiError
 from harness import SANITIZER, SCALE, Deadline, sized, until
-from hostile import HOSTILE, MAX_GROWTH, OWN, Hostile, connected, control, device_of, frame, mine, pack, request
+from hostile import HOSTILE, MAX_GROWTH, OWN, Hostile, connected, control, device_of, frame, mine, numbers, pack, request
 from traffic import Echo, Talker, round_trip, subscribed
 
 # As many channels as a daemon is given, and what a peer asks for.
@@ -108,3 +108,23 @@ def test_peer_that_allows_two_channels(attacked):
         channel.send(b"lives")
         hostile.expect_plain(frame(number, b"lives"))
         channel.close()
+
+
+def test_one_peer_has_few_connections(attacked, shared_lab):
+    """A peer that calls again and again, and keeps what it gets: eight connections, and one more when one has ended."""
+    alice, first, device, events = attacked
+    connected(first, alice, events, device)
+    more = []
+    for _ in range(7):
+        more.append(connected(Hostile.good(shared_lab, HOSTILE), alice, events, device))
+    one_too_many = Hostile.good(shared_lab, HOSTILE).knows(alice).say("call", next(numbers))
+    refused = events.event("request.refused", peer=device)
+    assert (refused["reason"], refused["detail"]) == ("busy", "the peer has too many connections")
+    listed = [c for c in alice.api.call("connection.list")["connections"] if c["peer"] == device]
+    assert len(listed) == 8 and {c["state"] for c in listed} == {"connected"}
+    more.pop().end()
+    events.event("connection.closed", peer=device)
+    one_too_many.end()
+    more.append(connected(Hostile.good(shared_lab, HOSTILE), alice, events, device))
+    for hostile in more:
+        hostile.end()
