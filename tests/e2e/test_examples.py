@@ -19,6 +19,7 @@ CLIENT = str(EXAMPLES / "client.py")
 SOCAT = str(EXAMPLES / "socat.sh")
 SECONDS = 60 * SCALE
 NOBODY = "5a" * 32
+ACCEPTS = 0x10000  # linux/net.h: __SO_ACCEPTCON, among the flags in /proc/net/unix
 
 
 def environment(node):
@@ -276,6 +277,13 @@ def free_tcp_port():
         return probe.getsockname()[1]
 
 
+def unix_listens(path, process):
+    """A socket that is there, but does not listen yet, refuses."""
+    with open(f"/proc/{process.pid}/net/unix", encoding="utf-8") as table:
+        rows = [row.split() for row in table.readlines()[1:]]
+    return any(row[-1] == path and int(row[3], 16) & ACCEPTS for row in rows)
+
+
 def tcp_listens(port):
     return f":{port:04X} 00000000:0000 0A " in pathlib.Path("/proc/net/tcp").read_text(encoding="ascii")
 
@@ -289,7 +297,7 @@ def test_socat(pair, tmp_path, kind):
     address = path if kind == "unix" else ("127.0.0.1", port)
     local = f"UNIX-LISTEN:{path}" if kind == "unix" else f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr"
     forward = start(alice, SOCAT, "forward", local, bob.device, f"web:{kind}")
-    until(lambda: os.path.exists(path) if kind == "unix" else tcp_listens(port), SECONDS, "socat listens")
+    until(lambda: unix_listens(path, forward) if kind == "unix" else tcp_listens(port), SECONDS, "socat listens")
     for size in (0, 5, sized(1, 20, 200) << 20):
         data = os.urandom(size)
         head, body = ask(address, data)
@@ -305,7 +313,7 @@ def test_socat_server_ends_first(pair, tmp_path):
     served = listening(bob, "env", "QUIET_S=1", SOCAT, "serve", "first", "SYSTEM:echo hello")
     path = str(tmp_path / "local")
     forward = start(alice, SOCAT, "forward", f"UNIX-LISTEN:{path}", bob.device, "first")
-    until(lambda: os.path.exists(path), SECONDS, "socat listens")
+    until(lambda: unix_listens(path, forward), SECONDS, "socat listens")
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(SECONDS)
         client.connect(path)
