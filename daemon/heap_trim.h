@@ -13,11 +13,15 @@ class HeapTrim {
   static constexpr std::size_t kMinEnded = 256;
 
   /// `living` connections and channels; call it now and then. True when at least kMinEnded, and half of the most there
-  /// were, have ended since it said so last: the next to do is trim().
+  /// were, have ended since it said so last, and when after such an end the last of them has gone, too: the next to do
+  /// is trim().
   bool due(std::size_t living) {
     if (living > most_) most_ = living;
-    if (most_ - living < kMinEnded || living > most_ / 2) return false;
+    const bool many = most_ - living >= kMinEnded && living <= most_ / 2;
+    const bool last = rest_ && living == 0;
+    if (!many && !last) return false;
     most_ = living;
+    rest_ = living > 0;
     return true;
   }
   /// Some milliseconds per hundred megabytes (malloc_trim(3)).
@@ -25,6 +29,7 @@ class HeapTrim {
 
  private:
   std::size_t most_ = 0;
+  bool rest_ = false;  ///< of many that have ended some are left
 };
 
 }  // namespace connd::daemon

@@ -25,3 +25,13 @@ TEST_CASE("the heap is not trimmed for a few") {
   CHECK_FALSE(trim.due(HeapTrim::kMinEnded));
   CHECK(trim.due(0));
 }
+
+TEST_CASE("the heap is trimmed once more when the last of many has gone") {
+  HeapTrim trim;
+  CHECK_FALSE(trim.due(800));
+  CHECK(trim.due(200));
+  CHECK_FALSE(trim.due(100));
+  CHECK(trim.due(0));
+  CHECK_FALSE(trim.due(1));
+  CHECK_FALSE(trim.due(0));
+}

@@ -169,7 +169,9 @@ def test_b6_every_byte_before_the_end(pair):
         channels = []
         for number, size in enumerate(sizes):
             if number >= B6_AT_ONCE:
-                assert sink.complete[f"b6 {number - B6_AT_ONCE}"].wait(60 * SCALE)
+                name = f"b6 {number - B6_AT_ONCE}"
+                until(lambda name=name: name in sink.complete, 60 * SCALE, f"{name} has come")
+                assert sink.complete[name].wait(60 * SCALE)
             channel = alice.api.open(bob.device, f"b6 {number}", strict_end=False)
             channels.append(channel.send(numbered(number, size)))
             channel.close()

@@ -12,7 +12,8 @@ from traffic import Echo, Sender, round_trip
 PEERS = os.environ.get("CONND_LOAD_PEERS") or str(BUILD / "tests/peer/load_peers")
 STRANGERS = os.environ.get("CONND_JUNK_PEERS") or str(BUILD / "tests/peer/junk_peers")
 LANES = 24  # the daemon sets up 32 at a time
-MAX_GROWTH = 24 << 20  # the bound of requests that wait, and what the allocator keeps
+# OpenDHT keeps packets to use them again, at most 65,536 of 1.5 kB (opendht/network_utils.h); and what else waits.
+MAX_GROWTH = 128 << 20
 DHT_STORE = 16 << 20  # a node keeps so much of what others put (requests, for ten minutes)
 
 
@@ -128,7 +129,8 @@ def test_f6_junk_requests_from_strangers(lab):
         print(f"{rate} requests a second, {rate * burst * bursts} in all, of which {heard} came and {metrics['dht_requests_received']} were "
               f"looked into; {statistics.median(calm):.0f} MB/s without, {kept:.2f} of that beside them; "
               f"{(alice.rss() - rss) >> 10} KiB more memory")
-        assert heard > rate * burst * bursts * 0.9
+        # OpenDHT takes 200 requests a second from an address; what is sent again, for its answer was late, counts.
+        assert heard > rate * burst * bursts * 0.7
         assert not FULL or kept >= 0.8
         assert SANITIZER or alice.rss() - rss < MAX_GROWTH
         events.sync()
