@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from harness import SANITIZER, SCALE, ApiError, until
+from harness import FILES, SANITIZER, SCALE, ApiError, until
 from traffic import Echo, round_trip
 
 RESOURCE_LIMIT = -32017
@@ -220,6 +220,7 @@ def plain_pair(shared_lab):
     return carol, dora
 
 
+@pytest.mark.skipif(FILES < IN_FLIGHT + 1_000, reason=f"needs {IN_FLIGHT + 1_000} files")
 def test_g7_requests_in_flight_and_asked(plain_pair):
     """One client's opens without an answer are bounded, and so are the peers' requests that one client has to answer."""
     carol, dora = plain_pair
