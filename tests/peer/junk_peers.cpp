@@ -70,12 +70,13 @@ class Stranger {
     context.sock = std::make_unique<NarrowSocket>(own, victim);
     context.statusChangedCallback = [this](dht::NodeStatus v4, dht::NodeStatus) {
       connected_ = v4 == dht::NodeStatus::Connected;
+      connected_.notify_all();
     };
     runner_.run(dht_runner_config(config, {}), std::move(context));
     runner_.bootstrap(victim);
   }
 
-  [[nodiscard]] bool connected() const { return connected_; }
+  void wait_connected() const { connected_.wait(false); }
 
   /// On any one thread.
   void seal(const proto::ByteVector& victim_key, std::uint64_t id) {
@@ -157,9 +158,7 @@ void run(const std::vector<std::string>& words) {
   // Strangers have machines of their own; here they shall not take from the daemon what it would have beside them.
   (void)::setpriority(PRIO_PROCESS, 0, kNice);
   for (std::size_t i = 0; i < strangers.size(); ++i) strangers[i]->join(words[i + 3], victim);
-  for (const auto& stranger : strangers) {
-    while (!stranger->connected()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+  for (const auto& stranger : strangers) stranger->wait_connected();
   say("connected");
   std::string line;
   while (std::getline(std::cin, line)) {
