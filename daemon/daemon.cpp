@@ -409,6 +409,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
   add_metrics(network_->manager->totals(), status.metrics);
+  for (const auto& host : dht.unresolved) status.problems.push_back("the bootstrap node '" + host + "' has no address");
   status.metrics["dht_lookups"] = dht.lookups;
   status.metrics["dht_requests_received"] = dht.requests_received;
   status.metrics["dht_requests_ignored"] = dht.requests_ignored;

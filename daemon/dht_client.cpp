@@ -348,20 +348,29 @@ void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
   status_.nodes6 = counts_of(info.ipv6);
   status_.stored_values = info.storage_values;
   status_.stored_bytes = info.storage_size;
-  if (status_.nodes4.good + status_.nodes6.good < kFewNodes) ask_bootstrap();
+  if (status_.nodes4.good + status_.nodes6.good < kFewNodes) return ask_bootstrap();
+  status_.unresolved.clear();
 }
 
 void DhtClient::Impl::ask_bootstrap() {
   if (shutting_down_ || bootstrap_.empty() || loop_.now() < ask_bootstrap_at_) return;
   ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
   // By address, which takes a resolver: by name OpenDHT would add it to its list each time.
+  auto unresolved = std::make_shared<std::vector<std::string>>();
   loop_.post_work(
-      [node = node_, bootstrap = bootstrap_] {
-        // It calls what it is given also when the node has ended.
-        for (const auto& [host, port] : bootstrap)
-          node->runner.bootstrap(dht::SockAddr::resolve(host, port), [](bool) {});
+      [node = node_, bootstrap = bootstrap_, unresolved] {
+        for (const auto& [host, port] : bootstrap) {
+          try {
+            // It calls what it is given also when the node has ended.
+            node->runner.bootstrap(dht::SockAddr::resolve(host, port), [](bool) {});
+          } catch (const std::exception&) {  // no such name, or nobody to ask for it
+            unresolved->push_back(host);
+          }
+        }
       },
-      [] {});
+      [weak = weak_from_this(), unresolved] {
+        if (const auto self = weak.lock()) self->status_.unresolved = std::move(*unresolved);
+      });
 }
 
 const DhtStatus& DhtClient::Impl::status() {

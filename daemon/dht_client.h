@@ -113,6 +113,7 @@ struct DhtStatus {
   std::uint64_t requests_ignored = 0;  ///< not signed, not for us, of another type, or too long
   std::uint64_t requests_dropped = 0;  ///< beyond kMaxWaitingRequests
   std::uint64_t log_lines_dropped = 0;
+  std::vector<std::string> unresolved;  ///< hosts of bootstrap that had no address when they were last asked
 };
 inline constexpr proto::Duration kDhtStatsInterval{10'000};
 

@@ -38,6 +38,11 @@ class RecentValues {
     }
     return true;
   }
+  /// What add() took last comes as if for the first time, should it come again.
+  void forget_last() {
+    set_.erase(order_.back());
+    order_.pop_back();
+  }
 
  private:
   static constexpr std::size_t kMax = 1'024;  // copies follow each other within a second; 100 kB
@@ -176,7 +181,8 @@ struct DhtClient::Impl::Bridge {
 
   void request(const dht::Value& value, bool at_short_key) {
     const auto hash = value.isEncrypted() ? dht::InfoHash::get(value.cypher) : dht::InfoHash::get(value.getToSign());
-    if (!recent_values[at_short_key ? 1 : 0].add(hash)) return;
+    RecentValues& recent = recent_values[at_short_key ? 1 : 0];
+    if (!recent.add(hash)) return;
     if (!value.isEncrypted()) {
       ++ignored;
       return;
@@ -184,6 +190,7 @@ struct DhtClient::Impl::Bridge {
     if (waiting_requests.fetch_add(1) >= kMaxWaitingRequests) {
       --waiting_requests;
       ++dropped;
+      recent.forget_last();  // its next copy may find room
       return;
     }
     post([sealed = SealedRequest{value.cypher, at_short_key}](Impl& self) mutable {
