@@ -123,6 +123,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void take_back(IpcSession& session);
   IpcSession* find(ClientNumber client) const;
 
+  [[nodiscard]] bool has_all_channels(IpcSession& session) const;
   void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void expire_asked();

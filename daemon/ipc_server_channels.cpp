@@ -22,13 +22,19 @@ double age(proto::TimePoint since, proto::TimePoint now) {
 
 }  // namespace
 
+/// What it opens, and what it was asked about and may accept, counts.
+bool IpcServer::has_all_channels(IpcSession& session) const {
+  const std::size_t owned = owners_.count_of(session.number());
+  return owned + session.opens().size() + asked_.count_of(session.number()) >= settings_.max_channels_per_client;
+}
+
 // ---- opens ----
 
 ipc::Outcome<void> IpcServer::start_open(IpcSession& session, const ipc::Json& id, OpenRequest request) {
   if (session.opens().size() >= ipc::kMaxRequestsInFlight) {
     return ipc::make_error(ipc::Reason::kResourceLimit, "too many requests wait for an answer");
   }
-  if (owners_.count_of(session.number()) + session.opens().size() >= settings_.max_channels_per_client) {
+  if (has_all_channels(session)) {
     return ipc::make_error(ipc::Reason::kResourceLimit, "this client has as many channels as it may");
   }
   const std::uint64_t key = next_open_++;
@@ -118,8 +124,7 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   if (session == nullptr || session->state() != IpcSession::State::kOpen) {
     return refuse(request.channel, proto::Reason::kNoListener, {});
   }
-  // What it was asked about it may accept: those count.
-  if (owners_.count_of(session->number()) + asked_.count_of(session->number()) >= settings_.max_channels_per_client) {
+  if (has_all_channels(*session)) {
     return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
   }
   listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)

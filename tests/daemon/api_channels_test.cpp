@@ -416,6 +416,21 @@ TEST_CASE("a listener's client has as many channels as it may, those it was aske
   CHECK(pair.sender.reason_of("channel.open", {{"peer", pair.bob.id.hex()}, {"uri", "auto"}}) == Reason::kBusy);
 }
 
+TEST_CASE("a client's opens that wait and the requests that it was asked about count together") {
+  IpcSettings settings;
+  settings.max_channels_per_client = 2;
+  Pair pair({}, with_ipc(settings));
+  pair.receiver.listen_ask("ask");
+  pair.sender.listen_ask("ask");
+  const Json to_alice = {{"peer", pair.alice.id.hex()}, {"uri", "ask"}};
+  const Json to_bob = {{"peer", pair.bob.id.hex()}, {"uri", "ask"}};
+  pair.receiver->call("channel.open", to_alice, [](const auto&) {});
+  pair.sender->call("channel.open", to_bob, [](const auto&) {});
+  REQUIRE(pair.run_until([&] { return !pair.sender.requests.empty() && !pair.receiver.requests.empty(); }));
+  CHECK(pair.receiver.reason_of("channel.open", to_alice) == Reason::kResourceLimit);
+  CHECK(pair.sender.reason_of("channel.open", to_bob) == Reason::kBusy);
+}
+
 TEST_CASE("opens that cannot be") {
   Pair pair;
   CHECK(pair.sender.reason_of("channel.open", {{"peer", "nobody"}, {"uri", "a"}}) == Reason::kNotFound);
