@@ -138,10 +138,10 @@ std::variant<ipc::Fd, OpenError> ConnectionManager::accept_channel(proto::Channe
   MultiplexedSocket& socket = *connections_.at(record->second.connection).socket;
   auto fd = socket.accept(channel, options);
   if (!fd) {
-    const bool cancelled = fd.error() == std::errc::operation_canceled;
-    const std::string text = fd.error().message();
     channels_.erase(record);
-    return OpenError{cancelled ? proto::Reason::kCancelled : proto::Reason::kResourceLimit, text};
+    const std::error_code error = fd.error();
+    const bool over = error == proto::Errc::kGoingAway || error == std::errc::operation_canceled;
+    return OpenError{over ? proto::Reason::kNotFound : proto::Reason::kResourceLimit, error.message()};
   }
   record->second.accepted = true;
   return std::move(*fd);

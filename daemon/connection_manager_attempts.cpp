@@ -107,7 +107,6 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, device.abbreviated(),
                proto::reason_name(failure.reason), failure.text);
   publish_failed(attempt, failure.reason, failure.text);
-  ++past_.connections_failed;
   drop_attempt(attempt.id().number);
   if (!outgoing) return forget_peer_if_unused(device);
   Peer& peer = peers_[device];
@@ -129,6 +128,7 @@ void ConnectionManager::publish_failed(const ConnectAttempt& attempt, proto::Rea
                 {"reason", std::string(proto::reason_name(reason))}};
   if (!text.empty()) event["detail"] = std::string(text);
   context_.events.publish("connection.failed", event);
+  ++past_.connections_failed;
 }
 
 /// Of an attempt that nobody needs any more. Who was told that it began is told that it is over.

@@ -93,6 +93,22 @@ TEST_CASE("no free descriptor: the peer's request is refused with resource-limit
   CHECK(opened(next).fd);
 }
 
+TEST_CASE("a request whose connection has just failed is over") {
+  Two two;
+  auto warm = two.alice.open(two.bob, "warm");
+  opened(warm);
+  two.bob.accept = false;
+  std::vector<OpenResult> results;
+  two.alice.open_later(two.bob, "x", results);
+  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  two.bob.manager->close_connections(two.alice.id, Reason::kConnectionLost, "cut by the test");
+  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  REQUIRE(std::holds_alternative<OpenError>(accepted));
+  CHECK((std::get<OpenError>(accepted).reason == Reason::kNotFound));
+  CHECK(two.bob.manager->channel_count() == 1);  // the warm one, which ends in the next turn
+  REQUIRE(two.world.run_until([&] { return two.bob.manager->channel_count() == 0; }));
+}
+
 TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
   Two two;
   auto warm = two.alice.open(two.bob, "warm");
