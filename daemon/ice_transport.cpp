@@ -63,6 +63,13 @@ std::chrono::microseconds IceTransport::round_trip() const {
   return rc == 0 && size == sizeof info ? std::chrono::microseconds(info.min_rtt) : std::chrono::microseconds::max();
 }
 
+bool IceTransport::delivers(std::chrono::milliseconds lately) const {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(path_.socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+  return info.tcpi_unacked > 0 && std::chrono::milliseconds(info.tcpi_last_ack_recv) < lately;
+}
+
 proto::Result<IceTransport::Status> IceTransport::receive(proto::MutableBytes scratch) {
   if (watch_error_) return watch_error_;
   ssize_t n;

@@ -41,6 +41,8 @@ class IceTransport {
   [[nodiscard]] const IcePath& path() const { return path_; }
   /// The shortest round trip that the kernel has seen on this connection; very long when it does not know.
   [[nodiscard]] std::chrono::microseconds round_trip() const;
+  /// Something that was sent is on its way, and the peer's kernel has acknowledged some of it `lately`.
+  [[nodiscard]] bool delivers(std::chrono::milliseconds lately) const;
 
  private:
   void answer_stun(proto::Bytes message, proto::Buffer& output);

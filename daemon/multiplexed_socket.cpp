@@ -308,7 +308,8 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
 proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri, bool unique) {
   if (!up()) return make_error_code(proto::Errc::kGoingAway);
   request_turn();
-  if (mux_->doubtful(now())) probe();
+  // What a peer without credit is sent may bring no byte back for long, and the probe would stand behind all of it.
+  if (mux_->doubtful(now()) && !transport_.delivers(proto::kProbeTime)) probe();
   return mux_->open(uri, unique, now());
 }
 

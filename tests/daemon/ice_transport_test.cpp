@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/ice_transport.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+#include <catch2/catch.hpp>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+using namespace connd;
+using namespace connd::daemon;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Deaf final : EdgeHandler {
+  void on_edge(std::uint32_t /*events*/) override {}
+};
+
+/// Two ends of a TCP connection over loopback, the first of which does not block.
+std::pair<ipc::Fd, ipc::Fd> tcp_pair() {
+  const ipc::Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* const generic = reinterpret_cast<sockaddr*>(&address);
+  REQUIRE(::bind(listener.get(), generic, size) == 0);
+  REQUIRE(::listen(listener.get(), 1) == 0);
+  REQUIRE(::getsockname(listener.get(), generic, &size) == 0);
+  ipc::Fd near(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(near.get(), generic, size) == 0);
+  ipc::Fd far(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  REQUIRE(far);
+  REQUIRE(::fcntl(near.get(), F_SETFL, O_NONBLOCK) == 0);
+  return {std::move(near), std::move(far)};
+}
+
+}  // namespace
+
+TEST_CASE("IceTransport: it delivers while some is on its way, and has been acknowledged lately") {
+  Loop loop;
+  EdgePoller poller(loop);
+  Deaf deaf;
+  auto [near, far] = tcp_pair();
+  const int raw = near.get();
+  IcePath path;
+  path.socket = std::move(near);
+  const IceTransport transport(poller, std::move(path), deaf);
+  CHECK_FALSE(transport.delivers(1h));  // nothing is on its way
+
+  std::array<char, 64 << 10> chunk{};
+  std::size_t sent = 0;
+  for (ssize_t n = 0; (n = ::send(raw, chunk.data(), chunk.size(), 0)) > 0;) sent += static_cast<std::size_t>(n);
+  CHECK(transport.delivers(1h));
+  CHECK_FALSE(transport.delivers(0ms));
+
+  for (ssize_t n = 0; sent > 0 && (n = ::recv(far.get(), chunk.data(), chunk.size(), 0)) > 0;) {
+    sent -= static_cast<std::size_t>(n);
+  }
+  CHECK_FALSE(transport.delivers(1h));
+}
