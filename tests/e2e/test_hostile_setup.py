@@ -45,6 +45,7 @@ STAGES = {
     "TLS byte by byte": Stage(verb="raw", drip=SERVER_HELLO),
     "hello byte by byte": Stage(tls=True, verb="plain", drip=HELLO),
     "dialled, TLS byte by byte": Stage(dialled=True, verb="raw", drip=CLIENT_HELLO),
+    "dialled, hello byte by byte": Stage(dialled=True, tls=True, verb="plain", drip=HELLO),
 }
 
 
