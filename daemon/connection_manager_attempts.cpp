@@ -46,7 +46,6 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
   ConnectAttempt& started = *attempt;
   attempts_.emplace(started.id().number, std::move(attempt));
-  start_ticking();
   context_.events.publish("connection.connecting",
                           {{"connection", started.id().number},
                            {"peer", started.id().peer.hex()},
@@ -179,6 +178,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   peer.met = true;
   connections_.emplace(number, std::move(connection));
   peer.connections.push_back(number);
+  start_ticking();
   peer.failures = 0;
   if (peer.dialling == number) peer.dialling = 0;
   drop_attempt(number);

@@ -372,6 +372,31 @@ TEST_CASE("E4: an idle connection is closed after its time, and opened again on 
   CHECK(opened(again).fd);
 }
 
+TEST_CASE("E4: also a connection that took long to come up is closed when idle") {
+  World world;
+  Exchange exchange(world);
+  Node::Options options;
+  options.limits.idle_time = 300ms;
+  Node alice(exchange, 0, options);
+  Node bob(exchange, 1);
+  bob.allow(alice);
+  proto::ByteVector answer;
+  exchange.filter = [&](const auto& from, const auto&, const proto::ByteVector& body) {
+    if (from == bob.id) answer = body;
+    return from != bob.id;
+  };
+  std::vector<OpenResult> results;
+  alice.open_later(bob, "x", results);
+  REQUIRE(world.run_until([&] { return !answer.empty(); }));
+  Timer late(world.loop, [&] { alice.manager->on_signal({bob.id, bob.public_key, answer, false}); });
+  late.arm_in(1500ms);  // longer than between two looks at the connections
+  REQUIRE(world.run_until([&] { return results.size() == 1; }));
+  opened(results[0]).fd.reset();
+  bob.accepted.at(0).fd.reset();
+  CHECK(
+      world.run_until([&] { return alice.manager->connection_count() == 0 && bob.manager->connection_count() == 0; }));
+}
+
 TEST_CASE("A12: shutting down while connecting: every open gets its error, once") {
   Two two;
   std::vector<OpenResult> results;
