@@ -80,14 +80,14 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   runner.run(dht_runner_config(config, node_id_of(keys.device.second->getId())), context(std::move(socket)));
   runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
   runner.registerType({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
-                       may_store_certificate, dht::CERTIFICATE_TYPE.editPolicy});
-  if (auto nodes = load_known_nodes(state_file_); !nodes.empty()) runner.bootstrap(std::move(nodes));
-  for (const auto& [host, port] : bootstrap_) runner.bootstrap(host, port);
-
+                       may_store_certificate, may_edit_certificate});
   const auto& certificate = *keys.device.second;
   const auto long_key = request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex());
   const auto short_key = request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex());
   runner.registerType(user_data_type(long_key, short_key));
+  // Last: from here on the node's thread may hold its lock for as long as a name takes to be resolved.
+  if (auto nodes = load_known_nodes(state_file_); !nodes.empty()) runner.bootstrap(std::move(nodes));
+  for (const auto& [host, port] : bootstrap_) runner.bootstrap(host, port);
   listen(long_key, false);
   listen(short_key, true);
   publish(keys);
@@ -160,19 +160,22 @@ void DhtClient::Impl::search_all(std::uint64_t id) {
   Lookup& lookup = lookups_.at(id);
   const proto::DeviceId& device = lookup.wanted;
   lookup.pending = lookup.short_id ? 0b111u : 0b011u;
-  search(id, own_chain_key(device), 0b001u, dht::Value::UserTypeFilter(kChainType));
-  search(id, long_id_key(device), 0b010u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
-  if (lookup.short_id) search(id, hash_of(*lookup.short_id), 0b100u, dht::Value::TypeFilter(dht::CERTIFICATE_TYPE));
+  search(id, own_chain_key(device), 0b001u, dht::ValueType::USER_DATA, dht::Value::UserTypeFilter(kChainType));
+  search(id, long_id_key(device), 0b010u, dht::CERTIFICATE_TYPE);
+  if (lookup.short_id) search(id, hash_of(*lookup.short_id), 0b100u, dht::CERTIFICATE_TYPE);
 }
 
-void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter) {
+// Of one type, always: what our own node keeps under a key is checked on OpenDHT's thread, where nobody catches what a
+// check throws; types that are not registered were stored without any check.
+void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
+                             dht::Value::Filter filter) {
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
   node_->runner.get(
       key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
         return bridge->chains(lookup, *seen, values);
       }),
       dht::DoneCallback([bridge = bridge_, lookup, bit](bool, const DhtNodes&) { bridge->lookup_end(lookup, bit); }),
-      std::move(filter));
+      std::move(filter), dht::Where().valueType(type.id));
 }
 
 void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
@@ -213,11 +216,16 @@ void DhtClient::Impl::find_devices(const proto::AccountId& account, proto::TimeP
   search.timer->arm(deadline);
   const dht::InfoHash key(account.bytes.data(), account.bytes.size());
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
-  node_->runner.get(
-      key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
-        return bridge->devices(id, key, *seen, values);
-      }),
-      dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }));
+  // Announcements, and the certificate of a short id. One type at a time, as in search().
+  for (const dht::ValueType& type : {dht::ValueType::USER_DATA, dht::CERTIFICATE_TYPE}) {
+    node_->runner.get(
+        key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
+          return bridge->devices(id, key, *seen, values);
+        }),
+        dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }), {},
+        dht::Where().valueType(type.id));
+    ++search.pending;
+  }
 }
 
 void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>& values) {
@@ -229,6 +237,11 @@ void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>&
     const auto call = search->second.found;  // a copy: the callback may end the search, or the client
     call(device);
   }
+}
+
+void DhtClient::Impl::on_device_search_end(std::uint64_t id) {
+  const auto search = device_searches_.find(id);
+  if (search != device_searches_.end() && --search->second.pending == 0) finish_device_search(id);
 }
 
 void DhtClient::Impl::finish_device_search(std::uint64_t id) {
@@ -353,7 +366,8 @@ void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
 }
 
 void DhtClient::Impl::ask_bootstrap() {
-  if (shutting_down_ || bootstrap_.empty() || loop_.now() < ask_bootstrap_at_) return;
+  if (shutting_down_ || bootstrap_.empty() || asking_bootstrap_ || loop_.now() < ask_bootstrap_at_) return;
+  asking_bootstrap_ = true;
   ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
   // By address, which takes a resolver: by name OpenDHT would add it to its list each time.
   auto unresolved = std::make_shared<std::vector<std::string>>();
@@ -369,7 +383,10 @@ void DhtClient::Impl::ask_bootstrap() {
         }
       },
       [weak = weak_from_this(), unresolved] {
-        if (const auto self = weak.lock()) self->status_.unresolved = std::move(*unresolved);
+        const auto self = weak.lock();
+        if (!self) return;
+        self->asking_bootstrap_ = false;
+        self->status_.unresolved = std::move(*unresolved);
       });
 }
 

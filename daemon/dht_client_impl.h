@@ -83,7 +83,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_chains(std::uint64_t lookup, const std::vector<dht::Blob>& chains);
   void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
   void on_devices(std::uint64_t search, const std::vector<Announced>& values);
-  void finish_device_search(std::uint64_t search);
+  void on_device_search_end(std::uint64_t search);
   void on_put_end(std::uint64_t send, bool ok);
   void on_shutdown();
 
@@ -104,6 +104,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   struct DeviceSearch {
     std::function<void(const std::optional<DhtDevice>&)> found;
     std::set<proto::DeviceId> seen;
+    unsigned pending = 0;  ///< searches that go on
     std::unique_ptr<Timer> timer;
   };
   struct Send {
@@ -115,9 +116,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void publish(const DhtKeys& keys);
   [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key) const;
   void listen(const dht::InfoHash& key, bool at_short_key);
-  void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, dht::Value::Filter filter);
+  void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
+              dht::Value::Filter filter = {});
   void search_all(std::uint64_t lookup);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
+  void finish_device_search(std::uint64_t search);
   void put_sealed(std::uint64_t send, const Sealing& sealed);
   void finish_send(std::uint64_t send, bool ok);
   void open_next();
@@ -137,6 +140,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   const proto::Duration ask_bootstrap_interval_;
   std::vector<std::pair<std::string, std::string>> bootstrap_;  ///< host and port
   proto::TimePoint ask_bootstrap_at_{};
+  bool asking_bootstrap_ = false;
   std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
   std::shared_ptr<Bridge> bridge_;  // second owner: OpenDHT, in its callbacks
   // Second owners: work on the pool, which seals several at a time and opens one.
@@ -229,7 +233,7 @@ struct DhtClient::Impl::Bridge {
     return seen.load() < kMaxValuesPerKey;
   }
   void device_search_end(std::uint64_t search) {
-    post([search](Impl& self) { self.finish_device_search(search); });
+    post([search](Impl& self) { self.on_device_search_end(search); });
   }
 
   void lookup_end(std::uint64_t lookup, unsigned bit) {

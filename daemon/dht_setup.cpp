@@ -131,12 +131,19 @@ dht::Value::Id random_value_id() {
 // id too: the more of them there are, the better devices are found by that id.
 bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash&,
                            const dht::SockAddr&) {
+  if (value->isSigned()) return false;
   try {
     const dht::crypto::Certificate certificate(value->data);
     return certificate.getId() == key || long_id_key(id_of<proto::DeviceId>(certificate.getLongId())) == key;
   } catch (const std::exception&) {
     return false;
   }
+}
+
+// OpenDHT checks no signature of what takes the place of something unsigned. A certificate needs none.
+bool may_edit_certificate(dht::InfoHash key, const std::shared_ptr<dht::Value>& old, std::shared_ptr<dht::Value>& value,
+                          const dht::InfoHash& from, const dht::SockAddr& address) {
+  return !value->isSigned() && dht::CERTIFICATE_TYPE.editPolicy(key, old, value, from, address);
 }
 
 DhtKeys load_dht_keys(const DhtConfig& config) {

@@ -44,6 +44,9 @@ dht::Value::Id random_value_id();
 /// The store policy of certificates at our node.
 bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
                            const dht::SockAddr& address);
+/// The edit policy.
+bool may_edit_certificate(dht::InfoHash key, const std::shared_ptr<dht::Value>& old, std::shared_ptr<dht::Value>& value,
+                          const dht::InfoHash& from, const dht::SockAddr& address);
 
 struct DhtKeys {
   dht::crypto::Identity device;
