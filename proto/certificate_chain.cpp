@@ -3,16 +3,13 @@
 
 #include <algorithm>
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 
 namespace connd::proto {
 namespace {
-
-// OpenSSL would ask on the terminal for the password of an "encrypted" certificate.
-int no_password(char*, int, int, void*) {
-  return -1;
-}
 
 ByteVector der_of(const X509* certificate) {
   unsigned char* encoded = nullptr;
@@ -77,6 +74,18 @@ Result<void> check_signature(X509* certificate, X509* issuer) {
   return {};
 }
 
+/// What OpenSSL itself refuses to encrypt to (OPENSSL_RSA_MAX_MODULUS_BITS, _PUBEXP_BITS), for an operation with it
+/// would take minutes.
+bool is_oversized(const X509* certificate) {
+  EVP_PKEY* key = X509_get0_pubkey(certificate);
+  if (key == nullptr || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA) return false;
+  BIGNUM* exponent = nullptr;
+  if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1) return true;
+  const int bits = BN_num_bits(exponent);
+  BN_free(exponent);
+  return EVP_PKEY_get_bits(key) > OPENSSL_RSA_MAX_MODULUS_BITS || bits > OPENSSL_RSA_MAX_PUBEXP_BITS;
+}
+
 // "Level 2" of OpenSSL, and what NIST SP 800-57 asks for until 2030.
 constexpr int kMinSecurityBits = 112;
 
@@ -102,6 +111,7 @@ Result<CertificateChain> CertificateChain::bounded(std::vector<X509Ptr> certific
   for (const X509Ptr& certificate : certificates) {
     const ByteVector der = der_of(certificate.get());
     if (der.empty() || spki_of(certificate.get()).empty()) return Errc::kCertificateUnreadable;
+    if (is_oversized(certificate.get())) return Errc::kTooLong;
     total += der.size();
     // Parses and caches the extensions now, while this thread is the only owner.
     X509_check_purpose(certificate.get(), -1, 0);

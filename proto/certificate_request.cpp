@@ -20,11 +20,6 @@ constexpr std::string_view kEncryptedKeyLine = "-----BEGIN ENCRYPTED PRIVATE KEY
 constexpr std::size_t kMaxKeys = 4;
 constexpr int kMinSecurityBits = 112;
 
-// Without a callback OpenSSL would ask on the terminal.
-int no_password(char*, int, int, void*) {
-  return -1;
-}
-
 int give_passphrase(char* out, int size, int, void* passphrase) {
   const auto& text = *static_cast<const std::string_view*>(passphrase);
   const std::size_t n = std::min(text.size(), static_cast<std::size_t>(size));

@@ -19,11 +19,6 @@ constexpr std::size_t kMaxKeyPemBytes = std::size_t{32} * 1024;
 // RFC 5280, 4.1.2.2: serial numbers are positive and at most 20 octets; 16 random ones never repeat.
 constexpr int kSerialBytes = 16;
 
-// Without it OpenSSL would ask on the terminal for the password of an encrypted key.
-int no_password(char*, int, int, void*) {
-  return -1;
-}
-
 PkeyPtr read_key(std::string_view pem) {
   if (pem.size() > kMaxKeyPemBytes) return nullptr;
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));

@@ -24,6 +24,11 @@ struct OpensslDeleter {
   }
 };
 
+/// For PEM_read_bio_*: without it OpenSSL would ask on the terminal for the password of what says that it is encrypted.
+inline int no_password(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*user*/) {
+  return -1;
+}
+
 using BioPtr = std::unique_ptr<BIO, OpensslDeleter<BIO_free_all>>;
 using BioMethodPtr = std::unique_ptr<BIO_METHOD, OpensslDeleter<BIO_meth_free>>;
 using PkeyPtr = std::unique_ptr<EVP_PKEY, OpensslDeleter<EVP_PKEY_free>>;

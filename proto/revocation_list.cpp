@@ -25,7 +25,7 @@ Result<RevocationList> RevocationList::checked(CrlPtr crl) {
 Result<RevocationList> RevocationList::from_pem(std::string_view pem) {
   if (pem.size() > 2 * kMaxDerBytes) return Errc::kTooLong;
   const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return checked(CrlPtr(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr)));
+  return checked(CrlPtr(PEM_read_bio_X509_CRL(bio.get(), nullptr, no_password, nullptr)));
 }
 
 Result<RevocationList> RevocationList::from_der(Bytes der) {

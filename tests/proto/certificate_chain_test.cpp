@@ -5,6 +5,8 @@
 #include <sstream>
 
 #include <catch2/catch.hpp>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 
 #include "tests/proto/certificates.h"
 
@@ -202,6 +204,39 @@ TEST_CASE("short keys and old hashes are too weak") {
   specs[1].digest = EVP_sha256();
   specs[2].digest = EVP_sha1();
   CHECK_FALSE(verdict(specs));
+}
+
+namespace {
+
+/// An RSA key of which nobody has the private half.
+PkeyPtr rsa_of(int modulus_bits, int exponent_bits) {
+  const std::unique_ptr<BIGNUM, OpensslDeleter<BN_free>> n(BN_new());
+  const std::unique_ptr<BIGNUM, OpensslDeleter<BN_free>> e(BN_new());
+  REQUIRE(BN_rand(n.get(), modulus_bits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD) == 1);
+  REQUIRE(BN_rand(e.get(), exponent_bits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD) == 1);
+  const std::unique_ptr<OSSL_PARAM_BLD, OpensslDeleter<OSSL_PARAM_BLD_free>> builder(OSSL_PARAM_BLD_new());
+  REQUIRE(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) == 1);
+  REQUIRE(OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get()) == 1);
+  const std::unique_ptr<OSSL_PARAM, OpensslDeleter<OSSL_PARAM_free>> params(OSSL_PARAM_BLD_to_param(builder.get()));
+  const std::unique_ptr<EVP_PKEY_CTX, OpensslDeleter<EVP_PKEY_CTX_free>> context(
+      EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
+  EVP_PKEY* key = nullptr;
+  REQUIRE(EVP_PKEY_fromdata_init(context.get()) == 1);
+  REQUIRE(EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, params.get()) == 1);
+  return PkeyPtr(key);
+}
+
+}  // namespace
+
+TEST_CASE("a key that would take minutes to encrypt to is too long") {
+  for (const auto& [modulus, exponent, fits] : {std::tuple(16'384, 17, true), std::tuple(16'392, 17, false),
+                                                std::tuple(4'096, 64, true), std::tuple(4'096, 65, false)}) {
+    CAPTURE(modulus, exponent);
+    const PkeyPtr key = rsa_of(modulus, exponent);
+    std::vector<Spec> specs{device_spec(0), issuer_spec(1), issuer_spec(2)};
+    specs[0].other_key = key.get();
+    CHECK(CertificateChain::from_der(chain_der(specs)).ok() == fits);
+  }
 }
 
 TEST_CASE("revocation is asked for each certificate below the top") {

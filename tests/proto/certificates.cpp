@@ -77,12 +77,17 @@ Spec issuer_spec(std::size_t key) {
   return {.key = key, .constraints = "critical,CA:TRUE", .usage = "critical,keyCertSign,cRLSign", .extended = {}};
 }
 
-CertificateChain chain(const std::vector<Spec>& specs) {
-  std::vector<ByteVector> ders;
+ByteVector chain_der(const std::vector<Spec>& specs) {
+  ByteVector all;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    ders.push_back(der(certificate(specs[i], specs[i + 1 < specs.size() ? i + 1 : i])));
+    const ByteVector one = der(certificate(specs[i], specs[i + 1 < specs.size() ? i + 1 : i]));
+    all.insert(all.end(), one.begin(), one.end());
   }
-  return joined(ders);
+  return all;
+}
+
+CertificateChain chain(const std::vector<Spec>& specs) {
+  return *CertificateChain::from_der(chain_der(specs));
 }
 
 CertificateChain joined(const std::vector<ByteVector>& ders) {

@@ -35,6 +35,8 @@ Spec issuer_spec(std::size_t key);
 
 /// The chain of `specs`, leaf first, each signed by the next, the last by itself.
 proto::CertificateChain chain(const std::vector<Spec>& specs);
+/// The same, of which a CertificateChain need not come.
+proto::ByteVector chain_der(const std::vector<Spec>& specs);
 /// The certificates of several chains as one.
 proto::CertificateChain joined(const std::vector<proto::ByteVector>& ders);
 
