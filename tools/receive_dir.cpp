@@ -119,8 +119,9 @@ MaybeProblem NewFile::set_attributes(mode_t umask) const {
   // What gives power to others stays behind: set-uid and the like, and what our umask takes.
   if (::fchmod(fd_.get(), (header_.mode & 0777) & ~umask) != 0 && errno != EPERM) return problem_of(errno);
   constexpr std::int64_t kSecond = 1'000'000'000;
-  const std::int64_t rest = (header_.mtime_ns % kSecond + kSecond) % kSecond;
-  const timespec mtime{(header_.mtime_ns - rest) / kSecond, rest};
+  const std::int64_t rest = header_.mtime_ns % kSecond;  // before 1970 it is below zero
+  const bool before = rest < 0;
+  const timespec mtime{header_.mtime_ns / kSecond - (before ? 1 : 0), before ? rest + kSecond : rest};
   const timespec times[2] = {{0, UTIME_OMIT}, mtime};
   // A time that this file system does not know is no reason to lose the file.
   static_cast<void>(::futimens(fd_.get(), times));
