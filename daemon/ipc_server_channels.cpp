@@ -127,6 +127,7 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   if (has_all_channels(*session)) {
     return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
   }
+  if (session->congested()) return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
   listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)
                                            : ask(*session, *listener, request);
 }

@@ -53,6 +53,8 @@ class IpcSession {
   static constexpr int kMessagesPerTurn = 64;
   /// Above this much unread output events are counted and not queued: the rest of the bound is for answers.
   static constexpr std::size_t kMaxQueuedForEvents = std::size_t{1} << 20;
+  /// Above this much it is told of no more requests of peers, whose names are long if they like.
+  static constexpr std::size_t kMaxQueuedForRequests = std::size_t{4} << 20;
   /// How often what waits for the client to take fds is tried again; no poll event tells.
   static constexpr proto::Duration kFdRetryTime = std::chrono::milliseconds(10);
   /// A client that has ended has this long to read what is left.
@@ -88,6 +90,9 @@ class IpcSession {
   // ---- opens without an answer, by a key of the owner's ----
 
   std::unordered_map<std::uint64_t, PendingOpen>& opens() { return opens_; }
+
+  /// It does not read what it is told.
+  [[nodiscard]] bool congested() const { return channel_.queued_bytes() > kMaxQueuedForRequests; }
 
   // ---- the end ----
 

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from api_client import reason_of
 from harness import FILES, SANITIZER, SCALE, ApiError, until
 from traffic import Echo, round_trip
 
@@ -90,6 +91,21 @@ class PeakMemory:
 
     def growth(self):
         return self.value() - self.before
+
+
+def test_g4_long_names_drop_no_listener(pair):
+    """A listener that is slow to read is told of no more requests than it is given room for, however long their names."""
+    alice, bob = pair
+    name, count = "\0" * 65_000, 2 * MAX_QUEUED // (6 * 65_000)
+    before = bob.status()["metrics"]["clients_dropped"]
+    with raw_client(bob) as slow:
+        slow.sendall(line("listen.add", uri="\0", prefix=True, mode="ask"))
+        until(lambda: bob.status()["counts"]["listeners"] == 1, 10 * SCALE, "it listens")
+        opens = [alice.api.send("channel.open", peer=bob.device, uri=name[:-1] + chr(65 + n % 26)) for n in range(count)]
+        assert reason_of(alice.api.reply, opens[-1]) == "busy"
+        assert bob.status()["metrics"]["clients_dropped"] == before
+    for opening in opens[:-1]:
+        assert reason_of(alice.api.reply, opening) in ("busy", "declined")
 
 
 def test_g4_client_that_does_not_read(pair):
