@@ -1,13 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the tests of connecting ask: how an open failed, and what was told of an attempt."""
-import pytest
-from harness import ApiError
-
-
-def reason_of(call, *arguments, **options):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **options)
-    return caught.value.reason
+from api_client import reason_of
 
 
 def told(events, kind, **members):

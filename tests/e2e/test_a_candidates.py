@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from attempts import reason_of
+from api_client import reason_of
 from harness import SANITIZER, SCALE
 from hostile import HELLO, Hostile, control, device_of, pack
 from traffic import subscribed

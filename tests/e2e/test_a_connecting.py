@@ -6,7 +6,8 @@ import threading
 import time
 
 import pytest
-from attempts import reason_of, told
+from api_client import reason_of
+from attempts import told
 from harness import SCALE, Lab, Process, sized, until
 from hostile import device_of
 from traffic import Echo, round_trip, subscribed

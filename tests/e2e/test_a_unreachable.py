@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from attempts import failed_once, reason_of
+from api_client import reason_of
+from attempts import failed_once
 from harness import SCALE, until
 from hostile import Hostile, device_of
 from traffic import Echo, round_trip, subscribed

@@ -150,7 +150,8 @@ def test_b5_beyond_the_limit(lab, limited):
         # Room for one is room for one.
         channels.pop().close()
         until(lambda: [n.status()["counts"]["channels"] for n in (alice, bob)] == [limit - 1] * 2, 20 * SCALE, "one has ended")
-        channels.append(alice.api.open(bob.device, "in its place"))
+        # The peer's word that the id is free comes a moment after.
+        channels.append(until(lambda: opened_or_no_room(alice, bob), 20 * SCALE, "there is room"))
         assert reason_of(alice.api.open, bob.device, "one more") == "resource-limit"
         for channel in channels:
             channel.close()

@@ -6,7 +6,8 @@ import sys
 from collections import Counter, deque
 
 import pytest
-from harness import FILES, SANITIZER, SCALE, ApiError, read_until, sha256, sized, until
+from api_client import reason_of
+from harness import FILES, SANITIZER, SCALE, read_until, sha256, sized, until
 from test_load import all_of, load_peers
 from traffic import Echo, Reader, Sender, fill_all, round_trip
 
@@ -16,12 +17,6 @@ def joined(alice, bob, uri, **options):
     bob.api.call("listen.add", uri=uri, strict_end=options.get("strict_end", True))
     here = alice.api.open(bob.device, uri, **options)
     return here, bob.api.incoming(uri=uri)
-
-
-def reason_of(call, *arguments, **options):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **options)
-    return caught.value.reason
 
 
 def test_c1_sender_ends(pair):

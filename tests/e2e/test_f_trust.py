@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS F: trust, and the ICE-request policy."""
 import pytest
+from api_client import reason_of
 from certificates import make_crl, split
 from harness import SCALE, ApiError, until
 from hostile import HOSTILE, NO_PATH, Hostile, device_of, numbers
 from traffic import Echo, round_trip, subscribed
 
 SHORT = 5 * SCALE
-
-
-def reason_of(call, *arguments, **options):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **options)
-    return caught.value.reason
 
 
 def trust_in(node, peer):

@@ -8,6 +8,7 @@ import stat
 import subprocess
 
 import pytest
+from api_client import reason_of
 from api_schema import SCHEMA
 from harness import SCALE, ApiError, as_many_channels, sized, until
 from traffic import Echo, round_trip
@@ -15,12 +16,6 @@ from traffic import Echo, round_trip
 MAX_LINE = 1 << 20
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, PROTOCOL_ERROR = -32700, -32600, -32601, -32602, -32015
 NOT_FOUND = -32002
-
-
-def reason_of(call, *arguments, **options):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **options)
-    return caught.value.reason
 
 
 LINES = [

@@ -7,18 +7,12 @@ import struct
 import time
 
 import pytest
-from api_client import ApiError
+from api_client import ApiError, reason_of
 from harness import BUILD, SANITIZER, SCALE, sized, until
 from traffic import Echo, round_trip
 
 CLOCK_SHIFT = os.environ.get("CONND_CLOCK_SHIFT") or str(BUILD / "tests/peer/libclock_shift.so")
 DAY = 86_400
-
-
-def reason_of(call, *arguments, **options):
-    with pytest.raises(ApiError) as caught:
-        call(*arguments, **options)
-    return caught.value.reason
 
 
 # ---- clients ----
