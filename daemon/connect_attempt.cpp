@@ -53,6 +53,11 @@ void ConnectAttempt::reject(proto::Reason reason, std::string text) {
   feed(ConnectEvent::kRejected);
 }
 
+void ConnectAttempt::abandon() {
+  abandoned_ = true;
+  timer_.arm(proto::kNever);
+}
+
 void ConnectAttempt::repeat_answer() {
   const bool answered = role() == ConnectRole::kCallee && state() == proto::ConnectState::kChecking;
   if (answered) owner_.attempt_signals(*this, local_text_, true);
@@ -73,6 +78,7 @@ void ConnectAttempt::socket_down(proto::Reason reason, const std::string& text) 
 
 /// Every path leads through here; nothing of this object is touched after the action, which may destroy it.
 void ConnectAttempt::feed(ConnectEvent event) {
+  if (abandoned_) return;
   const proto::ConnectState before = machine_.state();
   const ConnectAction action = machine_.on(event, context_.connections.loop.now());
   timer_.arm(machine_.next_deadline());

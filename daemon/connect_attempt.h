@@ -73,6 +73,8 @@ class ConnectAttempt {
   void on_answer(const proto::IceDescription& remote, PeerKind kind);
   /// The peer will not do: it is banned, or what came of it is no answer.
   void reject(proto::Reason reason, std::string text);
+  /// Nobody wants it any more: none of the owner's functions is called from now on.
+  void abandon();
   /// The request came again: the answer may have been lost.
   void repeat_answer();
 
@@ -108,6 +110,7 @@ class ConnectAttempt {
   std::unique_ptr<MultiplexedSocket> socket_;
   std::optional<proto::Reason> failure_reason_;
   std::string failure_text_;
+  bool abandoned_ = false;
   Timer timer_;
 };
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -272,7 +273,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void settle_on(OpenNumber number, const proto::DeviceId& device);
   void candidate_failed(OpenNumber number, const proto::DeviceId& device, const AttemptFailure& failure);
   void leave_peers(OpenNumber number, const PendingOpen& open);
-  [[nodiscard]] std::optional<proto::DeviceId> connected_device(const proto::AccountId& account) const;
+  [[nodiscard]] std::optional<proto::DeviceId> connected_device(const proto::AccountId& account,
+                                                                const proto::DeviceId& wanted) const;
   [[nodiscard]] bool is_of(const MultiplexedSocket& socket, const proto::AccountId& account) const;
   void wait_for_connection(OpenNumber number);
   void wait_for(OpenNumber number, const proto::DeviceId& device);
@@ -325,6 +327,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void save_requests();
   [[nodiscard]] bool shutting_down() const { return shutting_down_; }
   void refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
+  void turn_away(const proto::DeviceId& device, std::uint64_t request, std::string_view text);
+  bool waits_for_room(const proto::DeviceId& device, std::uint64_t request);
   void forget_peer_if_unused(const proto::DeviceId& device);
 
   Context context_;
@@ -340,6 +344,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::unordered_map<ConnectionNumber, std::unique_ptr<ConnectAttempt>> attempts_;
   /// Public keys to encrypt requests and answers to, by attempt.
   std::unordered_map<ConnectionNumber, Target> targets_;
+  /// When requests were refused for want of room, by device and request.
+  std::map<std::pair<proto::DeviceId, std::uint64_t>, proto::TimePoint> turned_away_;
   std::set<ConnectionNumber> unknown_setups_;  ///< attempts that peers which are not allowed asked for
   std::unordered_map<OpenNumber, PendingOpen> opens_;
   std::set<std::pair<proto::TimePoint, OpenNumber>> deadlines_;

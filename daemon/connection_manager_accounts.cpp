@@ -12,8 +12,7 @@ constexpr std::size_t kMaxCandidates = 16;
 void ConnectionManager::search_devices(OpenNumber number) {
   PendingOpen& open = opens_.at(number);
   const proto::AccountId account = *open.request.account;
-  const auto connected = connected_device(account);
-  if (connected && (open.request.peer.is_zero() || open.request.peer == *connected)) {
+  if (const auto connected = connected_device(account, open.request.peer)) {
     open.request.peer = *connected;
     return place(number);
   }
@@ -23,10 +22,12 @@ void ConnectionManager::search_devices(OpenNumber number) {
   });
 }
 
-/// A device of the account, or with that short id, to which there is a connection.
-std::optional<proto::DeviceId> ConnectionManager::connected_device(const proto::AccountId& account) const {
+/// A device of the account, or with that short id, to which there is a connection; `wanted`, if it is not zero.
+std::optional<proto::DeviceId> ConnectionManager::connected_device(const proto::AccountId& account,
+                                                                   const proto::DeviceId& wanted) const {
   for (const auto& [number, connection] : connections_) {
     const proto::DeviceId& device = connection.socket->peer();
+    if (!wanted.is_zero() && device != wanted) continue;
     if (is_of(*connection.socket, account) && usable(device) != nullptr) return device;
   }
   return std::nullopt;

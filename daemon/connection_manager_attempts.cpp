@@ -13,6 +13,10 @@ namespace {
 /// Between attempts after the second failure in a row; the first is repeated at once.
 constexpr proto::Duration kFirstBackoff = std::chrono::milliseconds(200);
 constexpr unsigned kMaxBackoffDoublings = 4;
+/// Requests that found no room, and come again every three seconds for as long as their caller's attempt lasts.
+constexpr std::size_t kMaxTurnedAway = 1'024;
+constexpr proto::Duration kTurnedAwayPause = std::chrono::seconds(1);
+constexpr proto::Duration kTurnedAwayTime = std::chrono::seconds(30);
 /// Two while both sides dial, and dead ones until they are noticed: none of them needs more, and one peer shall not
 /// have all that there are.
 constexpr std::size_t kMaxConnectionsPerPeer = 8;
@@ -30,17 +34,12 @@ PeerKind kind_of(const proto::ConnectionRequest& request, const ConnectionManage
 void ConnectionManager::dial(const proto::DeviceId& device) {
   Peer& peer = peers_[device];
   peer.retry_at = proto::kNever;
-  const proto::TimePoint now = context_.connections.loop.now();
-  proto::ConnectTimes times = settings_.times;
-  for (const OpenNumber number : peer.waiting) {
-    times.total = std::max(times.total, opens_.at(number).deadline - now);
-  }
   const std::uint64_t request_id =
       std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_);
   const AttemptId id{next_connection_++, request_id, device};
   peer.dialling = id.number;
   ConnectAttempt::Owner& owner = *this;
-  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, times));
+  launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times));
 }
 
 void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
@@ -108,9 +107,17 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   publish_failed(attempt, failure.reason, failure.text);
   drop_attempt(attempt.id().number);
   if (!outgoing) return forget_peer_if_unused(device);
+  peers_[device].dialling = 0;
+  if (!failure.worth_retrying) return fail_waiting(device, failure);
+  // Opens whose time is over at this very moment hear why, too; the others have some left for a fresh attempt.
+  for (const OpenNumber number : std::set<OpenNumber>(peers_[device].waiting)) {
+    const auto open = opens_.find(number);
+    if (open == opens_.end() || open->second.deadline > context_.connections.loop.now()) continue;
+    peers_[device].waiting.erase(number);
+    candidate_failed(number, device, failure);
+  }
   Peer& peer = peers_[device];
-  peer.dialling = 0;
-  if (!failure.worth_retrying || peer.waiting.empty()) return fail_waiting(device, failure);
+  if (peer.waiting.empty()) return fail_waiting(device, failure);
   ++peer.failures;
   if (peer.failures == 1) return dial(device);
   const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
@@ -141,6 +148,7 @@ void ConnectionManager::abandon_attempt(ConnectionNumber number, proto::Reason r
 void ConnectionManager::drop_attempt(ConnectionNumber number) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
+  it->second->abandon();
   dead_attempts_.push_back(std::move(it->second));
   attempts_.erase(it);
   targets_.erase(number);
@@ -211,6 +219,7 @@ void ConnectionManager::on_answer(const SignalMessage& message, const proto::Con
   if (peer == peers_.end()) return;
   const auto it = attempts_.find(peer->second.dialling);
   if (it == attempts_.end() || it->second->id().request_id != answer.id) return;
+  if (it->second->state() != proto::ConnectState::kOffered) return;
   auto remote = proto::IceDescription::parse(answer.ice_text);
   if (!remote) return it->second->reject(proto::Reason::kProtocolError, remote.error().message());
   it->second->on_answer(*remote, kind_of(answer, settings_));
@@ -224,8 +233,8 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
   const bool allowed = gate_.trust_of(device) == Trust::kAllowed;
   if (!context_.stores.requests.first_seen(device, request.id, allowed)) {
     // It comes once per key, and again when the caller thinks that it or the answer was lost.
-    if (ConnectAttempt* attempt = callee_attempt(device, request.id)) attempt->repeat_answer();
-    return;
+    if (ConnectAttempt* attempt = callee_attempt(device, request.id)) return attempt->repeat_answer();
+    if (!waits_for_room(device, request.id)) return;
   }
   later_save_requests();
   const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
@@ -254,9 +263,9 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   probe_connections(device);
   const auto peer = peers_.find(device);
   if (peer != peers_.end() && peer->second.connections.size() >= kMaxConnectionsPerPeer) {
-    return refused(device, proto::Reason::kBusy, "the peer has too many connections");
+    return turn_away(device, request.id, "the peer has too many connections");
   }
-  if (!room_for_setup(trust)) return refused(device, proto::Reason::kBusy, "too many connections are being set up");
+  if (!room_for_setup(trust)) return turn_away(device, request.id, "too many connections are being set up");
 
   const AttemptId id{next_connection_++, request.id, device};
   targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
@@ -264,6 +273,22 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   ConnectAttempt::Owner& owner = *this;
   launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote),
                                           kind_of(request, settings_)));
+}
+
+/// A refusal that is over when there is room: what the caller sends again is judged anew.
+void ConnectionManager::turn_away(const proto::DeviceId& device, std::uint64_t request, std::string_view text) {
+  const proto::TimePoint now = context_.connections.loop.now();
+  std::erase_if(turned_away_, [now](const auto& entry) { return now - entry.second > kTurnedAwayTime; });
+  if (turned_away_.size() < kMaxTurnedAway) turned_away_[{device, request}] = now;
+  refused(device, proto::Reason::kBusy, text);
+}
+
+/// A moment later only, for a request comes once a key.
+bool ConnectionManager::waits_for_room(const proto::DeviceId& device, std::uint64_t request) {
+  const auto it = turned_away_.find({device, request});
+  if (it == turned_away_.end() || context_.connections.loop.now() - it->second < kTurnedAwayPause) return false;
+  turned_away_.erase(it);
+  return true;
 }
 
 bool ConnectionManager::room_for_setup(Trust trust) const {

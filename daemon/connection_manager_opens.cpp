@@ -79,14 +79,18 @@ void ConnectionManager::wait_for_connection(OpenNumber number) {
 }
 
 void ConnectionManager::wait_for(OpenNumber number, const proto::DeviceId& device) {
-  Peer& peer = peers_[device];
-  peer.waiting.insert(number);
-  const bool under_way = peer.dialling != 0 || peer.retry_at != proto::kNever;
-  if (under_way) return;
-  if (connections_.size() + attempts_.size() >= settings_.limits.max_connections) {
-    return fail_later(number, OpenError{proto::Reason::kResourceLimit, "the daemon has as many connections as it can"});
+  const auto known = peers_.find(device);
+  const bool under_way =
+      known != peers_.end() && (known->second.dialling != 0 || known->second.retry_at != proto::kNever);
+  if (!under_way && connections_.size() + attempts_.size() >= settings_.limits.max_connections) {
+    const OpenError error{proto::Reason::kResourceLimit, "the daemon has as many connections as it can"};
+    if (opens_.at(number).candidates.contains(device)) {
+      return candidate_failed(number, device, {error.reason, error.text, false});
+    }
+    return fail_later(number, error);
   }
-  dial(device);
+  peers_[device].waiting.insert(number);
+  if (!under_way) dial(device);
 }
 
 void ConnectionManager::place_waiting(const proto::DeviceId& device) {

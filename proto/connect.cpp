@@ -102,9 +102,9 @@ ConnectAction ConnectMachine::fail(bool retry) {
 
 ConnectAction ConnectMachine::on_timer(TimePoint now) {
   if (state_ == State::kReady || state_ == State::kFailed) return Action::kNone;
-  if (now >= attempt_deadline_) return fail(false);
-  if (now < stage_deadline_) return Action::kNone;
-  if (state_ == State::kOffered) {
+  const bool over = now >= attempt_deadline_;
+  if (!over && now < stage_deadline_) return Action::kNone;
+  if (!over && state_ == State::kOffered) {
     stage_deadline_ = now + times_.resend;
     return Action::kSendRequest;
   }

@@ -150,6 +150,61 @@ TEST_CASE("as many opens wait as may; one more is refused at once, until one has
   CHECK(alice.open(bob, "c").index() == 0);
 }
 
+TEST_CASE("an open whose time and whose attempt's time are over at once: the attempt is told of once") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.times.total = 500ms;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  exchange.filter = [](const auto&, const auto&, const auto&) { return false; };
+  CHECK((failed(alice.open(bob, "x", false, false, 500ms)) == Reason::kNoAnswerOrRefused));
+  CHECK_FALSE(world.run_until([&] { return alice.events("connection.failed") > 1; }, 1s));
+  CHECK(alice.events("connection.failed") == 1);
+  CHECK(alice.manager->totals().connections_failed == 1);
+}
+
+TEST_CASE("an open that joins an attempt has its own time: it is dialled for again") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.times.total = 500ms;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  bob.allow(alice);
+  exchange.filter = [](const auto&, const auto&, const auto&) { return false; };
+  std::vector<OpenResult> results;
+  alice.open_later(bob, "short", results, 500ms);
+  alice.open_later(bob, "long", results, 20s);
+  REQUIRE(world.run_until([&] { return results.size() == 1; }));
+  CHECK((failed(results[0]) == Reason::kNoAnswerOrRefused));
+  exchange.filter = nullptr;
+  REQUIRE(world.run_until([&] { return results.size() == 2; }));
+  CHECK(opened(results[1]).fd);
+}
+
+TEST_CASE("a request that was refused for want of room comes again, and is judged anew") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.limits.max_connections = 1;
+  Node bob{exchange, 1, options};
+  options = {};
+  options.times.resend = 1200ms;
+  Node alice{exchange, 0, options};
+  Node carol{exchange, 2};
+  bob.allow(alice);
+  bob.allow(carol);
+  auto first = carol.open(bob, "x");
+  CHECK(opened(first).fd);
+  std::vector<OpenResult> results;
+  alice.open_later(bob, "y", results);
+  REQUIRE(world.run_until([&] { return bob.events("request.refused") == 1; }));
+  bob.manager->close_connections(carol.id, Reason::kCancelled, "the test goes on");
+  REQUIRE(world.run_until([&] { return results.size() == 1; }));
+  CHECK(opened(results[0]).fd);
+}
+
 TEST_CASE("a peer that has as many channels as one may is refused further ones; others are not") {
   World world;
   Exchange exchange{world};
