@@ -359,6 +359,7 @@ void Mux::end_pending(Channel& channel) {
 void Mux::leave_wire(Channel& channel) {
   by_id_.erase(channel.id);
   channel.receive.end();
+  brake_.ended(channel.handle);
   if (channel.orphan) forget(channel);
 }
 
@@ -400,13 +401,12 @@ std::optional<WireId> Mux::free_id() {
 void Mux::stall(ChannelHandle handle) {
   Channel* channel = find(handle);
   if (channel == nullptr) return;
-  // One that has ended on the wire already holds what it holds, and gets no more.
-  if (channel->state != ChannelState::kOpen) return brake_.forget(handle);
   made_.push_back({.kind = MuxEvent::Kind::kReset,
                    .channel = handle,
                    .reason = Reason::kStalled,
                    .text = "the application did not read, and the peer cannot be told to wait"});
-  abort(*channel, Reason::kStalled, {});
+  // One that has ended on the wire is the app's alone: its end here is that it is forgotten.
+  reset(handle, Reason::kStalled, {});
 }
 
 std::size_t Mux::max_held() const {

@@ -7,7 +7,8 @@
 ///
 /// Handles: `open` and the event kRequested make one. It is dead, and may no longer be used, after: refuse(), reset(),
 /// release(), and the events kRefused, kCancelled and kReset. A channel that ended cleanly in both directions stays
-/// known until release(), so that the app may still take what is held for it.
+/// known until release(), so that the app may still take what is held for it; where there is no credit, kReset
+/// (kStalled) may still end it when too much is held for all of them.
 ///
 /// In Jami's dialect (PROTOCOL.md, "Jami's dialect") there is no kHello: the connection is up at once. EOF ends both
 /// directions, whichever side sends it; a reset looks like one to the peer. `unique` is between our own apps alone.

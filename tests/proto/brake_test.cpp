@@ -82,3 +82,32 @@ TEST_CASE("brake: a channel that goes ends the stop that it has caused") {
   CHECK_FALSE(brake.stopped());
   CHECK(brake.total() == 0);
 }
+
+TEST_CASE("brake: what a channel holds that has ended on the wire counts for all of them, and no more for itself") {
+  Brake brake(kPlenty);
+  CHECK(brake.held(1, kFull, kStart) == 0);
+  CHECK(brake.held(2, kFull / 2, kStart) == 0);
+  CHECK(brake.stopped());
+  brake.ended(1);
+  CHECK(brake.total() == kFull + kFull / 2);
+  SECTION("the stop ends when another one eases it") {
+    brake.taken(2, 1);
+    CHECK_FALSE(brake.stopped());
+  }
+  SECTION("at the end of its time there is nobody to go") {
+    CHECK(brake.expire(kStart + kStopTime).empty());
+    CHECK(brake.held(2, 1, kStart + kStopTime) == 0);
+  }
+  SECTION("it goes when all together hold too much") {
+    CHECK(brake.expire(kStart + kStopTime).empty());
+    ChannelHandle gone = 0;
+    for (ChannelHandle next = 3; gone == 0 && next < 30; ++next) {
+      gone = brake.held(next, kFull - 1, kStart + kStopTime);
+    }
+    CHECK(gone == 1);
+    CHECK(brake.total() < kPlenty + kFull);
+  }
+  brake.forget(1);
+  brake.ended(1);  // nothing is held for it
+  CHECK(brake.expire(kStart + 2 * kStopTime).empty());
+}

@@ -326,6 +326,60 @@ TEST_CASE("D2: what waits for an app whose channel has ended stays, and is count
   CHECK(peer.end.mux->buffered_bytes() == 0);
 }
 
+TEST_CASE("D2: channels that have ended on the wire count: a peer that ends each in time passes no bound") {
+  constexpr std::size_t kBody = 65'535;
+  MuxConfig config;
+  config.max_buffer = std::uint64_t{16} << 20;
+  RawPeer peer(config);
+  peer.end.take_at_once = false;
+  // What their apps hold, ended on the wire or not, for all that the mux may think.
+  const auto held = [&] {
+    std::size_t sum = 0;
+    for (const auto& [channel, bytes] : peer.end.received) sum += bytes.size();
+    for (const auto& reset : peer.end.seen(Kind::kReset)) sum -= peer.end.received[reset.channel].size();
+    return sum;
+  };
+  int stops = 0;
+  for (WireId id = 1; id <= 12; ++id) {
+    peer.offered(id, "c" + std::to_string(id));
+    for (std::size_t sent = 0; sent < (std::size_t{7} << 20); sent += kBody) {
+      if (peer.end.mux->reading_stopped()) {
+        ++stops;
+        peer.now += kStopTime;
+        CHECK(peer.end.mux->on_timeout(peer.now).ok());
+        peer.end.receive({});
+      }
+      peer.data(id, kBody);
+    }
+    peer.end_of(id);
+    CHECK(held() <= config.max_buffer + kBody);
+    CHECK(peer.end.mux->buffered_bytes() == held());
+  }
+  CHECK(stops == 1);
+  const auto reset = peer.end.seen(Kind::kReset);
+  CHECK(reset.size() == 10);
+  CHECK(std::all_of(reset.begin(), reset.end(), [](const auto& seen) { return seen.reason == Reason::kStalled; }));
+  CHECK_FALSE(peer.end.error);
+}
+
+TEST_CASE("D2: a channel that held too much, and then ended, gets no more: its app may take its time") {
+  RawPeer peer;
+  peer.end.take_at_once = false;
+  const ChannelHandle a = peer.offered(1, "a");
+  while (!peer.end.mux->reading_stopped()) peer.data(1, 65'535);
+  const std::size_t held = peer.end.received[a].size();
+  peer.end_of(1);  // of the same read
+  peer.now += kStopTime;
+  CHECK(peer.end.mux->on_timeout(peer.now).ok());
+  peer.end.receive({});
+  CHECK_FALSE(peer.end.mux->reading_stopped());
+  CHECK(peer.end.seen(Kind::kReset).empty());
+  CHECK(peer.end.mux->buffered_bytes() == held);  // as before the time was over
+  peer.end.mux->consumed(a, held, peer.now);
+  peer.end.mux->release(a);
+  CHECK(peer.end.mux->buffered_bytes() == 0);
+}
+
 TEST_CASE("Jami's dialect: a connection that goes away declines") {
   RawPeer peer;
   peer.offered(1, "a");
