@@ -227,7 +227,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   }
   while (!attempts_.empty()) abandon_attempt(attempts_.begin()->first, proto::Reason::kShuttingDown);
   for (auto& [number, connection] : connections_) {
-    connection.socket->close_now(proto::Reason::kShuttingDown, "the daemon is shutting down");
+    connection.socket->close_drained(proto::Reason::kShuttingDown, "the daemon is shutting down");
   }
   soon();
 }

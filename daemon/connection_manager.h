@@ -178,7 +178,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void on_signal(const SignalMessage& message);
   /// The local client's answer to a connection question.
   bool answer_connection(std::uint64_t question, bool accept) { return gate_.answer(question, accept); }
-  /// Ends everything: opens get kShuttingDown, connections are closed now. `done` in a later turn.
+  /// Ends everything: opens and channels get kShuttingDown, and nothing new begins. Connections close as soon as their
+  /// peers have what is queued for them, shortly (MultiplexedSocket::close_drained); `done` then, in a later turn.
   void shut_down(std::function<void()> done);
 
   // ---- for status ----

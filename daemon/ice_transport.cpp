@@ -6,8 +6,10 @@
 #include <cstring>
 #include <variant>
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "proto/stun.h"
@@ -68,6 +70,27 @@ bool IceTransport::delivers(std::chrono::milliseconds lately) const {
   socklen_t size = sizeof info;
   if (::getsockopt(path_.socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
   return info.tcpi_unacked > 0 && std::chrono::milliseconds(info.tcpi_last_ack_recv) < lately;
+}
+
+bool IceTransport::quiet() const {
+  int queued = 0;
+  int unread = 0;
+  const int fd = path_.socket.get();
+  return ::ioctl(fd, SIOCOUTQ, &queued) == 0 && ::ioctl(fd, SIOCINQ, &unread) == 0 && queued == 0 && unread == 0;
+}
+
+void IceTransport::end_output() {
+  (void)::shutdown(path_.socket.get(), SHUT_WR);
+}
+
+IceTransport::Status IceTransport::discard(proto::MutableBytes scratch) {
+  if (watch_error_) return Status::kEnded;
+  ssize_t n;
+  do {
+    n = ::recv(path_.socket.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) return Status::kMore;
+  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? Status::kBlocked : Status::kEnded;
 }
 
 proto::Result<IceTransport::Status> IceTransport::receive(proto::MutableBytes scratch) {

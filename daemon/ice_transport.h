@@ -35,6 +35,13 @@ class IceTransport {
   /// Sends from the front of `output` until it is empty or the socket takes no more.
   proto::Result<Status> send(proto::Buffer& output);
 
+  /// The peer has acknowledged all that was sent, and nothing of it lies here unread.
+  [[nodiscard]] bool quiet() const;
+  /// No more is sent. Again: changes nothing.
+  void end_output();
+  /// Reads once into `scratch`, for nobody. kEnded also when the connection is broken.
+  Status discard(proto::MutableBytes scratch);
+
   /// Asks for on_edge(EPOLLIN) in the next turn.
   void again() { watch_.again(EPOLLIN); }
 

@@ -78,6 +78,7 @@ void MultiplexedSocket::start() {
 
 void MultiplexedSocket::on_edge(std::uint32_t events) {
   transport_.note(events);
+  if (state_ == State::kDraining) return request_turn();
   if ((events & EPOLLOUT) != 0) request_turn();
   if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) receive();
 }
@@ -243,11 +244,8 @@ void MultiplexedSocket::close_from_peer(const proto::MuxEvent& event) {
 
 bool MultiplexedSocket::on_turn() {
   sweep();
-  if (state_ == State::kDown) return false;
-  if (state_ == State::kClosing) {
-    report_down();
-    return false;
-  }
+  if (state_ == State::kClosing) say_good_bye();
+  if (state_ >= State::kDraining) return state_ == State::kDraining && drain();
   if (paused_ && !reading_stopped()) {
     paused_ = false;
     transport_.again();
@@ -256,7 +254,7 @@ bool MultiplexedSocket::on_turn() {
   // Until its time is over, a goaway waits for apps that have not taken everything yet, and for output to leave.
   const bool quiet = channels_.empty() && tls_.output().empty();
   if (mux_ && mux_->finished(now()) && (quiet || mux_->go_away_over())) {
-    end(end_reason_, "the connection was closed after its last channel", {});
+    close_drained(end_reason_, "the connection was closed after its last channel");
   }
   return more;
 }
@@ -442,16 +440,14 @@ void MultiplexedSocket::end(proto::Reason reason, std::string text, std::error_c
   request_turn();  // to report it when nothing of this object is on the stack
 }
 
-/// Says good-bye as far as the socket takes it, and tells the owner.
-void MultiplexedSocket::report_down() {
-  if (mux_) {
-    mux_->go_away(end_reason_, end_text_, now());
-    mux_->flush_control();
-    if (tls_.write(mux_->output())) (void)tls_.close();
-  }
-  (void)transport_.send(tls_.output());
-  state_ = State::kDown;
-  timer_.stop();
+/// Ends the channels. The connection is down then as soon as the socket has taken what it takes at once; or, if it
+/// drains, when the peer has what is queued, or the time for it is over.
+void MultiplexedSocket::say_good_bye() {
+  const bool waits = drains_ && mux_ && !tls_.peer_closed() && !all_delivered();
+  if (mux_) mux_->go_away(end_reason_, end_text_, now());
+  if (!waits) (void)send_rest();
+  state_ = State::kDraining;
+  timer_.arm_in(kDrainTime);
 
   const bool broken = proto::reason_info(end_reason_).exit_code != 0;
   const proto::Reason reason = broken ? end_reason_ : proto::Reason::kConnectionLost;
@@ -459,7 +455,7 @@ void MultiplexedSocket::report_down() {
   channels_.clear();
   for (auto& [handle, channel] : channels) owner_.on_channel_closed(*this, channel->end(reason, end_text_));
   channels.clear();
-  owner_.on_down(*this, end_reason_, end_text_, end_error_);
+  if (!waits) report_down();
 }
 
 // ---- time ----
@@ -469,6 +465,7 @@ void MultiplexedSocket::arm_timer() {
 }
 
 void MultiplexedSocket::on_deadline() {
+  if (state_ == State::kDraining) return report_down();
   if (!mux_ || state_ >= State::kClosing) return;
   // After a suspend the peer's bytes may be here already: look before judging it by the clock.
   receive();

@@ -99,10 +99,17 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
 
   // ---- the connection ----
 
+  /// What is queued when a connection drains has this long to reach the peer: enough for a full socket buffer on most
+  /// paths; and a daemon that stops, and whoever waits for it, is not kept by a peer that takes nothing.
+  static constexpr proto::Duration kDrainTime = std::chrono::seconds(3);
+
   /// No new channels; ends when the open ones have ended, or after kGoAwayTime.
   void close_gracefully(proto::Reason reason, std::string_view text);
   /// Ends now: goaway, close_notify, and on_down(reason) in a later turn. Channels end with kConnectionLost.
   void close_now(proto::Reason reason, std::string_view text);
+  /// As close_now; but what is queued for the peer, ends of channels included, is sent before on_down, which comes
+  /// kDrainTime later at most, and at once when nothing is queued. What still comes from the peer is for nobody.
+  void close_drained(proto::Reason reason, std::string_view text);
 
   /// Asks the peer for a sign of life, from now on: see Mux::probe.
   void probe();
@@ -125,7 +132,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
 
  private:
-  enum class State : std::uint8_t { kHandshaking, kGreeting, kUp, kClosing, kDown };
+  enum class State : std::uint8_t { kHandshaking, kGreeting, kUp, kClosing, kDraining, kDown };
 
   // EdgeHandler, TurnClient, ChannelHost
   void on_edge(std::uint32_t events) override;
@@ -156,7 +163,15 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void sweep();
   void fail(std::error_code error);
   void end(proto::Reason reason, std::string text, std::error_code error);
+  void say_good_bye();
+
+  // multiplexed_socket_end.cpp
+  [[nodiscard]] bool all_delivered() const;
+  void write_rest();
+  proto::Result<bool> send_rest();
+  bool drain();
   void report_down();
+
   ChannelSocket* find(proto::ChannelHandle handle);
 
   const ConnectionContext context_;
@@ -172,6 +187,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Reason end_reason_ = proto::Reason::kClosed;
   std::string end_text_;
   std::error_code end_error_;
+  bool drains_ = false;          ///< what is queued goes before the end
+  bool all_said_ = false;        ///< close_notify is with TLS
   bool paused_ = false;          ///< the mux has stopped reading
   bool probe_due_ = false;       ///< once all that has come is read
   bool violation_told_ = false;  ///< one line for each connection: its peer must not fill the log
