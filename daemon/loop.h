@@ -40,6 +40,8 @@ class Loop {
 
   /// The loop's time, monotonic, cached once per turn.
   [[nodiscard]] proto::TimePoint now() const { return proto::TimePoint{proto::Duration{uv_now(&loop_)}}; }
+  /// For who gives somebody a time from now on: a turn may have taken long already.
+  void update_now() { uv_update_time(&loop_); }
   [[nodiscard]] bool on_thread() const;
   [[nodiscard]] uv_loop_t* raw() { return &loop_; }
 

@@ -98,6 +98,7 @@ void MultiplexedSocket::receive() {
 
 void MultiplexedSocket::all_read() {
   if (!std::exchange(probe_due_, false)) return;
+  context_.loop.update_now();
   mux_->probe(now());
   arm_timer();
   request_turn();
