@@ -2,6 +2,7 @@
 #include "daemon/channel_socket.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 #include <sys/socket.h>
@@ -14,13 +15,24 @@ constexpr std::string_view kNotTaken = "the peer ended the channel before it had
 }  // namespace
 
 ChannelSocket::ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options)
-    : host_(host), handle_(handle), options_(options), fd_(std::move(fd)), held_(host.mux().max_held()) {}
+    : host_(&host),
+      ends_(&host),
+      handle_(handle),
+      options_(options),
+      fd_(std::move(fd)),
+      held_(host.mux().max_held()) {}
 
 proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
   auto watch = poller.watch(fd_.get(), *this);
   if (!watch) return watch.error();
   watch_ = std::move(*watch);
   return {};
+}
+
+void ChannelSocket::leave_connection(ChannelEnds& ends) {
+  assert(ended_on_wire());
+  host_ = nullptr;
+  ends_ = &ends;
 }
 
 void ChannelSocket::shut() {
@@ -41,8 +53,8 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   if (eof_read_ || send_ >= SendHalf::kHeldBack) {
     if (app_closed_) app_gone();
   } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
-    host_.mux().set_ready(handle_, true);
-    host_.channel_has_work();
+    host_->mux().set_ready(handle_, true);
+    host_->channel_has_work();
   }
 }
 
@@ -58,10 +70,10 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
     // A short read has emptied the socket: whatever comes later makes a new edge. But an EOF that was told of already
     // makes none, and finishing wants to see the end.
     const bool emptied = static_cast<std::size_t>(n) < room.size();
-    if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_.mux().set_ready(handle_, false);
+    if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_->mux().set_ready(handle_, false);
     return static_cast<std::size_t>(n);
   }
-  host_.mux().set_ready(handle_, false);
+  host_->mux().set_ready(handle_, false);
   if (n == 0) {
     eof_read_ = true;
     app_ended_writing();
@@ -93,8 +105,8 @@ void ChannelSocket::finish() {
   }
   // What the app wrote before is in the socket: the pump reads until it is empty, and then ends.
   send_ = SendHalf::kFinishing;
-  host_.mux().set_ready(handle_, true);
-  host_.channel_has_work();
+  host_->mux().set_ready(handle_, true);
+  host_->channel_has_work();
 }
 
 void ChannelSocket::send_eof() {
@@ -105,8 +117,8 @@ void ChannelSocket::send_eof() {
     return;
   }
   send_ = SendHalf::kEnded;
-  host_.mux().finish(handle_);
-  host_.channel_has_work();
+  host_->mux().finish(handle_);
+  host_->channel_has_work();
   finish_if_both_ended();
   if (!over_ && app_closed_ && eof_read_) app_gone();
 }
@@ -129,8 +141,8 @@ void ChannelSocket::app_gone() {
 void ChannelSocket::end_for_good() {
   send_ = SendHalf::kEnded;
   receive_ = ReceiveHalf::kEnded;
-  host_.mux().finish(handle_);
-  host_.channel_has_work();
+  host_->mux().finish(handle_);
+  host_->channel_has_work();
   finish_if_both_ended();
 }
 
@@ -171,8 +183,10 @@ std::size_t ChannelSocket::write_app(proto::Bytes bytes) {
   const int error = taken < bytes.size() ? errno : 0;
   if (taken > 0) {
     bytes_in_ += taken;
-    host_.mux().consumed(handle_, taken, host_.now());
-    host_.channel_has_work();
+    if (host_ != nullptr) {
+      host_->mux().consumed(handle_, taken, host_->now());
+      host_->channel_has_work();
+    }
   }
   if (error != 0 && error != EAGAIN && error != EWOULDBLOCK && error != ENOBUFS) {
     app_closed_ = true;
@@ -206,13 +220,13 @@ void ChannelSocket::end_receive() {
 void ChannelSocket::finish_if_both_ended() {
   if (over_ || send_ != SendHalf::kEnded || receive_ != ReceiveHalf::kEnded) return;
   over_ = true;
-  host_.channel_over(*this, proto::Reason::kClosed, {});
+  ends_->channel_over(*this, proto::Reason::kClosed, {});
 }
 
 void ChannelSocket::abort(proto::Reason reason, std::string_view text) {
   if (over_) return;
   over_ = true;
-  host_.channel_over(*this, reason, text);
+  ends_->channel_over(*this, reason, text);
 }
 
 }  // namespace connd::daemon

@@ -36,20 +36,33 @@ struct ChannelEnd {
 
 class ChannelSocket;
 
+/// Who keeps a ChannelSocket.
+class ChannelEnds {
+ public:
+  /// The channel is over. kClosed: both directions ended cleanly. Else the peer, if it still can be told, is told
+  /// `reason` by a reset. The ChannelSocket is destroyed later, not from inside this call.
+  virtual void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) = 0;
+
+ protected:
+  ~ChannelEnds() = default;
+};
+
 /// What a ChannelSocket needs of its MultiplexedSocket.
-class ChannelHost {
+class ChannelHost : public ChannelEnds {
  public:
   virtual proto::Mux& mux() = 0;
   [[nodiscard]] virtual proto::TimePoint now() const = 0;
   /// There is output, or a sender became ready.
   virtual void channel_has_work() = 0;
-  /// The channel is over. kClosed: both directions ended cleanly. Else the peer is told `reason` by a reset. The
-  /// ChannelSocket is destroyed later, not from inside this call.
-  virtual void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) = 0;
 
  protected:
   ~ChannelHost() = default;
 };
+
+/// What the peer hears of as a reset is, on this side, our own app's or client's doing.
+[[nodiscard]] inline proto::Reason told_here(proto::Reason reason) {
+  return reason == proto::Reason::kReset ? proto::Reason::kCancelled : reason;
+}
 
 class ChannelSocket final : public EdgeHandler {
  public:
@@ -76,6 +89,9 @@ class ChannelSocket final : public EdgeHandler {
   /// Our direction ends cleanly, after what the app has written so far.
   void finish();
 
+  /// The connection is no more. Only where nothing is to come or go but what is held: `ended_on_wire`.
+  void leave_connection(ChannelEnds& ends);
+
   /// Lets go of the fd: the app sees the end. Nothing happens here any more. May be called from inside its own calls.
   void shut();
 
@@ -86,6 +102,10 @@ class ChannelSocket final : public EdgeHandler {
     return {handle_, reason, std::move(text), bytes_in_, bytes_out_};
   }
   [[nodiscard]] bool over() const { return over_; }
+  /// Both directions have ended well; only the app has not taken everything.
+  [[nodiscard]] bool ended_on_wire() const { return send_ == SendHalf::kEnded && receive_ != ReceiveHalf::kOpen; }
+  /// Bytes that the app has not taken.
+  [[nodiscard]] std::size_t held() const { return held_.size(); }
   [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
   [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
 
@@ -105,13 +125,14 @@ class ChannelSocket final : public EdgeHandler {
   void app_ended_writing();
   void send_eof();
   void end_for_good();
-  [[nodiscard]] bool half_close() const { return host_.mux().rules().half_close; }
+  [[nodiscard]] bool half_close() const { return host_->mux().rules().half_close; }
   void end_receive();
   void app_gone();
   void finish_if_both_ended();
   void abort(proto::Reason reason, std::string_view text);
 
-  ChannelHost& host_;
+  ChannelHost* host_;  ///< null once the connection has gone
+  ChannelEnds* ends_;
   const proto::ChannelHandle handle_;
   const ChannelOptions options_;
   ipc::Fd fd_;

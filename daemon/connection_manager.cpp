@@ -28,6 +28,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
       gate_(context.connections.loop, context.signalling, context.stores, context.asker, settings.gate),
       random_(std::random_device{}()),
+      left_(context.connections.turns, [this](const ChannelEnd& end) { left_channel_ended(end); }),
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }) {}
@@ -100,7 +101,8 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
   if (most != 0 && channels_with(socket.peer()) > most) {  // this one included
     return socket.refuse(channel, proto::Reason::kResourceLimit, "the peer has as many channels as one may");
   }
-  channels_.emplace(channel, ChannelRecord{socket.number(), uri, false, false, context_.connections.loop.now()});
+  channels_.emplace(channel, ChannelRecord{socket.number(), socket.peer(), it->second.account, uri, false, false,
+                                           context_.connections.loop.now()});
   context_.apps.on_channel_requested(
       {channel, socket.peer(), it->second.account, it->second.trust, uri, socket.rules().half_close});
 }
@@ -120,6 +122,17 @@ void ConnectionManager::on_channel_closed(MultiplexedSocket& socket, const Chann
   if (!held_.empty()) soon();
   if (end.reason == proto::Reason::kReset) ++past_.channels_reset;
   if (end.reason == proto::Reason::kStalled) ++past_.channels_stalled;
+  context_.apps.on_channel_closed(end);
+}
+
+void ConnectionManager::on_channel_left(MultiplexedSocket& /*socket*/, std::unique_ptr<ChannelSocket>& channel) {
+  const auto record = channels_.find(channel->handle());
+  if (shutting_down_ || record == channels_.end() || !left_.take(channel)) return;
+  record->second.connection = 0;
+}
+
+void ConnectionManager::left_channel_ended(const ChannelEnd& end) {
+  channels_.erase(end.channel);
   context_.apps.on_channel_closed(end);
 }
 
@@ -157,12 +170,14 @@ void ConnectionManager::refuse_channel(proto::ChannelHandle channel, proto::Reas
 bool ConnectionManager::finish_channel(proto::ChannelHandle channel) {
   const auto record = channels_.find(channel);
   if (record == channels_.end()) return false;
+  if (record->second.connection == 0) return true;  // it has ended already
   return connections_.at(record->second.connection).socket->finish(channel);
 }
 
 bool ConnectionManager::close_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
   const auto record = channels_.find(channel);
   if (record == channels_.end()) return false;
+  if (record->second.connection == 0) return left_.close(channel, reason, text);
   return connections_.at(record->second.connection).socket->close_channel(channel, reason, text);
 }
 
@@ -229,6 +244,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   for (auto& [number, connection] : connections_) {
     connection.socket->close_drained(proto::Reason::kShuttingDown, "the daemon is shutting down");
   }
+  left_.close_all(proto::Reason::kShuttingDown, "the daemon is shutting down");
   soon();
 }
 
@@ -401,12 +417,16 @@ void ConnectionManager::add_to(ManagerTotals& totals, const MultiplexedSocket& s
 
 void ConnectionManager::each_channel(const std::function<void(const ChannelView&)>& visit) const {
   for (const auto& [handle, record] : channels_) {
-    const Connection& connection = connections_.at(record.connection);
-    const ChannelSocket* channel = connection.socket->channel(handle);
+    const ChannelSocket* channel = channel_of(handle, record);
     if (channel == nullptr) continue;
-    visit({handle, connection.socket->peer(), connection.account, record.uri, record.outgoing, channel->bytes_in(),
+    visit({handle, record.device, record.account, record.uri, record.outgoing, channel->bytes_in(),
            channel->bytes_out(), record.since});
   }
+}
+
+const ChannelSocket* ConnectionManager::channel_of(proto::ChannelHandle handle, const ChannelRecord& record) const {
+  if (record.connection == 0) return left_.find(handle);
+  return connections_.at(record.connection).socket->channel(handle);
 }
 
 }  // namespace connd::daemon

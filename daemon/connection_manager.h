@@ -19,6 +19,7 @@
 #include "daemon/connect_attempt.h"
 #include "daemon/event_hub.h"
 #include "daemon/heap_trim.h"
+#include "daemon/left_channels.h"
 #include "daemon/request_gate.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
@@ -239,7 +240,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   };
   /// A channel that exists, or a request that waits for the local side.
   struct ChannelRecord {
-    ConnectionNumber connection;
+    ConnectionNumber connection;  ///< 0: it is one of left_
+    proto::DeviceId device;
+    proto::AccountId account;
     std::string uri;
     bool outgoing;
     bool accepted;
@@ -254,6 +257,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
                         const std::string& text) override;
   void on_request_cancelled(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason) override;
   void on_channel_closed(MultiplexedSocket& socket, const ChannelEnd& end) override;
+  void on_channel_left(MultiplexedSocket& socket, std::unique_ptr<ChannelSocket>& channel) override;
   void on_going_away(MultiplexedSocket& socket) override;
   void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
                std::error_code error) override;
@@ -331,6 +335,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void turn_away(const proto::DeviceId& device, std::uint64_t request, std::string_view text);
   bool waits_for_room(const proto::DeviceId& device, std::uint64_t request);
   void forget_peer_if_unused(const proto::DeviceId& device);
+  void left_channel_ended(const ChannelEnd& end);
+  [[nodiscard]] const ChannelSocket* channel_of(proto::ChannelHandle handle, const ChannelRecord& record) const;
 
   Context context_;
   Settings settings_;
@@ -352,6 +358,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::set<std::pair<proto::TimePoint, OpenNumber>> deadlines_;
   std::unordered_map<proto::ChannelHandle, std::vector<OpenNumber>> opening_;  ///< opens that a channel resolves
   std::unordered_map<proto::ChannelHandle, ChannelRecord> channels_;
+  LeftChannels left_;
   std::unordered_map<proto::ChannelHandle, HeldRequest> held_;  ///< at most one per connection and unique open of ours
   std::vector<OpenNumber> takers_;                              ///< opens that get what is held, in a later turn
 

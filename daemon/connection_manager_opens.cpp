@@ -135,7 +135,8 @@ void ConnectionManager::deliver(const std::vector<OpenNumber>& numbers, proto::C
   }
   const proto::AccountId account = connections_.at(socket.number()).account;
   const std::string uri = opens_.at(numbers.front()).request.uri;
-  channels_.emplace(channel, ChannelRecord{socket.number(), uri, true, true, context_.connections.loop.now()});
+  channels_.emplace(channel, ChannelRecord{socket.number(), socket.peer(), account, uri, true, true,
+                                           context_.connections.loop.now()});
   for (const OpenNumber number : numbers) {
     const bool gets_fd = number == numbers.front();
     complete(number, OpenedChannel{channel, socket.peer(), account, uri, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd,

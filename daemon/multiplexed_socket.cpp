@@ -375,9 +375,7 @@ void MultiplexedSocket::channel_over(ChannelSocket& channel, proto::Reason reaso
   } else {
     mux_->reset(channel.handle(), reason, text);
   }
-  // What the peer hears of as a reset is, on this side, our own app's or client's doing.
-  const proto::Reason told = reason == proto::Reason::kReset ? proto::Reason::kCancelled : reason;
-  const ChannelEnd end = channel.end(told, std::string(text));
+  const ChannelEnd end = channel.end(told_here(reason), std::string(text));
   channel.shut();
   over_.push_back(std::move(it->second));
   channels_.erase(it);
@@ -454,7 +452,10 @@ void MultiplexedSocket::say_good_bye() {
   const proto::Reason reason = broken ? end_reason_ : proto::Reason::kConnectionLost;
   auto channels = std::move(channels_);
   channels_.clear();
-  for (auto& [handle, channel] : channels) owner_.on_channel_closed(*this, channel->end(reason, end_text_));
+  for (auto& [handle, channel] : channels) {
+    if (channel->ended_on_wire()) owner_.on_channel_left(*this, channel);
+    if (channel) owner_.on_channel_closed(*this, channel->end(reason, end_text_));
+  }
   channels.clear();
   if (!waits) report_down();
 }

@@ -59,10 +59,13 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
     virtual void on_request_cancelled(MultiplexedSocket& socket, proto::ChannelHandle channel,
                                       proto::Reason reason) = 0;
     virtual void on_channel_closed(MultiplexedSocket& socket, const ChannelEnd& end) = 0;
+    /// The connection is over, and `channel` had ended well before: its app has yet to take what it holds. An Owner
+    /// that takes it tells its end itself, later; else on_channel_closed follows.
+    virtual void on_channel_left(MultiplexedSocket& socket, std::unique_ptr<ChannelSocket>& channel) = 0;
     /// No new channels here, from either side: what comes next goes to another connection.
     virtual void on_going_away(MultiplexedSocket& socket) = 0;
-    /// The connection is over. The last call; each channel has been closed before it, opens and requests that were not
-    /// answered are dead with it. `error` is what proto/ found, if it did.
+    /// The connection is over. The last call; each channel has been closed or left before it, opens and requests that
+    /// were not answered are dead with it. `error` is what proto/ found, if it did.
     virtual void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
                          std::error_code error) = 0;
 
