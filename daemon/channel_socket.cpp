@@ -46,13 +46,19 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   // EPOLLHUP with our own direction still open can only mean that the app's end is closed. After our SHUT_WR the app's
   // SHUT_WR shows the same; then nothing but the end is left to tell either.
   if ((events & EPOLLHUP) != 0) app_closed_ = true;
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) eof_ahead_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) eof_ahead_ = true;
   if ((events & EPOLLOUT) != 0) write_held();
   if (over_) return;
+  // The app closed while bytes for it lay unread: it did not take everything. Nothing needs to be sent to know that,
+  // and where there is no credit nothing can be.
+  if ((events & EPOLLERR) != 0) {
+    app_closed_ = true;
+    return abort(proto::Reason::kReset, kAppGone);
+  }
   // After finish() our direction has ended without the app's EOF being read: nothing reads up to it any more.
   if (eof_read_ || send_ >= SendHalf::kHeldBack) {
     if (app_closed_) app_gone();
-  } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+  } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
     host_->mux().set_ready(handle_, true);
     host_->channel_has_work();
   }
