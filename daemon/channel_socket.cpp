@@ -55,6 +55,7 @@ void ChannelSocket::on_edge(std::uint32_t events) {
     app_closed_ = true;
     return abort(proto::Reason::kReset, kAppGone);
   }
+  if (app_closed_ && options_.strict_end && send_ == SendHalf::kOpen) await_finish();
   // After finish() our direction has ended without the app's EOF being read: nothing reads up to it any more.
   if (eof_read_ || send_ >= SendHalf::kHeldBack) {
     if (app_closed_) app_gone();
@@ -97,10 +98,24 @@ void ChannelSocket::app_ended_writing() {
   const bool clean = !options_.strict_end || send_ == SendHalf::kFinishing;
   if (clean) {
     send_eof();
-  } else if (app_closed_) {
+  } else if (app_closed_ && !finish_may_be_clean()) {
     abort(proto::Reason::kReset, kNotFinished);
   }
-  // Else the app has only shut down its end: finish() may still come.
+  // Else finish() may still come: the app has only shut down its end, or said it right before it closed.
+}
+
+/// The app has closed its end, and finish() was not read yet.
+void ChannelSocket::await_finish() {
+  if (grace_) return;
+  grace_ = std::make_unique<Timer>(host_->loop(), [this] {
+    if (send_ == SendHalf::kOpen) abort(proto::Reason::kReset, kNotFinished);
+  });
+  grace_->arm_in(kFinishGrace);
+}
+
+/// Whether finish() would still make a clean end, with the app's end closed: see app_gone.
+bool ChannelSocket::finish_may_be_clean() const {
+  return half_close() ? receive_ == ReceiveHalf::kEnded : held_.empty();
 }
 
 void ChannelSocket::finish() {
@@ -135,7 +150,8 @@ void ChannelSocket::app_gone() {
   if (send_ == SendHalf::kHeldBack && held_.empty()) {
     end_for_good();
   } else if (send_ < SendHalf::kHeldBack) {
-    abort(proto::Reason::kReset, kNotFinished);
+    // With grace_ the app may have said finish() right before it closed.
+    if (!grace_ || !finish_may_be_clean()) abort(proto::Reason::kReset, kNotFinished);
   } else if (options_.strict_end || !held_.empty()) {
     // It ended its own direction well, and will not take the peer's.
     abort(proto::Reason::kReset, kAppGone);

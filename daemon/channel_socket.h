@@ -9,7 +9,9 @@
 /// its end for good, and ends both; the peer's end ends ours too.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -51,6 +53,7 @@ class ChannelEnds {
 class ChannelHost : public ChannelEnds {
  public:
   virtual proto::Mux& mux() = 0;
+  virtual Loop& loop() = 0;
   [[nodiscard]] virtual proto::TimePoint now() const = 0;
   /// There is output, or a sender became ready.
   virtual void channel_has_work() = 0;
@@ -66,6 +69,11 @@ class ChannelHost : public ChannelEnds {
 
 class ChannelSocket final : public EdgeHandler {
  public:
+  /// An app that has closed its end with `strict_end` may have said finish() before: the daemon may read that later, as
+  /// the two come by different sockets. What is not finished after this long is an abort, also where there is no credit
+  /// to read up to the app's end.
+  static constexpr proto::Duration kFinishGrace = std::chrono::seconds(1);
+
   /// `fd` is the daemon's end, non-blocking.
   ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options);
 
@@ -128,6 +136,8 @@ class ChannelSocket final : public EdgeHandler {
   [[nodiscard]] bool half_close() const { return host_->mux().rules().half_close; }
   void end_receive();
   void app_gone();
+  void await_finish();
+  [[nodiscard]] bool finish_may_be_clean() const;
   void finish_if_both_ended();
   void abort(proto::Reason reason, std::string_view text);
 
@@ -145,6 +155,7 @@ class ChannelSocket final : public EdgeHandler {
   bool eof_read_ = false;    ///< the app writes no more
   bool cut_ = false;         ///< the peer's end has cut off what the app had written
   bool over_ = false;
+  std::unique_ptr<Timer> grace_;  ///< kFinishGrace, once it has begun
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
 };

@@ -141,6 +141,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void on_edge(std::uint32_t events) override;
   bool on_turn() override;
   proto::Mux& mux() override { return *mux_; }
+  Loop& loop() override { return context_.loop; }
   [[nodiscard]] proto::TimePoint now() const override { return context_.loop.now(); }
   void channel_has_work() override { request_turn(); }
   void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) override;

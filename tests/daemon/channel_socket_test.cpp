@@ -20,6 +20,27 @@ void wait_unread(World& world, int fd) {
   REQUIRE(world.run_until([&] { return ::recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1; }));
 }
 
+/// Writes until nothing has been taken for many turns of the loop.
+void use_up_credit(World& world, int fd) {
+  const std::string chunk(65'536, 's');
+  int idle_turns = 0;
+  REQUIRE(world.run_until([&] {
+    world.loop.post([] {});
+    const ssize_t n = ::send(fd, chunk.data(), chunk.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    idle_turns = n > 0 ? 0 : idle_turns + 1;
+    return idle_turns == 2'000;
+  }));
+}
+
+/// Long enough for what happened to an fd to be seen.
+void run_turns(World& world) {
+  int turns = 0;
+  REQUIRE(world.run_until([&] {
+    world.loop.post([] {});
+    return ++turns == 50;
+  }));
+}
+
 }  // namespace
 
 TEST_CASE("C3: an app that has ended its writing and dies with unread data is a reset, not an end") {
@@ -44,15 +65,44 @@ TEST_CASE("C3: an app that dies with unread data is a reset also when the peer t
   ipc::Fd b = std::move(two.bob.accepted.at(0).fd);
   write_all(two.world, b.get(), "unread");
   wait_unread(two.world, a.fd.get());
-  // Until no credit is left: nothing has been taken for many turns of the loop.
-  const std::string chunk(65'536, 's');
-  int idle_turns = 0;
-  REQUIRE(two.world.run_until([&] {
-    two.world.loop.post([] {});
-    const ssize_t n = ::send(a.fd.get(), chunk.data(), chunk.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    idle_turns = n > 0 ? 0 : idle_turns + 1;
-    return idle_turns == 2'000;
-  }));
+  use_up_credit(two.world, a.fd.get());
+  a.fd.reset();
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  CHECK((two.alice.ended[0].reason == Reason::kCancelled));
+  CHECK((two.bob.ended[0].reason == Reason::kReset));
+}
+
+TEST_CASE("C4: a finish that is read only after the app's end was seen to be closed is a clean end") {
+  Two two;
+  two.bob.strict = true;
+  auto result = two.alice.open(two.bob, "x", false, true);
+  OpenedChannel& a = opened(result);
+  Node::Accepted& b = two.bob.accepted.at(0);
+  CHECK(two.bob.manager->finish_channel(b.channel));
+  CHECK(read_to_end(two.world, a.fd.get()).empty());
+  const bool shut_down_first = GENERATE(false, true);
+  if (shut_down_first) {
+    REQUIRE(shutdown(a.fd.get(), SHUT_WR) == 0);
+    run_turns(two.world);
+  } else {
+    write_all(two.world, a.fd.get(), "all of it");
+  }
+  a.fd.reset();
+  run_turns(two.world);
+  CHECK(two.alice.ended.empty());
+  const bool finishes = GENERATE(true, false);
+  if (finishes) CHECK(two.alice.manager->finish_channel(a.channel));
+  CHECK(read_to_end(two.world, b.fd.get()) == (shut_down_first ? "" : "all of it"));
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  CHECK((two.alice.ended[0].reason == (finishes ? Reason::kClosed : Reason::kCancelled)));
+  CHECK((two.bob.ended[0].reason == (finishes ? Reason::kClosed : Reason::kReset)));
+}
+
+TEST_CASE("C3: strict ends: an app that dies is a reset also when the peer takes nothing of what it wrote") {
+  Two two;
+  auto result = two.alice.open(two.bob, "x", false, true);
+  OpenedChannel& a = opened(result);
+  use_up_credit(two.world, a.fd.get());
   a.fd.reset();
   REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
   CHECK((two.alice.ended[0].reason == Reason::kCancelled));

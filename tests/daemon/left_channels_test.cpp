@@ -128,6 +128,7 @@ TEST_CASE("channels that were left hold no more than one connection may") {
   struct NoHost final : ChannelHost {
     explicit NoHost(World& w) : world(w), dialect_mux({}, proto::jami_dialect(), w.handles, w.loop.now()) {}
     proto::Mux& mux() override { return dialect_mux; }
+    Loop& loop() override { return world.loop; }
     [[nodiscard]] proto::TimePoint now() const override { return world.loop.now(); }
     void channel_has_work() override {}
     void channel_over(ChannelSocket&, Reason, std::string_view) override { FAIL("it goes on"); }
