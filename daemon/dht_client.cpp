@@ -9,10 +9,6 @@
 namespace connd::daemon {
 namespace {
 
-/// A device that has just come up is on the DHT a moment later, and nobody tells us when: who finds nothing looks again
-/// so often, after pauses that double.
-constexpr unsigned kLookupRounds = 3;
-constexpr proto::Duration kLookupPause{250};
 constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
 /// With fewer nodes than a value is kept at (OpenDHT: 8) it may be that we are in a part of the network that lost the
 /// rest, as two nodes are that hold on to each other while their bootstrap is away. OpenDHT asks that again only when
@@ -133,127 +129,6 @@ dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, co
     return false;
   };
   return type;
-}
-
-void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
-                                       const std::optional<proto::ShortDeviceId>& short_id, proto::TimePoint deadline,
-                                       std::function<void(std::optional<proto::CertificateChain>)> done,
-                                       ChainJudge judge) {
-  if (shutting_down_ || lookups_.size() >= kMaxLookups) {
-    later([done = std::move(done)](Impl&) { done(std::nullopt); });
-    return;
-  }
-  ++status_.lookups;
-  const std::uint64_t id = next_id_++;
-  Lookup& lookup = lookups_[id];
-  lookup.wanted = device;
-  lookup.done = std::move(done);
-  lookup.judge = std::move(judge);
-  lookup.short_id = short_id;
-  lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
-  lookup.timer->arm(deadline);
-  lookup.pause = std::make_unique<Timer>(loop_, [this, id] { search_all(id); });
-  search_all(id);
-}
-
-void DhtClient::Impl::search_all(std::uint64_t id) {
-  Lookup& lookup = lookups_.at(id);
-  const proto::DeviceId& device = lookup.wanted;
-  lookup.pending = lookup.short_id ? 0b111u : 0b011u;
-  search(id, own_chain_key(device), 0b001u, dht::ValueType::USER_DATA, dht::Value::UserTypeFilter(kChainType));
-  search(id, long_id_key(device), 0b010u, dht::CERTIFICATE_TYPE);
-  if (lookup.short_id) search(id, hash_of(*lookup.short_id), 0b100u, dht::CERTIFICATE_TYPE);
-}
-
-// Of one type, always: what our own node keeps under a key is checked on OpenDHT's thread, where nobody catches what a
-// check throws; types that are not registered were stored without any check.
-void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
-                             dht::Value::Filter filter) {
-  auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
-  node_->runner.get(
-      key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
-        return bridge->chains(lookup, *seen, values);
-      }),
-      dht::DoneCallback([bridge = bridge_, lookup, bit](bool, const DhtNodes&) { bridge->lookup_end(lookup, bit); }),
-      std::move(filter), dht::Where().valueType(type.id));
-}
-
-void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
-  const auto found = lookups_.find(id);
-  if (found == lookups_.end()) return;
-  Lookup& lookup = found->second;
-  for (const auto& packed : chains) {
-    auto chain = chain_of(packed, lookup.wanted);
-    if (!chain) continue;
-    const ChainWorth worth = lookup.judge ? lookup.judge(*chain) : ChainWorth::kEnough;
-    if (worth == ChainWorth::kEnough) return finish_lookup(id, std::move(chain));
-    if (lookup.best && worth < lookup.best_worth) continue;
-    lookup.best = std::move(chain);
-    lookup.best_worth = worth;
-  }
-}
-
-void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
-  const auto found = lookups_.find(id);
-  if (found == lookups_.end()) return;
-  Lookup& lookup = found->second;
-  lookup.pending &= ~bit;
-  if (lookup.pending != 0) return;
-  if (lookup.best || lookup.rounds == kLookupRounds || shutting_down_) return finish_lookup(id, std::nullopt);
-  lookup.pause->arm_in(kLookupPause * (1 << lookup.rounds++));
-}
-
-void DhtClient::Impl::find_devices(const proto::AccountId& account, proto::TimePoint deadline,
-                                   std::function<void(const std::optional<DhtDevice>&)> found) {
-  if (shutting_down_ || device_searches_.size() >= kMaxLookups) {
-    later([found = std::move(found)](Impl&) { found(std::nullopt); });
-    return;
-  }
-  const std::uint64_t id = next_id_++;
-  DeviceSearch& search = device_searches_[id];
-  search.found = std::move(found);
-  search.timer = std::make_unique<Timer>(loop_, [this, id] { finish_device_search(id); });
-  search.timer->arm(deadline);
-  const dht::InfoHash key(account.bytes.data(), account.bytes.size());
-  auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
-  // Announcements, and the certificate of a short id. One type at a time, as in search().
-  for (const dht::ValueType& type : {dht::ValueType::USER_DATA, dht::CERTIFICATE_TYPE}) {
-    node_->runner.get(
-        key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
-          return bridge->devices(id, key, *seen, values);
-        }),
-        dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }), {},
-        dht::Where().valueType(type.id));
-    ++search.pending;
-  }
-}
-
-void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>& values) {
-  for (const Announced& value : values) {
-    const auto device = device_of(value);
-    const auto search = device_searches_.find(id);
-    if (search == device_searches_.end()) return;
-    if (!device || !search->second.seen.insert(device->id).second) continue;
-    const auto call = search->second.found;  // a copy: the callback may end the search, or the client
-    call(device);
-  }
-}
-
-void DhtClient::Impl::on_device_search_end(std::uint64_t id) {
-  const auto search = device_searches_.find(id);
-  if (search != device_searches_.end() && --search->second.pending == 0) finish_device_search(id);
-}
-
-void DhtClient::Impl::finish_device_search(std::uint64_t id) {
-  const auto node = device_searches_.extract(id);  // its timer goes last, after the call
-  if (node) node.mapped().found(std::nullopt);
-}
-
-void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::CertificateChain> chain) {
-  const auto node = lookups_.extract(id);  // its timer goes last, after the call
-  if (!node) return;
-  Lookup& lookup = node.mapped();
-  lookup.done(chain ? std::move(chain) : std::move(lookup.best));
 }
 
 void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys,
@@ -400,14 +275,6 @@ const DhtStatus& DhtClient::Impl::status() {
 void DhtClient::Impl::save() {
   save_timer_.arm_in(kSaveInterval);
   loop_.post_work([node = node_, path = state_file_] { save_known_nodes(node->runner, path); }, [] {});
-}
-
-/// Runs `task` in a later turn, unless the client is gone by then.
-template <class F>
-void DhtClient::Impl::later(F task) {
-  loop_.post([weak = weak_from_this(), task = std::move(task)] {
-    if (const auto self = weak.lock()) task(*self);
-  });
 }
 
 // --- the end

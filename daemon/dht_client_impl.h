@@ -273,4 +273,12 @@ struct DhtClient::Impl::Bridge {
   }
 };
 
+/// Runs `task` in a later turn, unless the client is gone by then.
+template <class F>
+void DhtClient::Impl::later(F task) {
+  loop_.post([weak = weak_from_this(), task = std::move(task)] {
+    if (const auto self = weak.lock()) task(*self);
+  });
+}
+
 }  // namespace connd::daemon
