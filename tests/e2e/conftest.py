@@ -39,6 +39,8 @@ def pair(shared_pair):
     for node in shared_pair:
         assert node.process.running(), f"{node.name} has ended:\n{node.process.log()[-4000:]}"
         node.close_clients()
+    # What the last test left open ends a moment later.
+    harness.until(lambda: not any(node.status()["counts"]["channels"] for node in shared_pair), 20 * harness.SCALE, "no channels")
     return shared_pair
 
 
