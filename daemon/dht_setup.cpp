@@ -331,19 +331,25 @@ void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path&
 
 std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key) {
   try {
-    dht::Value value;
-    value.setCypher(std::move(sealed.cypher));
-    // Throws also when it is for another recipient, or when it is not signed, or not rightly.
-    const auto plain = value.decrypt(key);
-    if (!plain->isSigned() || plain->user_type != kRequestType || plain->data.size() > kMaxRequestBodyBytes) {
+    const auto body = key.decrypt(sealed.cypher);
+    const msgpack::unpack_limit limit(/*array*/ 64, /*map*/ 64, /*str*/ body.size(), /*bin*/ body.size(), /*ext*/ 0,
+                                      /*depth*/ 8);
+    const auto unpacked =
+        msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(), nullptr, nullptr, limit);
+    dht::Value plain;
+    plain.msgpack_unpack_body(*unpacked);
+    if (!plain.isSigned() || plain.recipient != key.getPublicKey().getId() || plain.user_type != kRequestType ||
+        plain.data.size() > kMaxRequestBodyBytes) {
       return std::nullopt;
     }
-    IncomingRequest out{id_of<proto::DeviceId>(plain->owner->getLongId()),
-                        id_of<proto::ShortDeviceId>(plain->owner->getId()),
+    IncomingRequest out{id_of<proto::DeviceId>(plain.owner->getLongId()),
+                        id_of<proto::ShortDeviceId>(plain.owner->getId()),
                         {},
-                        plain->data,
+                        plain.data,
                         sealed.at_short_key};
-    plain->owner->pack(out.signer_public_key_der);
+    // Throws for keys of more than 2,048 bytes: before the check, which would take minutes with such a one.
+    plain.owner->pack(out.signer_public_key_der);
+    if (!plain.checkSignature()) return std::nullopt;
     return out;
   } catch (const std::exception&) {
     return std::nullopt;
