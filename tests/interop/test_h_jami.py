@@ -230,7 +230,7 @@ def test_h5_idle_for_two_minutes(both):
     assert ask_options(channel, 1).startswith(b"SIP/2.0 200 OK")
     (connection,) = alice.connections()
     assert connection["dialect"] == "jami"
-    assert connection["rtt_ms"] > 0, "it answers beacons"
+    assert connection.get("rtt_ms") is not None, "it answers beacons"
 
 
 def test_e1_a_frozen_jamid_is_dead_within_twice_the_interval(jami_lab, shared):
@@ -238,7 +238,7 @@ def test_e1_a_frozen_jamid_is_dead_within_twice_the_interval(jami_lab, shared):
     keepalive = 2
     bob = jami_lab.node("bob", "--keepalive", str(keepalive)).start()
     channel = bob.api.open(jami.account, "sip")
-    until(lambda: (bob.connections()[0].get("rtt_ms") or 0) > 0, 20 * harness.SCALE, "a beacon was answered")
+    until(lambda: bob.connections()[0].get("rtt_ms") is not None, 20 * harness.SCALE, "a beacon was answered")
     os.kill(jami.process.pid, signal.SIGSTOP)
     frozen = time.monotonic()
     try:
