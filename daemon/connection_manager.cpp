@@ -120,9 +120,13 @@ void ConnectionManager::on_channel_closed(MultiplexedSocket& socket, const Chann
     it->second.idle_since = context_.connections.loop.now();
   }
   if (!held_.empty()) soon();
+  count_end(end);
+  context_.apps.on_channel_closed(end);
+}
+
+void ConnectionManager::count_end(const ChannelEnd& end) {
   if (end.reason == proto::Reason::kReset) ++past_.channels_reset;
   if (end.reason == proto::Reason::kStalled) ++past_.channels_stalled;
-  context_.apps.on_channel_closed(end);
 }
 
 void ConnectionManager::on_channel_left(MultiplexedSocket& /*socket*/, std::unique_ptr<ChannelSocket>& channel) {
@@ -133,6 +137,7 @@ void ConnectionManager::on_channel_left(MultiplexedSocket& /*socket*/, std::uniq
 
 void ConnectionManager::left_channel_ended(const ChannelEnd& end) {
   channels_.erase(end.channel);
+  count_end(end);
   context_.apps.on_channel_closed(end);
 }
 

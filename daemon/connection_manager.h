@@ -336,6 +336,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   bool waits_for_room(const proto::DeviceId& device, std::uint64_t request);
   void forget_peer_if_unused(const proto::DeviceId& device);
   void left_channel_ended(const ChannelEnd& end);
+  void count_end(const ChannelEnd& end);
   [[nodiscard]] const ChannelSocket* channel_of(proto::ChannelHandle handle, const ChannelRecord& record) const;
 
   Context context_;
@@ -375,7 +376,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
   std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
-  Timer tick_;                                            ///< once a second while there is anything to look after
+  Timer tick_;                                            ///< each kTick while there is anything to look after
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
 };

@@ -59,6 +59,7 @@ void ConnectionManager::device_found(OpenNumber number, const FoundDevice& found
   open.candidates.insert(found.device);
   peers_[found.device].short_id = found.short_id;
   wait_for(number, found.device);
+  forget_peer_if_unused(found.device);
 }
 
 void ConnectionManager::search_over(OpenNumber number) {

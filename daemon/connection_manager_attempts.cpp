@@ -286,9 +286,11 @@ void ConnectionManager::turn_away(const proto::DeviceId& device, std::uint64_t r
 /// A moment later only, for a request comes once a key.
 bool ConnectionManager::waits_for_room(const proto::DeviceId& device, std::uint64_t request) {
   const auto it = turned_away_.find({device, request});
-  if (it == turned_away_.end() || context_.connections.loop.now() - it->second < kTurnedAwayPause) return false;
+  if (it == turned_away_.end()) return false;
+  const proto::Duration since = context_.connections.loop.now() - it->second;
+  if (since < kTurnedAwayPause) return false;
   turned_away_.erase(it);
-  return true;
+  return since <= kTurnedAwayTime;
 }
 
 bool ConnectionManager::room_for_setup(Trust trust) const {

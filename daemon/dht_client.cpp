@@ -247,8 +247,9 @@ void DhtClient::Impl::ask_bootstrap() {
   // By address, which takes a resolver: by name OpenDHT would add it to its list each time.
   auto unresolved = std::make_shared<std::vector<std::string>>();
   loop_.post_work(
-      [node = node_, bootstrap = bootstrap_, unresolved] {
+      [node = node_, bootstrap = bootstrap_, unresolved, bridge = bridge_] {
         for (const auto& [host, port] : bootstrap) {
+          if (bridge->ending) return;  // a name may take long
           try {
             // It calls what it is given also when the node has ended.
             node->runner.bootstrap(dht::SockAddr::resolve(host, port), [](bool) {});
@@ -283,6 +284,7 @@ void DhtClient::Impl::save() {
 void DhtClient::Impl::shutdown(std::function<void()> done) {
   assert(!shutting_down_);
   shutting_down_ = true;
+  bridge_->ending = true;
   shutdown_done_ = std::move(done);
   stats_timer_.stop();
   save_timer_.stop();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// The inside of DhtClient: Impl, on the loop's thread, and Bridge, which OpenDHT's threads call. Private to
-/// dht_client.cpp.
+/// dht_client.cpp and dht_client_search.cpp.
 #pragma once
 
 #include <array>
@@ -175,6 +175,7 @@ struct DhtClient::Impl::Bridge {
   std::atomic<std::uint64_t> ignored{0};
   std::atomic<std::uint64_t> dropped{0};
   std::atomic<std::uint64_t> dropped_lines{0};
+  std::atomic<bool> ending{false};
 
   template <class F>
   void post(F task) {

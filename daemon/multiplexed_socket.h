@@ -111,7 +111,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   /// Ends now: goaway, close_notify, and on_down(reason) in a later turn. Channels end with kConnectionLost.
   void close_now(proto::Reason reason, std::string_view text);
   /// As close_now; but what is queued for the peer, ends of channels included, is sent before on_down, which comes
-  /// kDrainTime later at most, and at once when nothing is queued. What still comes from the peer is for nobody.
+  /// kDrainTime later at most, and at once when nothing is queued and no channel open. What still comes from the peer
+  /// is for nobody.
   void close_drained(proto::Reason reason, std::string_view text);
 
   /// Asks the peer for a sign of life, from now on: see Mux::probe.

@@ -26,6 +26,7 @@ void Brake::ended(ChannelHandle channel) {
   if (it == held_.end()) return;
   if (it->second.over()) --over_;
   it->second.ended = true;
+  if (over_ == 0 && total_ <= max_total_ / 2) stopped_until_ = kNever;
 }
 
 void Brake::taken(ChannelHandle channel, std::size_t bytes) {
