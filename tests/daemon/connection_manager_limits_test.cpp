@@ -94,11 +94,11 @@ TEST_CASE("no free descriptor: the peer's request is refused with resource-limit
 }
 
 TEST_CASE("a request whose connection has just failed is over") {
+  std::vector<OpenResult> results;  // outlives Alice, whose end answers what is left
   Two two;
   auto warm = two.alice.open(two.bob, "warm");
   opened(warm);
   two.bob.accept = false;
-  std::vector<OpenResult> results;
   two.alice.open_later(two.bob, "x", results);
   REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
   two.bob.manager->close_connections(two.alice.id, Reason::kConnectionLost, "cut by the test");

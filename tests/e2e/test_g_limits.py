@@ -39,6 +39,7 @@ def pair(limited):
     for node in limited:
         node.close_clients()
         until(lambda node=node: alone(node), 10 * SCALE, "former clients are gone")
+    until(lambda: not any(node.status()["counts"]["channels"] for node in limited), 10 * SCALE, "former channels have ended")
     return limited
 
 
@@ -166,7 +167,10 @@ def test_g7_a_clients_own_channels(pair):
             other.open(alice.device, "own, another's").close()
         channels[0].finish().close()
         channels[0].end()
-        assert round_trip(client.open(alice.device, "own again"), b"room") == b"room"
+        channels[0] = client.open(alice.device, "own again")
+        assert round_trip(channels[0], b"room") == b"room"
+        for channel in channels:
+            channel.close()
 
 
 @pytest.mark.parametrize("mode", ["auto", "ask"])
@@ -203,7 +207,7 @@ def test_g7_fds_that_a_client_does_not_collect(pair):
     with Echo(bob, "fds"):
         client = alice.client("slow")
         requests = {client.send("channel.open", peer=bob.device, uri=f"fds {n}"): n for n in range(count)}
-        until(lambda: alice.status()["counts"]["channels"] == count, 20 * SCALE, "all are open")
+        until(lambda: all(node.status()["counts"]["channels"] == count for node in pair), 20 * SCALE, "all are open")
         alice.freeze()  # what lies in the socket was sent without waiting for this client to read
         while select.select([client.sock], [], [], 0)[0]:
             client.pump(0)
