@@ -31,7 +31,8 @@ def test_a11_all_candidates_unreachable(netns, lab, how):
         for events, peer in ((heard, bob), (there, alice)):
             assert events.event("connection.failed", 20 * SCALE, peer=peer.device)["reason"] == "ice-failed"
         assert reason_of(alice.api.reply, opening) in ("ice-failed", "timed-out")
-        assert OPEN_SECONDS <= time.monotonic() - begun < OPEN_SECONDS + 3 * SCALE
+        # The daemon counts whole milliseconds, from the begin of its turn.
+        assert OPEN_SECONDS - 0.1 <= time.monotonic() - begun < OPEN_SECONDS + 3 * SCALE
         assert alice.status()["counts"]["pending_opens"] == 0
         until(lambda: not alice.connections() and not bob.connections(), 30 * SCALE, "no attempt is left")
         until(lambda: alice.fds() <= fds[0] and bob.fds() <= fds[1], 30 * SCALE, "nothing of the attempts is left")
