@@ -232,7 +232,7 @@ def test_b9_listener_takes_its_time(lab):
         patient = alice.api.send("channel.open", peer=bob.device, uri="slow 2", timeout=60)
         asked = {n: bob.api.wait("channel.request", uri=f"slow {n}")[0]["request"] for n in (1, 2)}
         assert reason_of(alice.api.reply, impatient) == "timed-out"
-        assert 2 <= time.monotonic() - began < 2 + SCALE
+        assert 1.9 <= time.monotonic() - began < 2 + SCALE
         over = bob.api.wait("channel.request_cancelled", request=asked[1])[0]
         assert over["reason"] in ("cancelled", "timed-out")  # the peer gave up; why, is the peer's word
         assert reason_of(bob.api.call, "channel.accept", request=asked[1]) == "not-found"

@@ -63,7 +63,7 @@ def test_d2_a_stuck_channel_of_a_jami_peer(lab):
         end = first.end(20 * SCALE)
         took = time.monotonic() - began
         assert end["reason"] == "stalled", end
-        assert STOP_SECONDS <= took <= STOP_SECONDS + 2 * SCALE
+        assert STOP_SECONDS - 0.1 <= took <= STOP_SECONDS + 2 * SCALE
         peak = alice.peak() - idle
 
         began = time.monotonic()
