@@ -331,6 +331,7 @@ void Daemon::on_identity_replaced() {
 
 void Daemon::network_ended() {
   ipc_.set_manager(nullptr);
+  ipc_.set_identity(nullptr);  // until it is loaded anew: a change meanwhile would start a second network
   network_.reset();
   restarting_ = false;
   if (stopping_) return ipc_.shut_down([this] { loop_.stop(); });

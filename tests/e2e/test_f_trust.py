@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS F: trust, and the ICE-request policy."""
+import collections
+
 import pytest
 from api_client import reason_of
 from certificates import make_crl, split
-from harness import SCALE, ApiError, until
+from harness import SCALE, ApiError, Deadline, free_udp_port, until
 from hostile import HOSTILE, NO_PATH, Hostile, device_of, numbers
 from traffic import Echo, round_trip, subscribed
 
@@ -348,6 +350,32 @@ def test_f8_import_ends_connections_properly(lab):
     assert there.end(20)["reason"] in ("connection-lost", "shutting-down")
     belongs_to(alice, bob.account)
     alice.api.call("identity.import", pem=chain)  # what it has already: nothing happens
+    with Echo(bob):
+        assert round_trip(alice.api.open(bob.device, "echo"), b"joined") == b"joined"
+
+
+def test_chains_that_are_imported_at_every_moment_make_one_network(lab):
+    """The second and later ones meet the first at its end of the network, at its loading, and at its start anew."""
+    # A port of its own: where two networks want it, the second one is the end of the daemon.
+    alice, bob = lab.node("alice", "--dht-port", str(free_udp_port())).start(), lab.node("bob").start()
+    alice.allow(bob)
+    bob.allow(alice)
+    request = alice.api.call("identity.request")["request"]
+    chains = [bob.api.call("identity.sign", request=request)["chain"] for _ in range(2)]
+    anew = "another identity: the network starts anew"
+    answers, deadline = collections.Counter(), Deadline(60 * SCALE)
+    while alice.process.log().count(anew) < 4:
+        assert not deadline.passed(), answers
+        for chain in chains:
+            try:
+                alice.api.call("identity.import", pem=chain)
+                answers["done"] += 1
+            except ApiError as refused:
+                answers[refused.reason] += 1
+    print(answers)
+    assert set(answers) <= {"done", "not-ready"}, answers
+    until(lambda: alice.status()["state"] == "ready", 20 * SCALE, "it starts for the last time")
+    belongs_to(alice, bob.account)
     with Echo(bob):
         assert round_trip(alice.api.open(bob.device, "echo"), b"joined") == b"joined"
 
