@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <variant>
 
@@ -20,9 +21,24 @@ namespace {
 /// The head of the kernel's struct tcp_info (linux/tcp.h), which only ever grows. glibc's own ends before `min_rtt`,
 /// and the kernel's header cannot stand beside glibc's, which libuv includes.
 struct KernelTcpInfo {
-  std::array<std::uint8_t, 148> before;
+  std::array<std::uint8_t, 24> options_and_times;
+  std::uint32_t unacked;  ///< segments
+  std::array<std::uint8_t, 28> losses;
+  std::uint32_t last_ack_recv;  ///< milliseconds ago
+  std::array<std::uint8_t, 60> paths_and_windows;
+  std::uint64_t bytes_acked;
+  std::array<std::uint8_t, 20> more_counts;
   std::uint32_t min_rtt;  ///< microseconds; all ones when there is none
 };
+static_assert(offsetof(KernelTcpInfo, last_ack_recv) == offsetof(tcp_info, tcpi_last_ack_recv));
+static_assert(offsetof(KernelTcpInfo, bytes_acked) == 120 && offsetof(KernelTcpInfo, min_rtt) == 148);
+
+std::optional<KernelTcpInfo> kernel_info(int fd) {
+  KernelTcpInfo info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || size != sizeof info) return std::nullopt;
+  return info;
+}
 
 std::error_code last_error() {
   return {errno, std::system_category()};
@@ -59,17 +75,14 @@ IceTransport::IceTransport(EdgePoller& poller, IcePath path, EdgeHandler& handle
 }
 
 std::chrono::microseconds IceTransport::round_trip() const {
-  KernelTcpInfo info{};
-  socklen_t size = sizeof info;
-  const int rc = ::getsockopt(path_.socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
-  return rc == 0 && size == sizeof info ? std::chrono::microseconds(info.min_rtt) : std::chrono::microseconds::max();
+  const auto info = kernel_info(path_.socket.get());
+  return info ? std::chrono::microseconds(info->min_rtt) : std::chrono::microseconds::max();
 }
 
-bool IceTransport::delivers(std::chrono::milliseconds lately) const {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  if (::getsockopt(path_.socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
-  return info.tcpi_unacked > 0 && std::chrono::milliseconds(info.tcpi_last_ack_recv) < lately;
+IceTransport::Delivery IceTransport::delivery() const {
+  const auto info = kernel_info(path_.socket.get());
+  if (!info) return {};
+  return {info->unacked > 0, info->bytes_acked, std::chrono::milliseconds(info->last_ack_recv)};
 }
 
 bool IceTransport::quiet() const {

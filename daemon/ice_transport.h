@@ -48,8 +48,13 @@ class IceTransport {
   [[nodiscard]] const IcePath& path() const { return path_; }
   /// The shortest round trip that the kernel has seen on this connection; very long when it does not know.
   [[nodiscard]] std::chrono::microseconds round_trip() const;
-  /// Something that was sent is on its way, and the peer's kernel has acknowledged some of it `lately`.
-  [[nodiscard]] bool delivers(std::chrono::milliseconds lately) const;
+  /// What the peer's kernel has said of the bytes that were sent. All zero when ours does not know.
+  struct Delivery {
+    bool under_way = false;              ///< some are sent, and not acknowledged
+    std::uint64_t acknowledged = 0;      ///< bytes, ever
+    std::chrono::milliseconds quiet{0};  ///< since its last word
+  };
+  [[nodiscard]] Delivery delivery() const;
 
  private:
   void answer_stun(proto::Bytes message, proto::Buffer& output);

@@ -99,6 +99,7 @@ void MultiplexedSocket::receive() {
 void MultiplexedSocket::all_read() {
   if (!std::exchange(probe_due_, false)) return;
   context_.loop.update_now();
+  (void)gets_through();  // from here on it counts
   mux_->probe(now());
   arm_timer();
   request_turn();
@@ -308,7 +309,9 @@ proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri
   if (!up()) return make_error_code(proto::Errc::kGoingAway);
   request_turn();
   // What a peer without credit is sent may bring no byte back for long, and the probe would stand behind all of it.
-  if (mux_->doubtful(now()) && !transport_.delivers(proto::kProbeTime)) probe();
+  const IceTransport::Delivery delivery = transport_.delivery();
+  const bool busy = delivery.under_way && delivery.quiet < proto::kProbeTime;
+  if (mux_->doubtful(now()) && !busy) probe();
   return mux_->open(uri, unique, now());
 }
 
@@ -466,12 +469,22 @@ void MultiplexedSocket::arm_timer() {
   timer_.arm(mux_->next_deadline());
 }
 
+/// The peer has acknowledged more than at the last look, and has not all of it: on a slow link a ping waits behind what
+/// the kernel holds, for longer than a peer has to answer it. One that stands still acknowledges until its kernel is
+/// full.
+bool MultiplexedSocket::gets_through() {
+  const IceTransport::Delivery delivery = transport_.delivery();
+  const bool more = delivery.acknowledged > std::exchange(acknowledged_, delivery.acknowledged);
+  return more && delivery.under_way;
+}
+
 void MultiplexedSocket::on_deadline() {
   if (state_ == State::kDraining) return report_down();
   if (!mux_ || state_ >= State::kClosing) return;
   // After a suspend the peer's bytes may be here already: look before judging it by the clock.
   receive();
   if (state_ >= State::kClosing) return;
+  if (gets_through()) mux_->allow_more_time(now());
   if (const auto alive = mux_->on_timeout(now()); !alive) return fail(alive.error());
   if (const auto taken = take_events(); !taken) return fail(taken.error());
   arm_timer();

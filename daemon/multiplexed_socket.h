@@ -163,6 +163,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   bool send_some();
   bool make_output();
   void serve(const proto::Mux::Turn& turn);
+  bool gets_through();
   void on_deadline();
   void arm_timer();
   void sweep();
@@ -192,11 +193,12 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Reason end_reason_ = proto::Reason::kClosed;
   std::string end_text_;
   std::error_code end_error_;
-  bool drains_ = false;          ///< what is queued goes before the end
-  bool all_said_ = false;        ///< close_notify is with TLS
-  bool paused_ = false;          ///< the mux has stopped reading
-  bool probe_due_ = false;       ///< once all that has come is read
-  bool violation_told_ = false;  ///< one line for each connection: its peer must not fill the log
+  bool drains_ = false;             ///< what is queued goes before the end
+  bool all_said_ = false;           ///< close_notify is with TLS
+  bool paused_ = false;             ///< the mux has stopped reading
+  bool probe_due_ = false;          ///< once all that has come is read
+  bool violation_told_ = false;     ///< one line for each connection: its peer must not fill the log
+  std::uint64_t acknowledged_ = 0;  ///< by the peer's kernel, at the last look: bytes
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
   Timer timer_;

@@ -308,6 +308,10 @@ void Mux::probe(TimePoint now) {
   dead_at_ = std::min(dead_at_, limit);
 }
 
+void Mux::allow_more_time(TimePoint now) {
+  if (ping_sent_ != kNever && now >= dead_at_) dead_at_ = now + std::min(kProbeTime, config_.keepalive_interval);
+}
+
 void Mux::ping(TimePoint now) {
   ping_sent_ = ping_time_ = now;
   send(control::Ping{++ping_number_});

@@ -143,6 +143,9 @@ class Mux {
   /// Asks the peer for a sign of life now: without a byte within kProbeTime it is dead. For owners who have a reason to
   /// doubt, such as a change of the network. Again while one is under way: changes nothing.
   void probe(TimePoint now);
+  /// What was sent to the peer is still arriving there, so that a ping behind it may have yet to: at its deadline, it
+  /// has kProbeTime more.
+  void allow_more_time(TimePoint now);
   /// Nothing has come for so long that who wants something of the peer had better probe it, too: its answer may never
   /// come, and keepalive finds out late.
   [[nodiscard]] bool doubtful(TimePoint now) const { return now - last_received_ >= kProbeTime; }

@@ -169,6 +169,14 @@ class Node:
     def mend(self):
         inside(self.namespace, lambda: run("nft", "delete", "table", "ip", "cut"))
 
+    def slow(self, kbit):
+        """From now on what this node sends goes out at that pace, behind up to 4 MiB. False: the kernel has no such queue."""
+        try:
+            run("tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", f"{kbit}kbit", "burst", "16k", "limit", "4m")
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def add_address(self, address):
         run("ip", "-n", self.namespace, "addr", "add", address, "dev", "eth0")
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS E: liveness in Jami's dialect, with a peer whose every message the test writes."""
+import threading
 import time
 
 import pytest
@@ -73,3 +74,38 @@ def test_e1_beacons_of_jamis_dialect(lab, alice):
     assert KEEPALIVE - 0.1 <= time.monotonic() - silent <= 2 * KEEPALIVE + 0.5 * SCALE
     assert events.event("connection.closed", peer=peer.device)["reason"] == "connection-lost"
     peer.expect("down")
+
+
+def test_e1_an_upload_over_a_slow_link_outlives_its_beacons(netns, lab, alice):
+    """They wait behind what the kernel holds: who receives that is not dead; who is cut off is, in the stated time."""
+    peer = Hostile.of_jami(lab, alice, 20)
+    events = alice.client("events")
+    events.call("events.subscribe")
+    peer.plain(jami(PROTOCOL, pack({"v": 1})))
+    request = alice.api.send("channel.open", peer=peer.device, uri="upload", strict_end=True)
+    peer.expect_plain(pack(["upload", 1, REQUEST]))
+    peer.plain(jami(0, pack(["upload", 1, ACCEPT])))
+    upload = alice.api.opened(request)
+    (before,) = alice.connections()
+    if not alice.slow(kbit=2_000):
+        pytest.skip("this kernel has no token bucket (sch_tbf)")
+
+    upload.sock.settimeout(40 * SCALE)
+    data = bytes(1_500_000) + b"the end." * 4  # a message may end within one of them
+    app = threading.Thread(target=upload.send, args=(data,))
+    app.start()
+    began = time.monotonic()
+    came = peer.expect_plain(b"the end.", 60 * SCALE)
+    app.join()
+    assert time.monotonic() - began > 3 * KEEPALIVE and BEACON in came
+    peer.plain(jami(PROTOCOL, BEACON_ANSWER))
+    until(lambda: alice.connections()[0].get("rtt_ms") is not None, 10 * SCALE, "the answer came")
+    events.sync()
+    assert not events.taken("event", type="connection.closed")
+    assert [c["connection"] for c in alice.connections()] == [before["connection"]]
+
+    upload.send(bytes(500_000))
+    alice.cut()
+    cut = time.monotonic()
+    assert upload.end(20 * SCALE)["reason"] == "connection-lost"
+    assert time.monotonic() - cut <= 2 * KEEPALIVE + 0.5 * SCALE

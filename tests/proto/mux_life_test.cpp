@@ -68,6 +68,23 @@ TEST_CASE("E3: a peer that has been silent for the probe's time is doubtful, unt
   CHECK_FALSE(pair.client.mux->doubtful(pair.now));
 }
 
+TEST_CASE("E1: who still receives what was sent before the ping has more time for it, by the probe's time each time") {
+  MuxPair pair;
+  pair.settle();
+  pair.client.mux->probe(pair.now);
+  pair.now += kProbeTime - 1ms;
+  pair.client.mux->allow_more_time(pair.now);  // not over yet: nothing to give
+  pair.now += 1ms;
+  CHECK(pair.client.mux->next_deadline() == pair.now);
+  for (int i = 0; i < 3; ++i) {
+    pair.client.mux->allow_more_time(pair.now);
+    REQUIRE(pair.client.mux->on_timeout(pair.now).ok());
+    CHECK(pair.client.mux->next_deadline() == pair.now + kProbeTime);
+    pair.now += kProbeTime;
+  }
+  CHECK(pair.client.mux->on_timeout(pair.now).error() == Errc::kPeerNotAnswering);
+}
+
 TEST_CASE("the round trip is measured by keepalives") {
   MuxPair pair;
   pair.settle();
