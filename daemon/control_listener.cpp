@@ -108,6 +108,7 @@ Outcome<ipc::Fd> listen_at(const ControlListener::Place& place) {
 
 ControlListener::ControlListener(ipc::Fd socket, ipc::Fd lock, std::string path)
     : socket_(std::move(socket)), lock_(std::move(lock)), path_(std::move(path)) {
+  (void)ipc::refuse_fds(socket_.get());  // no method takes one
   struct stat info {};
   if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0) {
     device_ = info.st_dev;

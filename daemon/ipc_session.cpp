@@ -56,7 +56,6 @@ void IpcSession::process() {
 }
 
 void IpcSession::take(ipc::FdChannel::Incoming incoming) {
-  // No method takes an fd: one that came is closed when this returns, and its `fds` is an unknown member.
   if (auto* request = std::get_if<ipc::Request>(&incoming.message))
     return owner_.on_request(*this, std::move(*request));
   if (const auto* bad = std::get_if<ipc::Malformed>(&incoming.message)) fail(bad->id, bad->error);

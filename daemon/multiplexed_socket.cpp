@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include "ipc/fd_pass.h"
 #include "proto/error.h"
 
 namespace connd::daemon {
@@ -40,6 +41,7 @@ proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, p
     return std::error_code{errno, std::system_category()};
   }
   ipc::Fd ours(fds[0]);
+  (void)ipc::refuse_fds(ours.get());  // what an app sends is bytes
   ChannelEnds ends{nullptr, ipc::Fd(fds[1])};
   ends.channel = std::make_unique<ChannelSocket>(host, handle, std::move(ours), options);
   if (const auto started = ends.channel->start(poller); !started) return started.error();

@@ -9,6 +9,9 @@
 #include "ipc/limits.h"
 
 namespace connd::ipc {
+namespace {
+constexpr const char* kUnannounced = "a file descriptor came that no line announced";
+}  // namespace
 
 FdChannel::FdChannel(Fd socket, Options options) : socket_(std::move(socket)), options_(options) {
   const auto set = set_nonblocking(socket_.get());
@@ -20,14 +23,17 @@ bool FdChannel::on_readable() {
   if (ended_ || read_failure_) return false;
   const std::size_t room = std::min(codec_.room(), kReadChunkBytes);
   if (room == 0) return false;
-  const auto received = receive_with_fds(socket_.get(), codec_.prepare(room), received_fds_);
+  const bool takes_fds = options_.role == Role::kClient;
+  const auto received = receive_with_fds(socket_.get(), codec_.prepare(room), takes_fds ? &received_fds_ : nullptr);
   if (!received) {
     read_failure_ = Ended{make_error(Reason::kConnectionLost, received.error().message()), false};
     return true;
   }
   if (received->would_block) return false;
   codec_.commit(received->bytes);
-  if (received->truncated) {
+  if (received->truncated && !takes_fds) {
+    read_failure_ = Ended{make_error(Reason::kProtocolError, kUnannounced), true};
+  } else if (received->truncated) {
     read_failure_ =
         Ended{make_error(Reason::kResourceLimit, "a file descriptor was lost: too many at once, or none free"), true};
   } else if (received->bytes == 0) {
@@ -88,7 +94,7 @@ FdChannel::Outcome FdChannel::take(Message message) {
 FdChannel::Outcome FdChannel::at_end_of_lines() {
   const std::size_t expected = codec_.holds_part() ? kMaxFdsPerMessage : 0;
   if (received_fds_.size() > expected) {
-    return end(Reason::kProtocolError, "a file descriptor came that no line announced", true);
+    return end(Reason::kProtocolError, kUnannounced, true);
   }
   if (!read_failure_) return NeedMore{};
   if (codec_.holds_part()) {

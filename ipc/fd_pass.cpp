@@ -22,6 +22,9 @@ std::error_code last_error() {
 // Room for two: CMSG_SPACE pads one to as much anyway. More in one message are nobody's right, and end in MSG_CTRUNC.
 constexpr std::size_t kControlBytes = CMSG_SPACE(2 * sizeof(int));
 
+/// SO_PASSRIGHTS, since Linux 6.16 (asm-generic/socket.h): younger than the headers of Debian 12.
+constexpr int kSoPassRights = 83;
+
 void collect_fds(msghdr& message, std::deque<Fd>& fds) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -36,14 +39,16 @@ void collect_fds(msghdr& message, std::deque<Fd>& fds) {
 
 }  // namespace
 
-proto::Result<Received> receive_with_fds(int socket, proto::MutableBytes into, std::deque<Fd>& fds) {
+proto::Result<Received> receive_with_fds(int socket, proto::MutableBytes into, std::deque<Fd>* fds) {
   alignas(cmsghdr) std::array<char, kControlBytes> control{};
   iovec bytes{into.data(), into.size()};
   msghdr message{};
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  if (fds != nullptr) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+  }
   ssize_t n = -1;
   do {
     n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -52,8 +57,13 @@ proto::Result<Received> receive_with_fds(int socket, proto::MutableBytes into, s
     if (errno == EAGAIN || errno == EWOULDBLOCK) return Received{.would_block = true};
     return last_error();
   }
-  collect_fds(message, fds);
+  if (fds != nullptr) collect_fds(message, *fds);
   return Received{.bytes = static_cast<std::size_t>(n), .truncated = (message.msg_flags & MSG_CTRUNC) != 0};
+}
+
+bool refuse_fds(int socket) {
+  const int no = 0;
+  return ::setsockopt(socket, SOL_SOCKET, kSoPassRights, &no, sizeof no) == 0;
 }
 
 proto::Result<Sent> send_with_fd(int socket, proto::Bytes bytes, int fd) {

@@ -23,8 +23,14 @@ struct Received {
   bool truncated = false;  ///< MSG_CTRUNC: fds were lost. The stream cannot be trusted to match its fds any more
 };
 
-/// One recvmsg into `into` (not empty). fds that came along are appended to `fds`, close-on-exec. Errors: errno's.
-[[nodiscard]] proto::Result<Received> receive_with_fds(int socket, proto::MutableBytes into, std::deque<Fd>& fds);
+/// One recvmsg into `into` (not empty). fds that came along are appended to `fds`, close-on-exec. Without `fds` they
+/// are dropped by the kernel, never in our table, and `truncated`. Errors: errno's.
+[[nodiscard]] proto::Result<Received> receive_with_fds(int socket, proto::MutableBytes into, std::deque<Fd>* fds);
+
+/// From now on nobody can send fds to `socket`, nor to what a listening one accepts: EPERM for who tries. Whoever takes
+/// an fd, if only to drop it, may be its last owner, and wait for it: a TCP socket with SO_LINGER, a file whose server
+/// never answers. False before Linux 6.16, which cannot refuse them.
+bool refuse_fds(int socket);
 
 struct Sent {
   enum class Outcome {

