@@ -383,7 +383,7 @@ std::optional<ipc::IdentityResult> Daemon::identity() const {
 
 ipc::DaemonState Daemon::state() const {
   if (stopping_) return ipc::DaemonState::kStopping;
-  return network_ ? ipc::DaemonState::kReady : ipc::DaemonState::kStarting;
+  return network_ && !restarting_ ? ipc::DaemonState::kReady : ipc::DaemonState::kStarting;
 }
 
 ipc::DhtState Daemon::network() const {
