@@ -89,8 +89,7 @@ int run_events(const Context& context) {
   while (!failed) {
     const auto signal = turn(*client, signals);
     if (signal && *signal != SIGCHLD) return exit_code_of_signal(*signal);
-    // Nobody reads any more, or the disk is full: without this we would go on for ever.
-    if (unseen == EPIPE) return exit_code_of_signal(SIGPIPE);
+    // The disk is full: without this we would go on for ever.
     if (unseen != 0) return context.fail(cannot_write(unseen));
   }
   return context.fail(*failed);

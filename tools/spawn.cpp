@@ -78,12 +78,13 @@ proto::Result<pid_t> spawn(const std::vector<std::string>& command, int fd,
   // dup2 clears close-on-exec; `fd` is above 2, where main has put something.
   posix_spawn_file_actions_adddup2(&recipe.actions, fd, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&recipe.actions, fd, STDOUT_FILENO);
-  // We block signals and ignore SIGPIPE; programs do not expect to inherit that.
+  // We block signals and ignore some; programs do not expect to inherit that.
   sigset_t none;
   sigemptyset(&none);
   sigset_t defaults;
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
+  sigaddset(&defaults, SIGXFSZ);
   posix_spawnattr_setsigmask(&recipe.attributes, &none);
   posix_spawnattr_setsigdefault(&recipe.attributes, &defaults);
   posix_spawnattr_setflags(&recipe.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);

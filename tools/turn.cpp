@@ -15,7 +15,8 @@ std::optional<int> turn(ipc::Client& client, SignalFd& signals, Pumped* pumped) 
   set.wait();
   if (set.ready(daemon)) client.process();
   if (pumped != nullptr) pumped->run(set);
-  return set.ready(signal) ? signals.next() : std::nullopt;
+  if (const auto came = set.ready(signal) ? signals.next() : std::nullopt) return came;
+  return signals.reader_gone() ? std::optional(SIGPIPE) : std::nullopt;
 }
 
 }  // namespace connd::tools

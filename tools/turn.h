@@ -19,7 +19,8 @@ class Pumped {
   virtual void run(const PollSet& set) = 0;
 };
 
-/// Blocks until something has happened, lets client and `pumped` (may be null) work, and returns the signal that came.
+/// Blocks until something has happened, lets client and `pumped` (may be null) work, and returns the signal that came:
+/// SIGPIPE, too, when nobody reads standard output any more.
 std::optional<int> turn(ipc::Client& client, SignalFd& signals, Pumped* pumped = nullptr);
 
 }  // namespace connd::tools

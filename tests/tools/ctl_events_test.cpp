@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+#include <fcntl.h>
+
 #include <csignal>
 
 #include <catch2/catch.hpp>
+#include <sys/ioctl.h>
 
 #include "ipc/api_admin.h"
 #include "tests/tools/played_daemon.h"
@@ -65,6 +68,35 @@ TEST_CASE("events: a reader that goes away ends it") {
   daemon.reply(daemon.expect("events.subscribe"), ipc::write_members(ipc::Snapshot{}));
   daemon.expect_end();
   CHECK(program.wait() == 141);
+}
+
+TEST_CASE("events: a signal ends it while nobody reads a full pipe") {
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "events"});
+  daemon.greet();
+  daemon.reply(daemon.expect("events.subscribe"), ipc::write_members(ipc::Snapshot{}));
+  CHECK(read_line(program).starts_with("- snapshot "));
+  REQUIRE(::fcntl(program.out.get(), F_SETPIPE_SZ, 4'096) == 4'096);
+  const std::string most(2'500, 'x');  // a second line does not fit
+  for (int i = 0; i < 10; ++i) daemon.notify("event", {{"seq", 5}, {"type", "x"}, {"time", 1.5}, {"peer", most}});
+  for (int unread = 0; unread == 0;) REQUIRE(::ioctl(program.out.get(), FIONREAD, &unread) == 0);
+  program.signal(SIGTERM);
+  CHECK(program.end_unread() == 143);
+}
+
+TEST_CASE("events: a signal that was ignored before stays so, as under nohup") {
+  PlayedDaemon daemon;
+  std::signal(SIGHUP, SIG_IGN);
+  Program program({"--socket", daemon.path(), "events"});
+  std::signal(SIGHUP, SIG_DFL);
+  daemon.greet();
+  daemon.reply(daemon.expect("events.subscribe"), ipc::write_members(ipc::Snapshot{}));
+  CHECK(read_line(program).starts_with("- snapshot "));
+  program.signal(SIGHUP);
+  daemon.notify("event", {{"seq", 5}, {"type", "still.here"}, {"time", 12.5}});
+  CHECK(read_line(program).find("still.here") != std::string::npos);
+  program.signal(SIGTERM);
+  CHECK(program.wait() == 143);
 }
 
 TEST_CASE("call: any method, its result as one line") {

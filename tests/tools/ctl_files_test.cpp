@@ -9,6 +9,7 @@
 
 #include <catch2/catch.hpp>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "tests/daemon/temp_dir.h"
@@ -182,6 +183,38 @@ TEST_CASE("receive: content that ends early is answered, and its channel's end t
     CHECK(receiver.program.errors().find(end == std::string("reset") ? "(reset)" : "(protocol-error)") !=
           std::string::npos);
   }
+}
+
+TEST_CASE("receive --json: a reader that goes away ends it") {
+  Receiver receiver({"--json"});
+  while (receiver.program.read(1) != "\n") {
+  }
+  receiver.program.out.reset();
+  const ipc::Fd peer = receiver.daemon.offer(1, "file://a");
+  write_all(peer.get(), header_of(0) + sum_of(""));
+  CHECK(receiver.answer(peer, 1) == FileAnswer{});
+  static_cast<void>(receiver.daemon.expect("listen.remove"));
+  receiver.daemon.vanish();
+  CHECK(receiver.program.wait() == 141);
+}
+
+TEST_CASE("receive: a file beyond the process's limit fails alone") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit small{4'096, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  Receiver receiver({"--count", "2"});
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  const ipc::Fd large = receiver.daemon.offer(1, "file://large");
+  write_all(large.get(), header_of(10'000) + std::string(10'000, 'x'));
+  CHECK(receiver.answer(large, 1).code != FileCode::kDone);
+  const ipc::Fd small_one = receiver.daemon.offer(2, "file://small");
+  static_cast<void>(receiver.daemon.expect("listen.remove"));
+  write_all(small_one.get(), header_of(5) + "hello" + sum_of("hello"));
+  CHECK(receiver.answer(small_one, 2) == FileAnswer{});
+  receiver.daemon.vanish();
+  CHECK(receiver.program.wait() != 128 + SIGXFSZ);
+  CHECK(content_of(fs::path(receiver.directory.path()) / "small") == "hello");
 }
 
 TEST_CASE("receive: names that lead elsewhere, and files that exist, are declined") {

@@ -50,6 +50,17 @@ unsigned long inherited_fds() {
 
 }  // namespace
 
+TEST_CASE("exec: children are heard of, also where whoever started us ignores SIGCHLD") {
+  PlayedDaemon daemon;
+  std::signal(SIGCHLD, SIG_IGN);
+  Program program(exec_arguments(daemon, {"true"}));
+  std::signal(SIGCHLD, SIG_DFL);
+  const ipc::Fd peer = start(daemon, "x");
+  daemon.finish(1);
+  daemon.tell_end(1, "closed");
+  CHECK(program.wait() == 0);
+}
+
 TEST_CASE("exec cat: an echo that ends when the peer does") {
   PlayedDaemon daemon;
   Program program(exec_arguments(daemon, {"cat"}));

@@ -97,6 +97,10 @@ int Program::wait() {
   in.reset();
   if (out) output_ += read_all(out.get());
   errors_ += read_all(err.get());
+  return end_unread();
+}
+
+int Program::end_unread() {
   int status = 0;
   REQUIRE(::waitpid(pid_, &status, 0) == pid_);
   pid_ = -1;

@@ -37,6 +37,8 @@ class Program {
   void signal(int number) const;
   /// Closes its stdin, reads stdout and stderr to their ends, and gives its exit code; 128 + n for signal n.
   int wait();
+  /// The exit code of one whose output nobody reads.
+  int end_unread();
   [[nodiscard]] const std::string& output() const { return output_; }
   [[nodiscard]] const std::string& errors() const { return errors_; }
   [[nodiscard]] bool error_is_one_line() const;
