@@ -68,15 +68,19 @@ void ChannelSocket::on_edge(std::uint32_t events) {
 // ---- from the app to the peer ----
 
 std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
+  iovec data{room.data(), room.size()};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
   ssize_t n;
   do {
-    n = ::recv(fd_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    n = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
     bytes_out_ += static_cast<std::uint64_t>(n);
     // A short read has emptied the socket: whatever comes later makes a new edge. But an EOF that was told of already
-    // makes none, and finishing wants to see the end.
-    const bool emptied = static_cast<std::size_t>(n) < room.size();
+    // makes none, finishing wants to see the end, and a read stops behind an fd that was sent along (and is dropped).
+    const bool emptied = static_cast<std::size_t>(n) < room.size() && (message.msg_flags & MSG_CTRUNC) == 0;
     if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_->mux().set_ready(handle_, false);
     return static_cast<std::size_t>(n);
   }
@@ -230,8 +234,8 @@ void ChannelSocket::peer_ended() {
 void ChannelSocket::end_receive() {
   if (receive_ == ReceiveHalf::kEnded) return;
   receive_ = ReceiveHalf::kEnded;
-  ::shutdown(fd_.get(), SHUT_WR);
-  // What the app has written and we have not read goes nowhere any more.
+  // What the app has written and we have not read goes nowhere any more; what it would still write fails.
+  ::shutdown(fd_.get(), cut_ ? SHUT_RDWR : SHUT_WR);
   char byte;
   if (cut_ && ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0) {
     return abort(proto::Reason::kStalled, kNotTaken);

@@ -23,6 +23,10 @@ namespace {
 /// wake-up, and an agent makes such contexts; two listeners and a few connections per address come on top.
 constexpr std::size_t kDescriptorsNeeded = 32;
 
+/// More than any sane machine has; libnice takes 64 at most, and the number of candidate pairs is the product of both
+/// sides' numbers.
+constexpr std::size_t kMaxOfferedAddresses = 16;
+
 /// RFC 4571 frame of the hand-over (SPEC 4.5), and its payload as libnice delivers it.
 constexpr std::array<std::uint8_t, 6> kHandOverFrame = {0, 4, 'J', 'C', 'H', 1};
 constexpr std::size_t kFrameHeader = 2;
@@ -136,8 +140,8 @@ void IceAgent::connect_signals() {
 
 bool IceAgent::add_addresses() {
   std::vector<std::string> addresses = config_.local_addresses;
-  if (addresses.empty()) addresses = local_addresses(config_.allow_loopback);
-  if (addresses.size() > kMaxLocalAddresses) addresses.resize(kMaxLocalAddresses);
+  if (addresses.empty()) addresses = local_addresses(config_.allow_loopback).value_or(std::vector<std::string>());
+  if (addresses.size() > kMaxOfferedAddresses) addresses.resize(kMaxOfferedAddresses);
   // Explicit addresses turn libnice's own enumeration off, which would add link-local ones and never loopback.
   std::size_t added = 0;
   for (const std::string& text : addresses) {

@@ -41,9 +41,9 @@ void add(Found& found, const ifaddrs& entry) {
 
 }  // namespace
 
-std::vector<std::string> local_addresses(bool with_loopback) {
+std::optional<std::vector<std::string>> local_addresses(bool with_loopback) {
   ifaddrs* head = nullptr;
-  if (getifaddrs(&head) != 0) return {};
+  if (getifaddrs(&head) != 0) return std::nullopt;
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(head, freeifaddrs);
   Found found;
   for (const ifaddrs* entry = head; entry != nullptr; entry = entry->ifa_next) add(found, *entry);

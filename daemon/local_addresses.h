@@ -2,19 +2,18 @@
 /// The addresses of this machine that are worth offering to a peer.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace connd::daemon {
 
-/// More than any sane machine has; libnice takes 64 at most, and the number of candidate pairs is the product of both
-/// sides' numbers.
-inline constexpr std::size_t kMaxLocalAddresses = 16;
-
 /// Textual addresses of the interfaces that are up and running, IPv4 first (it is the more likely to be shared), at
 /// most kMaxLocalAddresses. Link-local IPv6 is left out: it means nothing without a scope, which a candidate line
 /// cannot carry. Loopback is given only when asked for or when there is nothing else (a machine without a network).
-std::vector<std::string> local_addresses(bool with_loopback);
+/// Nothing when the kernel does not tell.
+inline constexpr std::size_t kMaxLocalAddresses = 1024;
+std::optional<std::vector<std::string>> local_addresses(bool with_loopback);
 
 /// Whether the text is 127.0.0.0/8 or ::1.
 bool is_loopback(const std::string& address);

@@ -32,7 +32,7 @@ NetworkMonitor::NetworkMonitor(Loop& loop, std::function<void(const std::vector<
     : loop_(loop), on_change_(std::move(on_change)), socket_(open_socket()), settle_(loop, [this] { on_settled(); }) {
   if (!socket_) return;
   // After the socket is bound: what changes from here on is told.
-  addresses_ = local_addresses(true);
+  addresses_ = local_addresses(true).value_or(addresses_);
   poll_ = std::make_unique<Poll>(loop_, socket_.get(), [this](int) { on_readable(); });
   poll_->want(Poll::kReadable);
 }
@@ -48,8 +48,8 @@ void NetworkMonitor::on_readable() {
 
 void NetworkMonitor::on_settled() {
   auto now = local_addresses(true);
-  if (now == addresses_) return;  // a lifetime was renewed
-  addresses_ = std::move(now);
+  if (!now || *now == addresses_) return;  // a lifetime was renewed
+  addresses_ = *std::move(now);
   on_change_(addresses_);
 }
 
