@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/ice_transport.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -21,16 +22,11 @@ namespace {
 /// The head of the kernel's struct tcp_info (linux/tcp.h), which only ever grows. glibc's own ends before `min_rtt`,
 /// and the kernel's header cannot stand beside glibc's, which libuv includes.
 struct KernelTcpInfo {
-  std::array<std::uint8_t, 24> options_and_times;
-  std::uint32_t unacked;  ///< segments
-  std::array<std::uint8_t, 28> losses;
-  std::uint32_t last_ack_recv;  ///< milliseconds ago
-  std::array<std::uint8_t, 60> paths_and_windows;
+  std::array<std::uint8_t, 120> before;
   std::uint64_t bytes_acked;
   std::array<std::uint8_t, 20> more_counts;
   std::uint32_t min_rtt;  ///< microseconds; all ones when there is none
 };
-static_assert(offsetof(KernelTcpInfo, last_ack_recv) == offsetof(tcp_info, tcpi_last_ack_recv));
 static_assert(offsetof(KernelTcpInfo, bytes_acked) == 120 && offsetof(KernelTcpInfo, min_rtt) == 148);
 
 std::optional<KernelTcpInfo> kernel_info(int fd) {
@@ -80,9 +76,11 @@ std::chrono::microseconds IceTransport::round_trip() const {
 }
 
 IceTransport::Delivery IceTransport::delivery() const {
-  const auto info = kernel_info(path_.socket.get());
-  if (!info) return {};
-  return {info->unacked > 0, info->bytes_acked, std::chrono::milliseconds(info->last_ack_recv)};
+  const int fd = path_.socket.get();
+  const auto info = kernel_info(fd);
+  int queued = 0;
+  if (!info || ::ioctl(fd, SIOCOUTQ, &queued) != 0) return {};
+  return {queued == 0, info->bytes_acked};
 }
 
 bool IceTransport::quiet() const {
@@ -90,6 +88,18 @@ bool IceTransport::quiet() const {
   int unread = 0;
   const int fd = path_.socket.get();
   return ::ioctl(fd, SIOCOUTQ, &queued) == 0 && ::ioctl(fd, SIOCINQ, &unread) == 0 && queued == 0 && unread == 0;
+}
+
+void IceTransport::ask_kernel(std::chrono::seconds idle) {
+  const int fd = path_.socket.get();
+  const int on = 1;
+  const int probes = 3;
+  const int first = std::max(1, static_cast<int>(idle.count()));
+  const int interval = std::max(1, first / 6);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &first, sizeof first);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
 void IceTransport::end_output() {

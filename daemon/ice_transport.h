@@ -37,6 +37,9 @@ class IceTransport {
 
   /// The peer has acknowledged all that was sent, and nothing of it lies here unread.
   [[nodiscard]] bool quiet() const;
+  /// From now on the kernel asks the peer's kernel after `idle` without a byte (at least 1 s), and ends the connection
+  /// when no answer comes for half as long again.
+  void ask_kernel(std::chrono::seconds idle);
   /// No more is sent. Again: changes nothing.
   void end_output();
   /// Reads once into `scratch`, for nobody. kEnded also when the connection is broken.
@@ -48,11 +51,10 @@ class IceTransport {
   [[nodiscard]] const IcePath& path() const { return path_; }
   /// The shortest round trip that the kernel has seen on this connection; very long when it does not know.
   [[nodiscard]] std::chrono::microseconds round_trip() const;
-  /// What the peer's kernel has said of the bytes that were sent. All zero when ours does not know.
+  /// How the bytes that were sent get on. All zero when the kernel does not know.
   struct Delivery {
-    bool under_way = false;              ///< some are sent, and not acknowledged
-    std::uint64_t acknowledged = 0;      ///< bytes, ever
-    std::chrono::milliseconds quiet{0};  ///< since its last word
+    bool complete = true;            ///< the peer's kernel has them all
+    std::uint64_t acknowledged = 0;  ///< bytes that it has, ever
   };
   [[nodiscard]] Delivery delivery() const;
 

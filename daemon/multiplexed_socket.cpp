@@ -93,7 +93,7 @@ void MultiplexedSocket::receive() {
     if (const auto taken = take_received(); !taken) return fail(taken.error());
     if (tls_.peer_closed()) return end(end_reason_, "the peer closed the connection", {});
     if (*status == IceTransport::Status::kEnded) return fail(make_error_code(proto::Errc::kTlsTruncated));
-    if (*status == IceTransport::Status::kBlocked) return all_read();
+    if (*status == IceTransport::Status::kBlocked) return send_error_ ? fail(send_error_) : all_read();
   }
   transport_.again();
 }
@@ -101,7 +101,7 @@ void MultiplexedSocket::receive() {
 void MultiplexedSocket::all_read() {
   if (!std::exchange(probe_due_, false)) return;
   context_.loop.update_now();
-  (void)gets_through();  // from here on it counts
+  if (!mux_->asking()) (void)gets_through();  // from here on it counts
   mux_->probe(now());
   arm_timer();
   request_turn();
@@ -124,7 +124,10 @@ proto::Result<void> MultiplexedSocket::take_received() {
     if (!*piece) break;
     bytes_in_ += (*piece)->size();
     const auto decrypted = decrypt(**piece, filled);
-    if (decrypted) continue;
+    if (decrypted) {
+      if (mux_) mux_->heard(now());
+      continue;
+    }
     // What came before the error is good.
     (void)take_plain(proto::Bytes(context_.scratch.plain).first(filled));
     return decrypted;
@@ -156,6 +159,9 @@ proto::Result<void> MultiplexedSocket::after_handshake() {
   config.max_window = proto::max_window_for(transport_.round_trip());
   mux_ = std::make_unique<proto::Mux>(config, tls_.native() ? proto::native_dialect() : proto::jami_dialect(),
                                       context_.handles, context_.loop.now());
+  // One of Jami's devices may answer no beacons; its kernel does.
+  if (!tls_.native())
+    transport_.ask_kernel(2 * std::chrono::ceil<std::chrono::seconds>(mux_config_.keepalive_interval));
   arm_timer();
   state_ = State::kGreeting;
   if (!mux_->hello_received()) return {};
@@ -265,6 +271,7 @@ bool MultiplexedSocket::on_turn() {
 
 /// Makes and sends output, as much as is fair. True when there is more to do.
 bool MultiplexedSocket::send_some() {
+  if (send_error_) return drop_output();
   for (int round = 0; round < kSendsPerTurn; ++round) {
     while (tls_.output().size() < kSendHighWater && make_output()) {
     }
@@ -273,13 +280,27 @@ bool MultiplexedSocket::send_some() {
     const auto status = transport_.send(tls_.output());
     bytes_out_ += before - tls_.output().size();
     if (!status) {
-      fail(status.error());
-      return true;
+      send_error_ = status.error();
+      // Its end is ahead; what it sent before, data and ends of channels, comes first.
+      transport_.note(EPOLLHUP);
+      transport_.again();
+      return drop_output();
     }
     if (*status == IceTransport::Status::kBlocked) return false;  // EPOLLOUT wakes us
     if (!mux_ || !mux_->has_output()) return false;
   }
   return true;
+}
+
+/// Nothing can be sent any more: what is made goes nowhere. False: there is nothing to do.
+bool MultiplexedSocket::drop_output() {
+  tls_.output().clear();
+  if (!mux_) return false;
+  do {
+    mux_->output_taken();
+    mux_->flush_control();
+  } while (!mux_->output().empty());
+  return false;
 }
 
 /// Takes one batch from the mux through TLS. False when there is nothing to send.
@@ -311,9 +332,7 @@ proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri
   if (!up()) return make_error_code(proto::Errc::kGoingAway);
   request_turn();
   // What a peer without credit is sent may bring no byte back for long, and the probe would stand behind all of it.
-  const IceTransport::Delivery delivery = transport_.delivery();
-  const bool busy = delivery.under_way && delivery.quiet < proto::kProbeTime;
-  if (mux_->doubtful(now()) && !busy) probe();
+  if (mux_->doubtful(now())) probe();
   return mux_->open(uri, unique, now());
 }
 
@@ -471,13 +490,13 @@ void MultiplexedSocket::arm_timer() {
   timer_.arm(mux_->next_deadline());
 }
 
-/// The peer has acknowledged more than at the last look, and has not all of it: on a slow link a ping waits behind what
+/// The peer has acknowledged more than at the last look, and has not all of it: on a slow path a ping waits behind what
 /// the kernel holds, for longer than a peer has to answer it. One that stands still acknowledges until its kernel is
 /// full.
 bool MultiplexedSocket::gets_through() {
   const IceTransport::Delivery delivery = transport_.delivery();
   const bool more = delivery.acknowledged > std::exchange(acknowledged_, delivery.acknowledged);
-  return more && delivery.under_way;
+  return more && !delivery.complete;
 }
 
 void MultiplexedSocket::on_deadline() {
@@ -486,7 +505,8 @@ void MultiplexedSocket::on_deadline() {
   // After a suspend the peer's bytes may be here already: look before judging it by the clock.
   receive();
   if (state_ >= State::kClosing) return;
-  if (gets_through()) mux_->allow_more_time(now());
+  const bool due = mux_->answer_due(now());
+  if ((due || !mux_->asking()) && gets_through()) mux_->allow_more_time(now());
   if (const auto alive = mux_->on_timeout(now()); !alive) return fail(alive.error());
   if (const auto taken = take_events(); !taken) return fail(taken.error());
   arm_timer();

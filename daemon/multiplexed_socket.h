@@ -162,6 +162,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
 
   bool send_some();
   bool make_output();
+  bool drop_output();
   void serve(const proto::Mux::Turn& turn);
   bool gets_through();
   void on_deadline();
@@ -193,6 +194,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Reason end_reason_ = proto::Reason::kClosed;
   std::string end_text_;
   std::error_code end_error_;
+  std::error_code send_error_;      ///< then nothing is sent any more, and what has come is still read
   bool drains_ = false;             ///< what is queued goes before the end
   bool all_said_ = false;           ///< close_notify is with TLS
   bool paused_ = false;             ///< the mux has stopped reading

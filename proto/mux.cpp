@@ -309,7 +309,7 @@ void Mux::probe(TimePoint now) {
 }
 
 void Mux::allow_more_time(TimePoint now) {
-  if (ping_sent_ != kNever && now >= dead_at_) dead_at_ = now + std::min(kProbeTime, config_.keepalive_interval);
+  if (answer_due(now)) dead_at_ = now + std::min(kProbeTime, config_.keepalive_interval);
 }
 
 void Mux::ping(TimePoint now) {

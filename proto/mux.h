@@ -76,6 +76,8 @@ class Mux {
 
   // ---- bytes in ----
 
+  /// Something has come of the peer, be it part of a TLS record: a sign of life.
+  void heard(TimePoint now);
   /// Gives the next bytes of the stream. They are only referred to: call next_event() until it returns nothing before
   /// they go, and before the next feed.
   void feed(Bytes plain, TimePoint now);
@@ -143,8 +145,11 @@ class Mux {
   /// Asks the peer for a sign of life now: without a byte within kProbeTime it is dead. For owners who have a reason to
   /// doubt, such as a change of the network. Again while one is under way: changes nothing.
   void probe(TimePoint now);
-  /// What was sent to the peer is still arriving there, so that a ping behind it may have yet to: at its deadline, it
-  /// has kProbeTime more.
+  /// A ping is out, and nothing has come since.
+  [[nodiscard]] bool asking() const { return ping_sent_ != kNever; }
+  /// The time for the answer is over: on_timeout() says that the peer is dead, unless it gets more time.
+  [[nodiscard]] bool answer_due(TimePoint now) const { return asking() && now >= dead_at_; }
+  /// What was sent to the peer is still arriving there, so that the ping behind it may have yet to: kProbeTime more.
   void allow_more_time(TimePoint now);
   /// Nothing has come for so long that who wants something of the peer had better probe it, too: its answer may never
   /// come, and keepalive finds out late.

@@ -22,6 +22,10 @@ Reason failure_from_code(std::uint64_t code) {
 void Mux::feed(Bytes plain, TimePoint now) {
   assert(in_.empty());
   in_ = plain;
+  heard(now);
+}
+
+void Mux::heard(TimePoint now) {
   last_received_ = now;
   ping_sent_ = kNever;
 }

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SCENARIOS E: liveness in Jami's dialect, with a peer whose every message the test writes."""
+import pathlib
 import threading
 import time
 
 import pytest
-from harness import SCALE, Deadline, until
+from harness import SCALE, Deadline, inside, run, until
 from hostile import Hostile, jami, pack
 from traffic import Echo
 
@@ -109,3 +110,41 @@ def test_e1_an_upload_over_a_slow_link_outlives_its_beacons(netns, lab, alice):
     cut = time.monotonic()
     assert upload.end(20 * SCALE)["reason"] == "connection-lost"
     assert time.monotonic() - cut <= 2 * KEEPALIVE + 0.5 * SCALE
+
+
+def test_e1_an_old_version_is_known_by_its_kernel(netns, lab, alice):
+    """It answers no beacons, and nothing is sent to it: when it is cut off, its channel ends all the same."""
+    peer = Hostile.of_jami(lab, alice, 20)
+    request = alice.api.send("channel.open", peer=peer.device, uri="news", strict_end=True)
+    peer.expect_plain(pack(["news", 1, REQUEST]))
+    peer.plain(jami(0, pack(["news", 1, ACCEPT])))
+    news = alice.api.opened(request)
+    alice.cut()
+    assert news.end(20 * SCALE)["reason"] == "connection-lost"
+    assert not alice.connections()
+
+
+def test_c1_what_came_before_the_connection_broke_is_delivered(netns, lab, alice):
+    """All of a file, and its end, are in the daemon's kernel when a send finds the connection broken."""
+    inside(alice.namespace, lambda: pathlib.Path("/proc/sys/net/ipv4/tcp_rmem").write_text("4096 16000000 16000000"))
+    peer = Hostile.of_jami(lab, alice, 20)
+    request = alice.api.send("channel.open", peer=peer.device, uri="download", strict_end=True)
+    peer.expect_plain(pack(["download", 1, REQUEST]))
+    peer.plain(jami(0, pack(["download", 1, ACCEPT])))
+    download = alice.api.opened(request)
+    alice.freeze()
+    download.send(b"x" * 100_000)
+    piece, count = b"." * 60_000, 40  # far more than one read takes
+    for _ in range(count):
+        peer.plain(jami(1, piece))
+    peer.plain(jami(1))
+
+    def unread():
+        lines = inside(alice.namespace, lambda: run("ss", "-Htn", "state", "established")).splitlines()
+        return max(int(line.split()[0]) for line in lines)
+
+    until(lambda: unread() >= count * len(piece), 20 * SCALE, "all has come")
+    alice.cut("reset")
+    alice.thaw()
+    assert len(download.receive(count * len(piece), 20 * SCALE)) == count * len(piece)
+    download.end(20 * SCALE)

@@ -85,6 +85,21 @@ TEST_CASE("E1: who still receives what was sent before the ping has more time fo
   CHECK(pair.client.mux->on_timeout(pair.now).error() == Errc::kPeerNotAnswering);
 }
 
+TEST_CASE("E1: part of a record is a sign of life, too") {
+  MuxPair pair;
+  pair.settle();
+  pair.client.mux->probe(pair.now);
+  CHECK(pair.client.mux->asking());
+  CHECK_FALSE(pair.client.mux->answer_due(pair.now));
+  pair.now += kProbeTime;
+  CHECK(pair.client.mux->answer_due(pair.now));
+  pair.client.mux->heard(pair.now);
+  CHECK_FALSE(pair.client.mux->asking());
+  CHECK_FALSE(pair.client.mux->doubtful(pair.now));
+  CHECK(pair.client.mux->on_timeout(pair.now).ok());
+  CHECK(pair.client.mux->next_deadline() == pair.now + kKeepaliveInterval);
+}
+
 TEST_CASE("the round trip is measured by keepalives") {
   MuxPair pair;
   pair.settle();
