@@ -80,8 +80,7 @@ void Sending::start_more() {
   // The first open finds the peer; the others are then only a small record each.
   const std::size_t most = met_ ? kMaxSending : 1;
   while (!stop_ && active_.size() < most && next_ < list_.files.size()) {
-    ListedFile& listed = list_.files[next_++];
-    auto file = std::make_unique<OutgoingFile>(std::move(listed.source), std::move(listed.path), listed.follow);
+    auto file = std::make_unique<OutgoingFile>(std::move(list_.files[next_++]));
     file->start(client_, arguments_.peer, arguments_.timeout_s);
     if (file->take_decided()) {  // it cannot be read
       on_decided(*file);
@@ -169,8 +168,8 @@ the receiver has all of it, checked by its SHA-256 and safe on the disk, under i
 under that name. A file that changes while it is sent is not sent. Nothing is tried twice.
 
 NAME is the file's name without its directories. With -r a directory DIR gives DIR/… for each regular file in it; links
-and special files in it are errors, and empty directories are left out. Permissions (without set-uid and the like) and
-time go along.
+and special files in it are errors, also what becomes one while others are sent, and empty directories are left out.
+Permissions (without set-uid and the like) and time go along.
 
 On a terminal, bars show rate and time left. If files fail, each gets a line, the others go on, and the exit code is
 that of the first. If the peer cannot be reached, or takes no files, the rest is not tried.

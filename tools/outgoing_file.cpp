@@ -41,12 +41,12 @@ const char* hint_of(FileCode code) {
 }  // namespace
 
 bool OutgoingFile::open_source() {
-  // A FIFO must not make us wait for its writer before we see that it is one.
-  file_.reset(::open(source_.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow_ ? 0 : O_NOFOLLOW)));
-  if (!file_) {
-    fail(local("cannot read it: " + std::system_category().message(errno)));
+  auto file = open_listed(listed_);
+  if (!file) {
+    fail(local("cannot read it: " + file.error().message));
     return false;
   }
+  file_ = std::move(*file);
   if (::fstat(file_.get(), &as_opened_) != 0 || !S_ISREG(as_opened_.st_mode)) {
     fail(local("it is not a regular file"));
     return false;

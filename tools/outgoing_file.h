@@ -4,9 +4,11 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include <sys/stat.h>
 
+#include "tools/file_list.h"
 #include "tools/file_transfer.h"
 #include "tools/sha256.h"
 
@@ -14,9 +16,7 @@ namespace connd::tools {
 
 class OutgoingFile : public FileTransfer {
  public:
-  /// `source` is what to open here; a symbolic link is followed if `follow`.
-  OutgoingFile(std::string source, FilePath path, bool follow)
-      : FileTransfer(std::move(path)), source_(std::move(source)), follow_(follow) {}
+  explicit OutgoingFile(ListedFile listed) : FileTransfer(listed.path), listed_(std::move(listed)) {}
 
   /// Opens the file, then asks for the channel. The result comes later; a file that cannot be read is over at once.
   void start(ipc::Client& client, const std::string& peer, double timeout_s);
@@ -39,8 +39,7 @@ class OutgoingFile : public FileTransfer {
   void give_up(std::string text);
   void on_broken(const ipc::ChannelEnd* end) override;
 
-  std::string source_;
-  bool follow_;
+  ListedFile listed_;
   ipc::Fd file_;
   struct stat as_opened_ {};
   std::optional<ipc::Error> open_error_;

@@ -12,6 +12,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "tools/directory.h"
+
 namespace connd::tools {
 namespace {
 
@@ -57,10 +59,6 @@ mode_t current_umask() {
   const mode_t mask = ::umask(077);
   ::umask(mask);
   return mask;
-}
-
-ipc::Fd open_directory(int at, const char* name) {
-  return ipc::Fd(::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 /// Some file systems cannot sync a directory, and say EINVAL: they have nothing to sync then.

@@ -394,6 +394,32 @@ TEST_CASE("send: files that cannot be read fail alone; the exit code is the firs
   CHECK(std::count(program.errors().begin(), program.errors().end(), '\n') == 3);
 }
 
+TEST_CASE("send -r: a directory that becomes a link after it was listed leads nowhere") {
+  const TempDir place;
+  const fs::path top = fs::path(place.path()) / "top";
+  const fs::path outside = fs::path(place.path()) / "outside";
+  for (const char* name : {"top/a", "top/b/deep", "outside/deep"})
+    fs::create_directories(place.path() / fs::path(name));
+  for (const char* name : {"top/a/1", "top/b/deep/2", "outside/deep/2", "top/c"}) {
+    std::ofstream(place.path() / fs::path(name)) << "x";
+  }
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "send", "-r", "bob", top});
+  daemon.greet();
+  // The list is made, and its first file open.
+  const auto open = daemon.expect("channel.open");
+  CHECK(open.params["uri"] == "file://top/a/1");
+  fs::rename(top / "b", fs::path(place.path()) / "away");
+  fs::create_directory_symlink(outside, top / "b");
+  daemon.fail(open, ipc::Reason::kDeclined);
+  const auto next = daemon.expect("channel.open");
+  CHECK(next.params["uri"] == "file://top/c");
+  daemon.fail(next, ipc::Reason::kDeclined);
+  daemon.expect_end();
+  CHECK(program.wait() == 5);
+  CHECK(program.errors().find("top/b/deep/2: cannot read it: ") != std::string::npos);
+}
+
 TEST_CASE("send: interrupted, it aborts") {
   Sender sender(std::string(10'000'000, 'x'));
   sender.read_header(10'000'000);
