@@ -76,6 +76,7 @@ class Receiving : public Pumped {
   std::size_t accepting_ = 0;
   std::uint64_t begun_ = 0;  // files that count for --count: accepted, or declined for their name
   proto::ByteVector scratch_;
+  std::map<std::string, SenderPulse> senders_;         // by device id, as long as any file comes
   std::vector<std::unique_ptr<FileTransfer>> active_;  // IncomingFiles
   std::map<std::uint64_t, IncomingFile*> committing_;  // by the pool's number
   std::uint64_t next_commit_ = 0;
@@ -192,7 +193,8 @@ void Receiving::on_channel(FilePath path, ipc::Outcome<ipc::ChannelSocket> chann
     const ipc::Error& error = channel.error();
     return report_.failed(path, "", {.text = error.message, .reason = error.reason, .detail = error.detail});
   }
-  active_.push_back(std::make_unique<IncomingFile>(std::move(*channel), std::move(path), directory_, scratch_));
+  SenderPulse& sender = senders_[channel->device()];
+  active_.push_back(std::make_unique<IncomingFile>(std::move(*channel), std::move(path), directory_, scratch_, sender));
 }
 
 void Receiving::prepare(PollSet& set) {
@@ -203,6 +205,8 @@ void Receiving::prepare(PollSet& set) {
 
 void Receiving::run(const PollSet& set) {
   for (const auto& file : active_) file->run(set);
+  const auto now = PollSet::Clock::now();
+  for (const auto& file : active_) static_cast<IncomingFile&>(*file).check_silence(now);
   hand_over_whole();
   if (set.ready(pool_index_)) take_committed();
   settle();
@@ -233,6 +237,7 @@ void Receiving::settle() {
     if (file->take_decided()) report_.decided(*file, file->channel()->device());
     return file->over();
   });
+  if (active_.empty()) senders_.clear();
 }
 
 int Receiving::interrupted(int signal) {
@@ -277,7 +282,7 @@ of it is there, checked by its SHA-256 and safe on the disk; then it gets its ow
 that exists is not replaced without --force. Nothing is written outside of DIR, and no symbolic link in it is followed.
 
 Only peers that are trusted get through; with --from only PEER does, trusted or not. At most 256 files come at once,
-others wait.
+others wait. A file of which nothing comes for 60 s is given up, unless its sender's other files come meanwhile.
 
 'listening for …' on stderr says that peers can send now. It goes on until it is interrupted (130, 143), or, with
 --count, until N files have come or failed; then the exit code is that of the first that failed, or 0.

@@ -134,6 +134,8 @@ ipc::Reason reason_of(FileCode code) {
       return ipc::Reason::kReset;
     case FileCode::kBadName:
       return ipc::Reason::kBadName;
+    case FileCode::kTimedOut:
+      return ipc::Reason::kTimedOut;
     case FileCode::kExists:
       return ipc::Reason::kDeclined;
   }

@@ -42,6 +42,7 @@ enum class FileCode : std::uint8_t {
   kWrongSum = 5,     ///< the content is not what the sum says
   kInterrupted = 6,  ///< the receiver was told to stop
   kBadName = 7,      ///< it takes no file of this name
+  kTimedOut = 8,     ///< nothing came from the sender for too long
 };
 
 struct FileAnswer {

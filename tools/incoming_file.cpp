@@ -17,6 +17,7 @@ const char* hint_of(FileCode code) {
     case FileCode::kExists:
       return "--force replaces files";
     case FileCode::kWrongSum:
+    case FileCode::kTimedOut:
       return "let it be sent again";
     default:
       return "";
@@ -26,8 +27,12 @@ const char* hint_of(FileCode code) {
 }  // namespace
 
 IncomingFile::IncomingFile(ipc::ChannelSocket channel, FilePath path, const ReceiveDir& directory,
-                           proto::MutableBytes scratch)
-    : FileTransfer(std::move(path)), directory_(directory), scratch_(scratch) {
+                           proto::MutableBytes scratch, SenderPulse& sender)
+    : FileTransfer(std::move(path)),
+      directory_(directory),
+      scratch_(scratch),
+      sender_(sender),
+      heard_at_(sender.bytes) {
   channel_.emplace(std::move(channel));
 }
 
@@ -36,7 +41,9 @@ void IncomingFile::prepare(PollSet& set) {
   if (over()) return;
   if (ending()) return prepare_end(set);
   // While the disk is waited for, nothing that comes is of interest.
-  if (stage_ < Stage::kWhole) index_ = set.add(channel_->fd(), POLLIN);
+  if (stage_ >= Stage::kWhole) return;
+  index_ = set.add(channel_->fd(), POLLIN);
+  set.wake_at(silent_at());
 }
 
 void IncomingFile::run(const PollSet& set) {
@@ -61,12 +68,31 @@ void IncomingFile::work(const PollSet& set) {
 
 std::size_t IncomingFile::receive(std::uint8_t* into, std::size_t most) {
   const ssize_t n = ::recv(channel_->fd(), into, most, MSG_DONTWAIT);
-  if (n > 0) return static_cast<std::size_t>(n);
+  if (n > 0) {
+    heard_ = sender_.last = Clock::now();
+    sender_.bytes += static_cast<std::uint64_t>(n);
+    heard_at_ = sender_.bytes;
+    return static_cast<std::size_t>(n);
+  }
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
   // The sender ended, or the channel broke, before all was here: which, the daemon will say. A sender that ended by
   // mistake is told so.
   answer({FileCode::kMalformed, "the channel ended after " + std::to_string(moved()) + " bytes of content"});
   return 0;
+}
+
+IncomingFile::Clock::time_point IncomingFile::silent_at() const {
+  if (over() || ending() || stage_ >= Stage::kWhole) return Clock::time_point::max();
+  const bool had_turn = sender_.bytes - heard_at_ > kTurnsBytes;
+  return (had_turn ? heard_ : std::max(heard_, sender_.last)) + kMaxSilence;
+}
+
+void IncomingFile::check_silence(Clock::time_point now) {
+  if (now < silent_at()) return;
+  // While this side was busy, something may have come.
+  if (step() > 0 || ending()) return;
+  refuse({FileCode::kTimedOut, "nothing came for " + std::to_string(kMaxSilence.count()) + " s, after " +
+                                   std::to_string(moved()) + " bytes of content"});
 }
 
 std::size_t IncomingFile::step() {

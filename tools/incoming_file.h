@@ -3,6 +3,8 @@
 /// name and, once it is whole and on the disk, answered for. What goes wrong is answered too, in words.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "tools/file_transfer.h"
@@ -11,13 +13,30 @@
 
 namespace connd::tools {
 
+/// A sender that can send does: after this long without a byte it keeps others from their turn.
+inline constexpr std::chrono::seconds kMaxSilence{60};
+/// But its files take turns on its connection, which may be slow. Each has had one when all the others have brought
+/// this: 256 (ctl_receive.cpp) times a frame of 64 KiB, and as much of new files that go first.
+inline constexpr std::uint64_t kTurnsBytes = std::uint64_t{32} << 20;
+
+/// What all files of one sender bring.
+struct SenderPulse {
+  FileTransfer::Clock::time_point last{};  ///< when the last bytes were read
+  std::uint64_t bytes = 0;
+};
+
 class IncomingFile : public FileTransfer {
  public:
-  /// `directory` lives longer; `scratch`, of kFileChunkBytes, is used in `run` only.
-  IncomingFile(ipc::ChannelSocket channel, FilePath path, const ReceiveDir& directory, proto::MutableBytes scratch);
+  /// `directory` and `sender` live longer; `scratch`, of kFileChunkBytes, is used in `run` and `check_silence` only.
+  IncomingFile(ipc::ChannelSocket channel, FilePath path, const ReceiveDir& directory, proto::MutableBytes scratch,
+               SenderPulse& sender);
 
   void prepare(PollSet& set) override;
   void run(const PollSet& set) override;
+  /// When it is given up if no more comes; max() while it is not the sender's turn to speak.
+  [[nodiscard]] Clock::time_point silent_at() const;
+  /// Gives it up if that time has come.
+  void check_silence(Clock::time_point now);
   /// The whole file, once, when it waits to be committed; else null.
   [[nodiscard]] std::unique_ptr<NewFile> take_whole();
   /// It was committed, or why not.
@@ -42,6 +61,9 @@ class IncomingFile : public FileTransfer {
 
   const ReceiveDir& directory_;
   proto::MutableBytes scratch_;
+  SenderPulse& sender_;
+  Clock::time_point heard_ = Clock::now();  // when its last bytes were read, or it was begun
+  std::uint64_t heard_at_;                  // the sender's bytes then
   Stage stage_ = Stage::kHeader;
   proto::ByteVector small_;  // header or sum, as far as it has come
   std::unique_ptr<NewFile> file_;

@@ -32,6 +32,7 @@ const char* hint_of(FileCode code) {
       return "give the file another name";
     case FileCode::kWrongSum:
     case FileCode::kInterrupted:
+    case FileCode::kTimedOut:
       return "send it again";
     default:
       return "the receiver's own messages say more";

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The verbs send and receive with a peer and a daemon that are played: what a real pair does only with luck, or never.
+#include <poll.h>
+
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
@@ -264,6 +266,22 @@ TEST_CASE("receive: interrupted, it tells the sender and leaves nothing") {
   receiver.daemon.tell_end(1, "closed");
   CHECK(receiver.program.wait() == 130);
   CHECK(receiver.is_empty());
+}
+
+// By hand, as it takes its minute: ctl_test "[minute]". The times: incoming_file_test.cpp.
+TEST_CASE("receive: a sender that is silent for a minute is told so", "[.][minute]") {
+  Receiver receiver({"--count", "1"});
+  const ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+  static_cast<void>(receiver.daemon.expect("listen.remove"));
+  write_all(peer.get(), header_of(500) + "hello");
+  pollfd answer{peer.get(), POLLIN, 0};
+  REQUIRE(::poll(&answer, 1, 59'000) == 0);
+  REQUIRE(::poll(&answer, 1, 3'000) == 1);
+  CHECK(receiver.answer(peer, 1).code == FileCode::kTimedOut);
+  CHECK(receiver.is_empty());
+  ::shutdown(peer.get(), SHUT_WR);
+  receiver.daemon.tell_end(1, "closed");
+  CHECK(receiver.program.wait() == 7);
 }
 
 TEST_CASE("receive: the daemon goes") {
