@@ -146,6 +146,8 @@ void Receiving::on_request(ipc::IncomingRequest request) {
     if (context_.verbose) report_.say("declined " + request.uri() + " of " + request.device());
     return request.decline("it takes files of another device");
   }
+  // Those whose senders gave up wait for nothing.
+  if (waiting_.size() == kMaxWaiting) std::erase_if(waiting_, [](const auto& one) { return one.cancelled(); });
   if (waiting_.size() == kMaxWaiting) return request.decline("busy: too many files wait");
   waiting_.push_back(std::move(request));
   accept_waiting();

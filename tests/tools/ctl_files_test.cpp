@@ -268,6 +268,25 @@ TEST_CASE("receive: interrupted, it tells the sender and leaves nothing") {
   CHECK(receiver.is_empty());
 }
 
+TEST_CASE("receive: requests that were taken back make room for others") {
+  Receiver receiver;
+  std::vector<ipc::Fd> peers;
+  std::uint64_t next = 1;
+  const auto uri = [&next] { return "file://" + std::to_string(next); };
+  for (; next <= 256; ++next) peers.push_back(receiver.daemon.offer(next, uri()));
+  for (; next <= 256 + 1024; ++next) receiver.daemon.ask(next, uri());
+  receiver.daemon.notify("channel.request_cancelled", {{"request", 700}, {"reason", "cancelled"}});
+  receiver.daemon.ask(next, uri());
+  receiver.daemon.ask(++next, uri());
+  const auto decline = receiver.daemon.expect("channel.decline");
+  CHECK(decline.params["request"] == next);
+  CHECK(decline.params["reason"] == "busy: too many files wait");
+  receiver.daemon.reply(decline, ipc::Json::object());
+  receiver.daemon.vanish();
+  peers.clear();
+  CHECK(receiver.program.wait() == 8);
+}
+
 // By hand, as it takes its minute: ctl_test "[minute]". The times: incoming_file_test.cpp.
 TEST_CASE("receive: a sender that is silent for a minute is told so", "[.][minute]") {
   Receiver receiver({"--count", "1"});
