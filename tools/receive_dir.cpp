@@ -129,14 +129,29 @@ MaybeProblem NewFile::set_attributes(mode_t umask) const {
 MaybeProblem NewFile::rename(bool force) {
   const int at = directory_.get();
   const char* from = hidden_.c_str();
-  if (::renameat2(at, from, at, name_.c_str(), force ? 0 : RENAME_NOREPLACE) != 0) {
-    if (force || errno != EINVAL) return problem_of(errno);
-    // A file system that cannot rename so (NFS) can link so.
-    if (::linkat(at, from, at, name_.c_str(), 0) != 0) return problem_of(errno);
-    ::unlinkat(at, from, 0);
+  if (::renameat2(at, from, at, name_.c_str(), RENAME_NOREPLACE) != 0) {
+    if (force) {
+      replaced_ = true;
+      if (::renameat(at, from, at, name_.c_str()) != 0) return problem_of(errno);
+    } else {
+      if (errno != EINVAL) return problem_of(errno);
+      // A file system that cannot rename so (NFS) can link so.
+      if (::linkat(at, from, at, name_.c_str(), 0) != 0) return problem_of(errno);
+      ::unlinkat(at, from, 0);
+    }
   }
   hidden_.clear();
   return std::nullopt;
+}
+
+/// The sender hears that it is not there. A file that it has replaced would not come back, and one that has the name by
+/// now is not ours.
+void NewFile::take_back() const {
+  struct stat ours {};
+  struct stat there {};
+  if (replaced_ || ::fstat(fd_.get(), &ours) != 0) return;
+  if (::fstatat(directory_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) return;
+  if (there.st_dev == ours.st_dev && there.st_ino == ours.st_ino) ::unlinkat(directory_.get(), name_.c_str(), 0);
 }
 
 // ---- the directory
@@ -183,7 +198,10 @@ MaybeProblem ReceiveDir::commit(NewFile& file) const {
   MaybeProblem problem = file.set_attributes(umask_);
   if (!problem && ::fsync(file.fd_.get()) != 0) problem = problem_of(errno);
   if (!problem) problem = file.rename(force_);
-  if (!problem && !sync_directory(file.directory_.get())) problem = problem_of(errno);
+  if (!problem && !sync_directory(file.directory_.get())) {
+    problem = problem_of(errno);
+    file.take_back();
+  }
   return problem;
 }
 

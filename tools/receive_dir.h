@@ -42,11 +42,13 @@ class NewFile {
   [[nodiscard]] MaybeProblem make();
   [[nodiscard]] MaybeProblem set_attributes(mode_t umask) const;
   [[nodiscard]] MaybeProblem rename(bool force);
+  void take_back() const;
 
   ipc::Fd directory_;
   std::string name_;
   FileHeader header_;
-  std::string hidden_;  // empty once it has its own name
+  std::string hidden_;     // empty once it has its own name
+  bool replaced_ = false;  // perhaps: another file had the name before
   ipc::Fd fd_;
   std::uint64_t written_ = 0;
   std::uint64_t flushed_ = 0;

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "tests/daemon/temp_dir.h"
 #include "tools/commit_pool.h"
@@ -17,6 +20,22 @@
 using namespace connd;
 using namespace connd::tools;
 namespace fs = std::filesystem;
+
+namespace {
+
+std::atomic<bool> fail_directory_sync = false;
+
+}  // namespace
+
+/// In place of libc's, for all of this program: a disk that fails when a directory is flushed.
+extern "C" int fsync(int fd) {
+  struct stat what {};
+  if (fail_directory_sync && ::fstat(fd, &what) == 0 && S_ISDIR(what.st_mode)) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
 
 namespace {
 
@@ -100,6 +119,26 @@ TEST_CASE("receive dir: what exists is kept, unless forced") {
   REQUIRE_FALSE(forced.receive({"name"}, "new"));
   CHECK(content(forced.root / "name") == "new");
   CHECK(entries(forced.root) == 1);
+}
+
+TEST_CASE("receive dir: a name that does not reach the disk is taken back") {
+  Place place;
+  fail_directory_sync = true;
+  const MaybeProblem problem = place.receive({"name"}, "x");
+  fail_directory_sync = false;
+  REQUIRE(problem);
+  CHECK(problem->code == FileCode::kFailed);
+  CHECK(entries(place.root) == 0);
+
+  // What it has replaced is gone; better the new file than none.
+  Place forced(true);
+  REQUIRE_FALSE(forced.receive({"name"}, "old"));
+  fail_directory_sync = true;
+  CHECK(forced.receive({"name"}, "new"));
+  CHECK(forced.receive({"other"}, "new"));
+  fail_directory_sync = false;
+  CHECK(entries(forced.root) == 1);
+  CHECK(content(forced.root / "name") == "new");
 }
 
 TEST_CASE("receive dir: a directory is never replaced, a file is no directory") {
