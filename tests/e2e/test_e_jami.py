@@ -126,7 +126,10 @@ def test_e1_an_old_version_is_known_by_its_kernel(netns, lab, alice):
 
 def test_c1_what_came_before_the_connection_broke_is_delivered(netns, lab, alice):
     """All of a file, and its end, are in the daemon's kernel when a send finds the connection broken."""
-    inside(alice.namespace, lambda: pathlib.Path("/proc/sys/net/ipv4/tcp_rmem").write_text("4096 16000000 16000000"))
+    try:
+        inside(alice.namespace, lambda: pathlib.Path("/proc/sys/net/ipv4/tcp_rmem").write_text("4096 16000000 16000000"))
+    except OSError as refused:
+        pytest.skip(f"the kernel's buffers are as they are: {refused}")
     peer = Hostile.of_jami(lab, alice, 20)
     request = alice.api.send("channel.open", peer=peer.device, uri="download", strict_end=True)
     peer.expect_plain(pack(["download", 1, REQUEST]))
