@@ -23,6 +23,27 @@ void run_handler(const std::function<void(Outcome<Json>, Fd)>& handler, const Er
   handler(error, Fd{});
 }
 
+bool all_utf8(const Json& value) {
+  if (value.is_string()) return is_utf8(value.get_ref<const std::string&>());
+  if (value.is_array()) return std::all_of(value.begin(), value.end(), all_utf8);
+  if (!value.is_object()) return true;
+  for (const auto& [name, member] : value.items()) {
+    if (!is_utf8(name) || !all_utf8(member)) return false;
+  }
+  return true;
+}
+
+/// Text that is not UTF-8 would go out with U+FFFD in place of what is wrong, and ask for something else: a passphrase
+/// would be a weaker one.
+std::optional<Error> check_utf8(std::string_view method, const Json& params) {
+  if (!is_utf8(method)) return make_rpc_error(kInvalidParams, "method: expected UTF-8");
+  for (const auto& [name, value] : params.items()) {
+    if (!is_utf8(name)) return make_rpc_error(kInvalidParams, "params: a member's name is not UTF-8");
+    if (!all_utf8(value)) return make_rpc_error(kInvalidParams, name + ": expected UTF-8");
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Outcome<std::unique_ptr<Client>> Client::connect(const ConnectOptions& options) {
@@ -142,7 +163,7 @@ std::uint64_t Client::start(std::string_view method, Json params, RawHandler han
   std::optional<Error> error;
   if (lost_) {
     error = make_error(Reason::kConnectionLost, "jami-connd has closed the control connection", farewell_);
-  } else {
+  } else if (error = check_utf8(method, params); !error) {
     std::string line = request_line(id, method, std::move(params));
     if (line.size() > kMaxLineBytes) {
       error = make_error(Reason::kInvalidArgument, "the request is longer than 1 MiB");

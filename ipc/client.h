@@ -101,7 +101,9 @@ class Client {
   /// What the daemon said of itself; empty before `connect` has said hello.
   [[nodiscard]] const HelloResult& server() const { return server_; }
 
-  /// Calls any method. An fd that comes with the result is closed; channels have their own functions.
+  /// Calls any method. An fd that comes with the result is closed; channels have their own functions. Text that is not
+  /// UTF-8 is `invalid-argument`; as a channel's name, in the functions for channels, `bad-name`. Nothing is asked
+  /// then.
   void call(std::string_view method, Json params, ReplyHandler handler);
   [[nodiscard]] Outcome<Json> call(std::string_view method, Json params, Milliseconds timeout = kCallTimeout);
   /// The same with a struct of ipc/api.h or ipc/api_admin.h as result.

@@ -9,6 +9,12 @@ namespace {
 
 using ChannelSlot = std::optional<Outcome<ChannelSocket>>;
 
+/// What is wrong in it becomes U+FFFD.
+std::string to_utf8(std::string text) {
+  if (is_utf8(text)) return text;
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
+}
+
 }  // namespace
 
 // ---- opening
@@ -23,7 +29,6 @@ std::uint64_t Client::start_open(std::string_view peer, std::string_view uri, Ch
   params.unique = options.unique;
   params.strict_end = true;
   if (!is_utf8(uri)) {
-    // It would go out with U+FFFD in place of what is wrong, and open something else.
     deferred_.emplace_back([handler = std::move(handler)] { handler(make_error(Reason::kBadName)); });
     return 0;
   }
@@ -117,6 +122,10 @@ void Client::tell_end_later(const std::shared_ptr<detail::ChannelState>& state) 
 
 void Client::add_listener(std::string_view uri, const ListenOptions& options, ListenMode mode, Listener listener,
                           ListenHandler done) {
+  if (!is_utf8(uri)) {
+    deferred_.emplace_back([done = std::move(done)] { done(make_error(Reason::kBadName)); });
+    return;
+  }
   ListenAddParams params;
   params.uri = uri;
   params.prefix = options.prefix;
@@ -228,7 +237,7 @@ void Client::decline_request(const std::shared_ptr<detail::RequestState>& state,
   requests_.erase(number);
   if (state->cancelled) return;
   ChannelDeclineParams params{number, std::nullopt};
-  if (!text.empty()) params.reason = std::move(text);
+  if (!text.empty()) params.reason = to_utf8(std::move(text));  // for people: no reason to leave the peer waiting
   call("channel.decline", write_members(params), ReplyHandler{});
 }
 

@@ -58,7 +58,8 @@ using Message = std::variant<Request, Notification, Reply, ErrorReply, Malformed
 /// -1 when it is something else than an integer from 0 to kMaxFdsPerMessage.
 [[nodiscard]] int fds_of(const Message& message);
 
-/// The lines below have no LF. Text that is not UTF-8 is written with U+FFFD in place of what is wrong.
+/// The lines below have no LF. Text that is not UTF-8 is written with U+FFFD in place of what is wrong: whoever asks
+/// for something looks at it before.
 [[nodiscard]] std::string request_line(const Json& id, std::string_view method, Json params);
 [[nodiscard]] std::string notification_line(std::string_view method, Json params);
 [[nodiscard]] std::string reply_line(const Json& id, Json result);

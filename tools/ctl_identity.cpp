@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 
+#include "ipc/line_codec.h"
 #include "tools/ctl_context.h"
 #include "tools/output.h"
 
@@ -47,11 +48,17 @@ std::optional<std::string> read_file(const Context& context, const std::string& 
   return text;
 }
 
-/// The first line of a file.
-std::optional<std::string> read_passphrase(const Context& context, const std::string& path) {
+/// The first line of a file; nothing, told and with an exit code, when there is none that arrives as it stands.
+std::optional<std::string> read_passphrase(const Context& context, const std::string& path, int& exit_code) {
   auto text = read_file(context, path);
-  if (text) text->resize(std::min(text->find_first_of("\r\n"), text->size()));
-  return text;
+  if (!text) {
+    exit_code = kExitFailure;
+    return std::nullopt;
+  }
+  text->resize(std::min(text->find_first_of("\r\n"), text->size()));
+  if (ipc::is_utf8(*text) && text->find('\0') == std::string::npos) return text;
+  exit_code = context.fail(path + ": a passphrase is UTF-8 without NUL, and its first line is not", kExitUsage);
+  return std::nullopt;
 }
 
 /// Calls, and prints the text that is the result's member `name`.
@@ -88,16 +95,18 @@ int run_import(const Context& context, const Arguments& arguments) {
   if (!pem) return kExitFailure;
   Json params = {{"pem", *pem}};
   if (!arguments.passphrase_file.empty()) {
-    const auto passphrase = read_passphrase(context, arguments.passphrase_file);
-    if (!passphrase) return kExitFailure;
+    int exit_code = 0;
+    const auto passphrase = read_passphrase(context, arguments.passphrase_file, exit_code);
+    if (!passphrase) return exit_code;
     params["passphrase"] = *passphrase;
   }
   return call_for_nothing(context, "identity.import", std::move(params));
 }
 
 int run_export(const Context& context, const Arguments& arguments) {
-  const auto passphrase = read_passphrase(context, arguments.passphrase_file);
-  if (!passphrase) return kExitFailure;
+  int exit_code = 0;
+  const auto passphrase = read_passphrase(context, arguments.passphrase_file, exit_code);
+  if (!passphrase) return exit_code;
   return print_text(context, "identity.export_account", {{"passphrase", *passphrase}}, "account");
 }
 
@@ -165,11 +174,12 @@ void add_identity(CLI::App& app, Context& context, const SharedArguments& argume
   auto* import = add(*group, context, arguments, "import chain.pem",
                      "take the chain that 'sign' printed, or the keys that 'export-account' printed", run_import);
   add_file(import, arguments, "'-' for stdin");
-  import->add_option("--passphrase-file", arguments->passphrase_file, "whose first line opens exported keys")
+  import->add_option("--passphrase-file", arguments->passphrase_file, "whose first line, in UTF-8, opens exported keys")
       ->type_name("FILE");
   add(*group, context, arguments, "export-account --passphrase-file passphrase > account.pem",
       "print the account's private key, encrypted", run_export)
-      ->add_option("--passphrase-file", arguments->passphrase_file, "whose first line encrypts it: 8 bytes or more")
+      ->add_option("--passphrase-file", arguments->passphrase_file,
+                   "whose first line encrypts it: 8 bytes or more of UTF-8")
       ->required()
       ->type_name("FILE");
   add(*group, context, arguments, "forget-account-key", "remove the account's key from this device",

@@ -351,6 +351,55 @@ TEST_CASE("a request that is too long is refused at home") {
   CHECK(server.idle());
 }
 
+TEST_CASE("a request with text that is not UTF-8 is refused at home, instead of asking something else") {
+  struct Row {
+    const char* method;
+    Json params;
+    const char* where;
+  };
+  for (const Row& row : {Row{"x", {{"passphrase", "correct h\xF6rse"}}, "passphrase: "},
+                         Row{"x", {{"a", {1, {{"b", "\xC0\x80"}}}}}, "a: "}, Row{"x", {{"\xFF", 1}}, "name"},
+                         Row{"x", {{"a", {{"\xFF", 1}}}}, "a: "}, Row{"\xFF", Json::object(), "method: "}}) {
+    ScriptServer server;
+    std::optional<Error> error;
+    server.client().call(row.method, row.params, [&](const Outcome<Json>& reply) { error = reply.error(); });
+    CHECK_FALSE(error);  // never out of the call itself
+    CHECK(server.idle());
+    REQUIRE(error);
+    CHECK(error->reason == Reason::kInvalidArgument);
+    CHECK(error->exit_code() == 2);
+    CHECK(error->message.find(row.where) != std::string::npos);
+    CHECK(error->message.find("UTF-8") != std::string::npos);
+  }
+  ScriptServer server;
+  server.client().call("x", {{"a", {"caf\xC3\xA9", std::string("\0", 1)}}}, Client::ReplyHandler{});
+  CHECK(server.expect("x").params["a"][0] == "caf\xC3\xA9");
+}
+
+TEST_CASE("a listener's name that is not UTF-8 is a bad name, as one to open is") {
+  ScriptServer server;
+  std::vector<Error> errors;
+  const auto note = [&](const Outcome<std::uint64_t>& listener) { errors.push_back(listener.error()); };
+  server.client().listen(
+      "caf\xE9", {}, [](const ChannelSocket&) {}, note);
+  server.client().listen_ask(
+      "caf\xE9", {}, [](const IncomingRequest&) {}, note);
+  CHECK(errors.empty());
+  CHECK(server.idle());
+  REQUIRE(errors.size() == 2);
+  CHECK(errors[0] == make_error(Reason::kBadName));
+  CHECK(errors[1] == make_error(Reason::kBadName));
+}
+
+TEST_CASE("a request is declined whatever the text: it is for people") {
+  ScriptServer server;
+  server.client().listen_ask(
+      "x", {}, [](IncomingRequest request) { request.decline("no caf\xE9"); }, [](const Outcome<std::uint64_t>&) {});
+  server.reply(server.expect("listen.add"), {{"listener", 3}});
+  server.notify("channel.request", {{"listener", 3}, {"request", 9}, {"peer", "p"}, {"account", "a"}, {"uri", "x"}});
+  CHECK(server.expect("channel.decline").params == Json{{"request", 9}, {"reason", "no caf\xEF\xBF\xBD"}});
+}
+
 TEST_CASE("requests that the daemon does not read are bounded") {
   ScriptServer server;
   int refused = 0;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the verbs identity and crl ask, and print; what they mean is e2e/test_f_trust.py's.
+#include <fstream>
+
 #include <catch2/catch.hpp>
 
+#include "tests/daemon/temp_dir.h"
 #include "tests/tools/played_daemon.h"
 #include "tests/tools/program.h"
 
@@ -75,4 +78,39 @@ TEST_CASE("identity and crl: a file that cannot be read is told, and nothing is 
     CHECK(program.errors().find("/nonexistent/file: cannot be read") != std::string::npos);
     CHECK(program.error_is_one_line());
   }
+}
+
+TEST_CASE("identity: a passphrase that would not arrive as it stands is refused, and nothing is asked") {
+  const TempDir directory;
+  const std::string path = directory.path() + "/passphrase";
+  for (const std::string& passphrase : {std::string("correct h\xF6rse\n"), std::string("correct\0horse\n", 14),
+                                        std::string("\xFF\xFE"
+                                                    "c\0o\0r\0\n\0",
+                                                    10)}) {
+    std::ofstream(path, std::ios::binary) << passphrase;
+    for (const std::vector<std::string>& verb : {std::vector<std::string>{"export-account"}, {"import", "/dev/null"}}) {
+      PlayedDaemon daemon;
+      std::vector<std::string> arguments = {"--socket", daemon.path(), "identity"};
+      arguments.insert(arguments.end(), verb.begin(), verb.end());
+      arguments.insert(arguments.end(), {"--passphrase-file", path});
+      Program program(arguments);
+      CHECK(program.wait() == 2);
+      CHECK(program.error_is_one_line());
+      CHECK(program.errors().find(path + ": ") != std::string::npos);
+      CHECK(program.errors().find("passphrase is UTF-8 without NUL") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("identity: a passphrase is the first line, whatever is below it") {
+  const TempDir directory;
+  const std::string path = directory.path() + "/passphrase";
+  std::ofstream(path, std::ios::binary) << std::string("correct h\xC3\xB6rse\r\n\0\xFF", 20);
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "identity", "export-account", "--passphrase-file", path});
+  daemon.greet();
+  const auto request = daemon.expect("identity.export_account");
+  CHECK(request.params == ipc::Json{{"passphrase", "correct h\xC3\xB6rse"}});
+  daemon.reply(request, {{"account", "PEM\n"}});
+  CHECK(program.wait() == 0);
 }

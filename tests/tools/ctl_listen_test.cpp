@@ -125,3 +125,22 @@ TEST_CASE("listen: the daemon's death ends it") {
   daemon.vanish();
   CHECK(program.wait() == 8);
 }
+
+TEST_CASE("listen: a name that is not UTF-8 is told as 'open' tells it") {
+  const std::string name = "caf\xE9";
+  std::vector<std::string> words;
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"open", "bob", name}, {"listen", name}, {"listen", name + "*"}}) {
+    PlayedDaemon daemon;
+    std::vector<std::string> arguments = {"--socket", daemon.path()};
+    arguments.insert(arguments.end(), verb.begin(), verb.end());
+    Program program(arguments);
+    daemon.greet();
+    daemon.expect_end();
+    CHECK(program.wait() == 1);
+    CHECK(program.error_is_one_line());
+    words.push_back(program.errors().substr(program.errors().find(verb[0] + ": ") + verb[0].size()));
+    CHECK(words.back() == words.front());
+  }
+  CHECK(words.front().find("(bad-name)") != std::string::npos);
+}
