@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// The verb receive: files that peers send, into one directory.
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <map>
 #include <optional>
@@ -99,10 +100,15 @@ int Receiving::run() {
   return exit_code_ ? *exit_code_ : report_.end();
 }
 
-/// --from as a device id.
+/// --from as a device id, as requests have it.
 bool Receiving::find_sender() {
   sender_ = arguments_.from;
-  if (!ipc::check_alias(sender_)) return true;  // then it is an id, or the daemon will say that it is none
+  if (!ipc::check_alias(sender_)) {
+    // Then it is an id, in digits of either case, or the daemon will say that it is none.
+    std::array<std::uint8_t, 32> id{};
+    if (proto::from_hex(sender_, id)) sender_ = proto::to_hex(id);
+    return true;
+  }
   const auto aliases = client_.fetch<ipc::AliasListResult>("alias.list");
   if (!aliases) {
     exit_code_ = context_.fail(aliases.error());

@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -249,6 +250,21 @@ TEST_CASE("receive --from: others are declined, and do not count") {
   daemon.ask(1, "file://name");
   const auto decline = daemon.expect("channel.decline");
   CHECK(decline.params["request"] == 1);
+  program.signal(SIGINT);
+  CHECK(program.wait() == 130);
+}
+
+TEST_CASE("receive --from: an id in capital digits is the same device") {
+  std::string capital = kPeer;
+  for (char& digit : capital) digit = static_cast<char>(std::toupper(static_cast<unsigned char>(digit)));
+  PlayedDaemon daemon;
+  const TempDir directory;
+  Program program({"--socket", daemon.path(), "receive", directory.path(), "--from", capital});
+  daemon.greet();
+  const auto add = daemon.expect("listen.add");
+  CHECK(add.params["peers"] == ipc::Json::array({kPeer}));
+  daemon.reply(add, {{"listener", 3}});
+  const ipc::Fd peer = daemon.offer(1, "file://name");  // accepted
   program.signal(SIGINT);
   CHECK(program.wait() == 130);
 }
