@@ -41,6 +41,7 @@ class Sending : public Pumped {
   void start_more();
   void settle();
   void on_decided(const OutgoingFile& file);
+  void give_up(const ipc::Error& error);
   int interrupted(int signal);
   [[nodiscard]] bool concerns_all(const ipc::Error& error) const;
 
@@ -49,9 +50,10 @@ class Sending : public Pumped {
   FileList list_;
   FileReport report_;
   SignalFd signals_;
-  std::size_t next_ = 0;  // the first that has not been begun
-  bool met_ = false;      // a channel could be opened: the peer is there, and takes files
-  std::optional<ipc::Error> stop_;
+  std::size_t next_ = 0;    // the first that has not been begun
+  bool met_ = false;        // a channel could be opened: the peer is there, and takes files
+  bool stop_ = false;       // a channel could not be opened, for a reason that concerns all
+  std::size_t unsent_ = 0;  // beside the one that told: their opens failed too, or were not begun
   std::vector<std::unique_ptr<FileTransfer>> active_;  // OutgoingFiles
 };
 
@@ -65,10 +67,7 @@ int Sending::run() {
     const auto signal = turn(client_, signals_, this);
     if (signal && *signal != SIGCHLD) return interrupted(*signal);
   }
-  if (stop_) {
-    const std::size_t left = list_.files.size() - next_;
-    if (left > 0) report_.say(std::to_string(left) + " more were not tried");
-  }
+  if (unsent_ > 0) report_.say(std::to_string(unsent_) + " more were not sent");
   return report_.end();
 }
 
@@ -131,13 +130,22 @@ bool Sending::concerns_all(const ipc::Error& error) const {
 void Sending::on_decided(const OutgoingFile& file) {
   const auto& error = file.open_error();
   if (error && concerns_all(*error)) {
-    // Of many that wait for the same peer, one tells.
-    const bool nobody = error->reason == ipc::Reason::kNoListener;
-    if (!stop_) report_.failed(*error, nobody ? kNobodyHint : "");
-    stop_ = error;
+    report_.not_begun(file.path(), *error);
+    if (!stop_) return give_up(*error);
+    ++unsent_;
     return;
   }
   report_.decided(file, file.opened() ? file.channel()->device() : "");
+}
+
+/// Of many that wait for the same peer, one tells.
+void Sending::give_up(const ipc::Error& error) {
+  stop_ = true;
+  const bool nobody = error.reason == ipc::Reason::kNoListener;
+  report_.failed(error, nobody ? kNobodyHint : "");
+  ipc::Error others = error;
+  others.message = "it was not tried: " + error.message;
+  for (; next_ < list_.files.size(); ++next_, ++unsent_) report_.not_begun(list_.files[next_].path, others);
 }
 
 int Sending::interrupted(int signal) {
@@ -172,7 +180,7 @@ and special files in it are errors, also what becomes one while others are sent,
 Permissions (without set-uid and the like) and time go along.
 
 On a terminal, bars show rate and time left. If files fail, each gets a line, the others go on, and the exit code is
-that of the first. If the peer cannot be reached, or takes no files, the rest is not tried.
+that of the first. If the peer cannot be reached, or takes no files, one line tells it, and the rest is not tried.
 
 Example: jami-connctl send bob report.pdf photos.tar
          jami-connctl send -r bob photos)";

@@ -71,18 +71,21 @@ void FileReport::decided(const FileTransfer& file, const std::string& peer) {
   std::fflush(stdout);
 }
 
-void FileReport::failed(const FilePath& path, const std::string& peer, const FileFailure& failure) {
+void FileReport::count_failed(const FilePath& path, const std::string& peer, const FileFailure& failure) {
   ++count_failed_;
+  if (!context_.json) return;
+  ipc::Json line = {{"type", "file.failed"},
+                    {"name", path_text(path)},
+                    {"peer", peer},
+                    {"reason", proto::reason_name(failure.reason)},
+                    {"message", failure.text}};
+  if (!failure.detail.empty()) line["detail"] = failure.detail;
+  print(line);
+}
+
+void FileReport::failed(const FilePath& path, const std::string& peer, const FileFailure& failure) {
   progress_.hide();
-  if (context_.json) {
-    ipc::Json line = {{"type", "file.failed"},
-                      {"name", path_text(path)},
-                      {"peer", peer},
-                      {"reason", proto::reason_name(failure.reason)},
-                      {"message", failure.text}};
-    if (!failure.detail.empty()) line["detail"] = failure.detail;
-    print(line);
-  }
+  count_failed(path, peer, failure);
   const std::string text = path_text(path) + ": " + failure.text;
   if (failure.local) {
     note(context_.fail(text + (failure.hint.empty() ? "" : ": " + failure.hint)));
@@ -94,6 +97,10 @@ void FileReport::failed(const FilePath& path, const std::string& peer, const Fil
 void FileReport::failed(const ipc::Error& error, std::string_view hint) {
   progress_.hide();
   note(context_.fail(error, hint));
+}
+
+void FileReport::not_begun(const FilePath& path, const ipc::Error& error) {
+  count_failed(path, "", {.text = error.message, .reason = error.reason, .detail = error.detail});
 }
 
 void FileReport::say(const std::string& text) {

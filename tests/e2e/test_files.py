@@ -183,7 +183,7 @@ def test_existing_file_is_kept_unless_forced(places):
 def test_nobody_receives(places):
     alice, bob, mine, _ = places
     done = alice.ctl("send", bob.device, str(make(mine / "a", 1)), str(make(mine / "b", 1)))
-    assert done.returncode == 5 and b"1 more were not tried" in done.stderr, done.stderr
+    assert done.returncode == 5 and b"1 more were not sent" in done.stderr, done.stderr
 
 
 # ---- bad input ----

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <set>
+#include <sstream>
 
 #include <catch2/catch.hpp>
 #include <sys/ioctl.h>
@@ -50,6 +52,13 @@ std::string read_exactly(int fd, std::size_t size) {
   std::string text(size, '\0');
   REQUIRE(::recv(fd, text.data(), size, MSG_WAITALL) == static_cast<ssize_t>(size));
   return text;
+}
+
+std::vector<ipc::Json> json_lines(const std::string& text) {
+  std::vector<ipc::Json> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(ipc::Json::parse(line));
+  return lines;
 }
 
 std::string content_of(const fs::path& path) {
@@ -429,8 +438,76 @@ TEST_CASE("send: a peer that takes nothing is told once, however many files ther
   daemon.greet();
   daemon.fail(daemon.expect("channel.open"), ipc::Reason::kNoListener);
   CHECK(program.wait() == 5);
-  CHECK(program.errors().find("2 more were not tried") != std::string::npos);
+  CHECK(program.errors().find("2 more were not sent") != std::string::npos);
   CHECK(program.errors().find("jami-connctl receive DIR") != std::string::npos);
+  CHECK(std::count(program.errors().begin(), program.errors().end(), '\n') == 2);
+  CHECK(program.output().find("3 files failed") != std::string::npos);
+}
+
+TEST_CASE("send --json: a peer that takes nothing fails each file") {
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "send", "--json", "bob", "/bin/sh", "/bin/ls", "/bin/cat"});
+  daemon.greet();
+  daemon.fail(daemon.expect("channel.open"), ipc::Reason::kNoAnswerOrRefused, "why");
+  CHECK(program.wait() == 4);
+  const auto lines = json_lines(program.output());
+  REQUIRE(lines.size() == 4);
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < 3; ++i) {
+    names.insert(lines[i]["name"]);
+    CHECK(lines[i]["type"] == "file.failed");
+    CHECK(lines[i]["peer"] == "");
+    CHECK(lines[i]["reason"] == "no-answer-or-refused");
+    CHECK(lines[i]["detail"] == "why");
+    CHECK(lines[i]["message"].get<std::string>().starts_with("it was not tried") == (i > 0));
+  }
+  CHECK(names == std::set<std::string>{"sh", "ls", "cat"});
+  CHECK(lines[3]["files"] == 0);
+  CHECK(lines[3]["failed"] == 3);
+  CHECK(std::count(program.errors().begin(), program.errors().end(), '\n') == 2);
+}
+
+TEST_CASE("send: opens in flight that fail for what concerns all are counted; what has its channel goes on") {
+  for (const bool json : {false, true}) {
+    const TempDir directory;
+    std::vector<std::string> arguments = {"send", json ? "--json" : "-v", "bob"};
+    for (const char* name : {"a", "b", "c"}) {
+      arguments.push_back(directory.path() + "/" + name);
+      std::ofstream(arguments.back()) << "hello";
+    }
+    PlayedDaemon daemon;
+    arguments.insert(arguments.begin(), {"--socket", daemon.path()});
+    Program program(arguments);
+    ipc::Fd peer = daemon.open_channel();
+    const auto second = daemon.expect("channel.open");
+    const auto third = daemon.expect("channel.open");
+    daemon.fail(second, ipc::Reason::kBanned);
+    daemon.fail(third, ipc::Reason::kNotPermitted);
+    static_cast<void>(read_exactly(peer.get(), header_of(5).size()));  // its time stamp is longer or shorter
+    write_all(peer.get(), text_of(tools::encode_answer({FileCode::kNoSpace, "full"})));
+    daemon.finish(7);
+    peer.reset();
+    daemon.tell_end(7, "closed");
+    CHECK(program.wait() == 6);  // of the first that failed
+    CHECK(program.errors().find("(banned)") != std::string::npos);
+    CHECK(program.errors().find("(not-permitted)") == std::string::npos);
+    CHECK(program.errors().find("send: a: ") != std::string::npos);
+    CHECK(program.errors().find("1 more were not sent") != std::string::npos);
+    CHECK(std::count(program.errors().begin(), program.errors().end(), '\n') == 3);
+    if (!json) {
+      CHECK(program.output().find("3 files failed") != std::string::npos);
+      continue;
+    }
+    const auto lines = json_lines(program.output());
+    REQUIRE(lines.size() == 4);
+    CHECK(lines[0]["name"] == "b");
+    CHECK(lines[0]["reason"] == "banned");
+    CHECK(lines[1]["name"] == "c");
+    CHECK(lines[1]["reason"] == "not-permitted");
+    CHECK(lines[2]["name"] == "a");
+    CHECK(lines[2]["reason"] == "resource-limit");
+    CHECK(lines[3]["failed"] == 3);
+  }
 }
 
 TEST_CASE("send: files that cannot be read fail alone; the exit code is the first one's") {
