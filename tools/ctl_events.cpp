@@ -28,7 +28,7 @@ std::string clock_text(double seconds) {
 
 std::string value_text(const Json& value) {
   if (value.is_string()) return printable(value.get_ref<const std::string&>());
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(value);
 }
 
 /// "name=value" of all members but those that stand in the line already, and certificates, which are long.

@@ -26,11 +26,11 @@ std::size_t character_bytes(std::string_view text) {
 }
 
 /// What a terminal would obey, not show: control characters, C1 among them (U+0080 to U+009F), and those that break a
-/// line or turn the order of what follows (U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069).
+/// line or turn the order of what follows (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069).
 bool is_obeyed(std::string_view character) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
   if (character.size() == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
-  if (character.size() == 2) return byte(0) == 0xC2 && byte(1) <= 0x9F;
+  if (character.size() == 2) return (byte(0) == 0xC2 && byte(1) <= 0x9F) || character == "\xD8\x9C";
   if (character.size() != 3 || byte(0) != 0xE2) return false;
   if (byte(1) == 0x81) return byte(2) >= 0xA6 && byte(2) <= 0xA9;
   return byte(1) == 0x80 && (byte(2) == 0x8E || byte(2) == 0x8F || (byte(2) >= 0xA8 && byte(2) <= 0xAE));
@@ -106,8 +106,12 @@ void print_fields(const std::vector<std::pair<std::string, std::string>>& fields
   }
 }
 
+std::string json_text(const ipc::Json& value) {
+  return value.dump(-1, ' ', /*ensure_ascii=*/true, ipc::Json::error_handler_t::replace);
+}
+
 void print_json(const ipc::Json& value) {
-  const std::string line = value.dump(-1, ' ', false, ipc::Json::error_handler_t::replace);
+  const std::string line = json_text(value);
   std::fwrite(line.data(), 1, line.size(), stdout);
   std::fputc('\n', stdout);
 }

@@ -24,7 +24,9 @@ namespace connd::tools {
 void print_table(const std::vector<std::string>& heading, const std::vector<std::vector<std::string>>& rows);
 /// "name: value" lines, values aligned.
 void print_fields(const std::vector<std::pair<std::string, std::string>>& fields);
-/// One line of JSON on stdout.
+/// JSON in ASCII alone, DEL escaped too, so that a terminal obeys nothing in it.
+[[nodiscard]] std::string json_text(const ipc::Json& value);
+/// The same as one line on stdout.
 void print_json(const ipc::Json& value);
 /// Writes stdout out. False, with errno, when it could not take all.
 [[nodiscard]] bool flush_stdout();

@@ -60,6 +60,31 @@ TEST_CASE("events: lines for people, until interrupted") {
   CHECK(program.wait() == 130);
 }
 
+TEST_CASE("events and call: a terminal obeys nothing of what a peer sent, however deep it stands") {
+  const std::string evil =
+      "\xC2\x9B"
+      "2J\x7F\xE2\x80\xAE";
+  const std::string shown = R"(\u009b2J\u007f\u202e)";
+  const ipc::Json event = {{"seq", 5}, {"type", "x"}, {"time", 1}, {"deep", {{"list", {evil}}}}};
+  for (const bool json : {false, true}) {
+    PlayedDaemon daemon;
+    Program program({"--socket", daemon.path(), "events", json ? "--json" : "-v"});
+    daemon.greet();
+    daemon.reply(daemon.expect("events.subscribe"), ipc::write_members(ipc::Snapshot{}));
+    static_cast<void>(read_line(program));
+    daemon.notify("event", event);
+    CHECK(read_line(program).find(R"({"list":[")" + shown + R"("]})") != std::string::npos);
+    daemon.vanish();
+    CHECK(program.wait() == 8);
+  }
+  PlayedDaemon daemon;
+  Program program({"--socket", daemon.path(), "call", "m"});
+  daemon.greet();
+  daemon.reply(daemon.expect("m"), {{"a", {evil}}});
+  CHECK(program.wait() == 0);
+  CHECK(program.output() == R"({"a":[")" + shown + "\"]}\n");
+}
+
 TEST_CASE("events: a reader that goes away ends it") {
   PlayedDaemon daemon;
   Program program({"--socket", daemon.path(), "events"});

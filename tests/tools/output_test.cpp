@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+using connd::tools::json_text;
 using connd::tools::printable;
 
 TEST_CASE("a terminal shows text as it is, and obeys none of it") {
@@ -26,6 +27,17 @@ TEST_CASE("what turns the order of text, or breaks its line, is escaped") {
   CHECK(printable("\xE2\x80\x8F") == R"(\xe2\x80\x8f)");
   CHECK(printable("\xE2\x80\xA8") == R"(\xe2\x80\xa8)");
   CHECK(printable("\xE2\x81\xA6") == R"(\xe2\x81\xa6)");
+  CHECK(printable("\xD8\x9C") == R"(\xd8\x9c)");
+  CHECK(printable("\xD8\x9B") == "\xD8\x9B");
   CHECK(printable("\xE2\x81\xAA") == "\xE2\x81\xAA");
   CHECK(printable("\xE2\x80\xA7") == "\xE2\x80\xA7");
+}
+
+TEST_CASE("JSON is ASCII, and the same text to who parses it") {
+  const std::string text = "\x7F\xC2\x9B\xD8\x9C\xE2\x80\xAE\xF0\x9F\x99\x82\n";
+  const connd::ipc::Json value = {{"a", {text}}};
+  CHECK(json_text(value) == R"({"a":["\u007f\u009b\u061c\u202e\ud83d\ude42\n"]})");
+  CHECK(connd::ipc::Json::parse(json_text(value)) == value);
+  CHECK(json_text({{text, 1}}) == R"({"\u007f\u009b\u061c\u202e\ud83d\ude42\n":1})");
+  CHECK(json_text("\xFF") == R"("\ufffd")");
 }
