@@ -23,6 +23,20 @@ struct Attempt {
   int error = 0;
 };
 
+/// Below $XDG_RUNTIME_DIR, or empty.
+std::string user_socket_path() {
+  const std::string dir = environment("XDG_RUNTIME_DIR");
+  return dir.empty() ? dir : dir + "/jami-connd/control.sock";
+}
+
+/// What to say of a socket that may not be used.
+std::string refusal(const std::string& path) {
+  const std::string text = "no permission to use " + path;
+  if (path == kSystemSocketPath) return text + ", members of the group jami-connd may";
+  if (path == user_socket_path()) return text + ", only the owner of XDG_RUNTIME_DIR may";
+  return text + ", see 'ls -l " + path + "'";
+}
+
 Attempt try_path(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -41,24 +55,24 @@ std::vector<std::string> control_socket_paths(const std::string& explicit_path) 
   if (!explicit_path.empty()) return {explicit_path};
   if (std::string path = environment("JAMI_CONND_SOCKET"); !path.empty()) return {std::move(path)};
   std::vector<std::string> paths;
-  if (const std::string dir = environment("XDG_RUNTIME_DIR"); !dir.empty()) {
-    paths.push_back(dir + "/jami-connd/control.sock");
-  }
+  if (std::string path = user_socket_path(); !path.empty()) paths.push_back(std::move(path));
   paths.emplace_back(kSystemSocketPath);
   return paths;
 }
 
 Outcome<Fd> connect_control_socket(const std::vector<std::string>& paths) {
   std::string tried;
+  std::string refused;
   for (const std::string& path : paths) {
     Attempt attempt = try_path(path);
     if (attempt.socket) return std::move(attempt.socket);
     if (attempt.error == EACCES || attempt.error == EPERM) {
-      return make_error(Reason::kNotPermitted,
-                        "no permission to use " + path + "; members of its group may: see 'ls -l " + path + "'");
+      refused += (refused.empty() ? "" : "; ") + refusal(path);
+    } else {
+      tried += (tried.empty() ? "" : ", ") + path + ": " + std::system_category().message(attempt.error);
     }
-    tried += (tried.empty() ? "" : ", ") + path + ": " + std::system_category().message(attempt.error);
   }
+  if (!refused.empty()) return make_error(Reason::kNotPermitted, refused, tried);
   return make_error(
       Reason::kDaemonAbsent,
       "jami-connd does not run here; start it with 'systemctl --user start jami-connd' or 'systemctl start "

@@ -16,8 +16,8 @@ inline constexpr const char* kSystemSocketPath = "/run/jami-connd/control.sock";
 /// and not empty; else the user service's below $XDG_RUNTIME_DIR, then the system service's.
 [[nodiscard]] std::vector<std::string> control_socket_paths(const std::string& explicit_path = {});
 
-/// A socket connected to the first of `paths` that answers. Errors: daemon-absent, and not-permitted where a socket is
-/// there but may not be used; both say what to do.
+/// A socket connected to the first of `paths` that answers. Errors: daemon-absent, and not-permitted where none answers
+/// and one or more may not be used; both say what to do.
 [[nodiscard]] Outcome<Fd> connect_control_socket(const std::vector<std::string>& paths);
 
 }  // namespace connd::ipc

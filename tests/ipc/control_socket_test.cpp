@@ -38,6 +38,22 @@ class Environment {
   std::optional<std::string> old_;
 };
 
+/// Root may use any socket: until the end of the scope, the effective user is another.
+class NotRoot {
+ public:
+  NotRoot() {
+    if (was_root_) REQUIRE(::seteuid(65'534) == 0);
+  }
+  ~NotRoot() {
+    if (was_root_) static_cast<void>(::seteuid(0));
+  }
+  NotRoot(const NotRoot&) = delete;
+  NotRoot& operator=(const NotRoot&) = delete;
+
+ private:
+  bool was_root_ = ::geteuid() == 0;
+};
+
 /// A directory of its own, with a listening socket in it.
 class Listening {
  public:
@@ -120,10 +136,53 @@ TEST_CASE("the first socket that answers is taken") {
 }
 
 TEST_CASE("a socket that may not be used") {
-  if (::geteuid() == 0) return;  // root may use any
   const Listening there;
   REQUIRE(::chmod(there.path().c_str(), 0) == 0);
-  CHECK(connect_control_socket({there.path()}).error().reason == Reason::kNotPermitted);
+  const NotRoot user;
+  const auto refused = connect_control_socket({there.path()});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::kNotPermitted);
+  CHECK(refused.error().message.find("no permission to use " + there.path()) == 0);
+  CHECK(refused.error().message.find("ls -l") != std::string::npos);
+}
+
+TEST_CASE("a user's socket that may not be used does not hide the system's") {
+  const Listening users;
+  const Listening systems;
+  REQUIRE(::chmod(users.path().c_str(), 0) == 0);
+  REQUIRE(::chmod(systems.dir().c_str(), 0755) == 0);
+  REQUIRE(::chmod(systems.path().c_str(), 0666) == 0);
+  const NotRoot user;
+  CHECK(connect_control_socket({users.path(), systems.path()}));
+  // None: what may not be used is more than what is not there, on either side of it.
+  for (const auto& paths :
+       {std::vector<std::string>{users.path(), "/nonexistent/a"}, {"/nonexistent/a", users.path()}}) {
+    const auto refused = connect_control_socket(paths);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().reason == Reason::kNotPermitted);
+    CHECK(refused.error().message.find(users.path()) != std::string::npos);
+    CHECK(refused.error().message.find("/nonexistent/a") == std::string::npos);
+    CHECK(refused.error().detail.find("/nonexistent/a") != std::string::npos);
+  }
+}
+
+TEST_CASE("what to do about a socket that may not be used fits its path") {
+  const Listening there;
+  std::filesystem::create_directory(there.dir() + "/jami-connd");
+  std::filesystem::rename(there.path(), there.dir() + "/jami-connd/control.sock");
+  REQUIRE(::chmod(there.dir().c_str(), 0) == 0);
+  const Environment socket("JAMI_CONND_SOCKET", nullptr);
+  const Environment runtime("XDG_RUNTIME_DIR", there.dir().c_str());
+  std::string message;
+  {
+    const NotRoot user;
+    const auto refused = connect_control_socket({control_socket_paths().front()});
+    REQUIRE_FALSE(refused);
+    message = refused.error().message;
+  }
+  REQUIRE(::chmod(there.dir().c_str(), 0700) == 0);
+  CHECK(message.find("XDG_RUNTIME_DIR") != std::string::npos);
+  CHECK(message.find("group") == std::string::npos);
 }
 
 TEST_CASE("connect says hello, and takes only an API that it speaks") {
