@@ -104,7 +104,9 @@ Reply channel_close(Call& call) {
 Reply channel_list(Call& call) {
   const auto params = ipc::read_params<ipc::Nothing>(call.params);
   if (!params) return params.error();
-  return answer(ipc::ChannelListResult{call.server.channels_seen_by(call.session)});
+  auto channels = call.server.channels_seen_by(call.session);
+  if (!channels) return channels.error();
+  return answer(ipc::ChannelListResult{*std::move(channels)});
 }
 
 }  // namespace connd::daemon::api

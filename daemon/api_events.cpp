@@ -8,12 +8,14 @@ Reply events_subscribe(Call& call) {
   const auto params = ipc::read_params<ipc::Nothing>(call.params);
   if (!params) return params.error();
   const DaemonView& view = call.server.context().view;
+  auto channels = call.server.channels_seen_by(call.session);
+  if (!channels) return channels.error();
   ipc::Snapshot snapshot;
   snapshot.seq = call.session.subscribe();
   snapshot.ready = view.state() == ipc::DaemonState::kReady;
   snapshot.network = view.network();
   snapshot.connections = call.server.connections();
-  snapshot.channels = call.server.channels_seen_by(call.session);
+  snapshot.channels = *std::move(channels);
   return answer(snapshot);
 }
 

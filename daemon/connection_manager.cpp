@@ -26,7 +26,8 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       own_(own),
       tls_(std::move(tls)),
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
-      gate_(context.connections.loop, context.signalling, context.stores, context.asker, settings.gate),
+      gate_(context.connections.loop, context.signalling, context.stores, context.asker,
+            context.connections.handles.questions, settings.gate),
       random_(std::random_device{}()),
       left_(context.connections.turns, [this](const ChannelEnd& end) { left_channel_ended(end); }),
       tick_(context.connections.loop, [this] { on_tick(); }),
@@ -246,6 +247,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);
   }
   while (!attempts_.empty()) abandon_attempt(attempts_.begin()->first, proto::Reason::kShuttingDown);
+  gate_.give_up_all();
   for (auto& [number, connection] : connections_) {
     connection.socket->close_drained(proto::Reason::kShuttingDown, "the daemon is shutting down");
   }

@@ -213,6 +213,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     ConnectionNumber connection = 0;   ///< 0: waits for one
     proto::ChannelHandle channel = 0;
     bool redialled = false;
+    std::size_t name_bytes = 0;
   };
   struct Peer {
     std::vector<ConnectionNumber> connections;
@@ -366,8 +367,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // What a callback must not destroy under its own feet goes here until a later turn.
   std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;
   std::vector<std::unique_ptr<ConnectAttempt>> dead_attempts_;
-  ManagerTotals past_;  ///< of connections that are gone
-  ConnectionNumber next_connection_ = 1;
+  ManagerTotals past_;               ///< of connections that are gone
+  std::size_t open_name_bytes_ = 0;  ///< of the pending ones
   OpenNumber next_open_ = 1;
   std::vector<std::pair<OpenNumber, OpenResult>> failed_opens_;
   std::function<void()> shut_down_done_;

@@ -36,7 +36,7 @@ void ConnectionManager::dial(const proto::DeviceId& device) {
   peer.retry_at = proto::kNever;
   const std::uint64_t request_id =
       std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_);
-  const AttemptId id{next_connection_++, request_id, device};
+  const AttemptId id{context_.connections.handles.connections.take(), request_id, device};
   peer.dialling = id.number;
   ConnectAttempt::Owner& owner = *this;
   launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times));
@@ -267,7 +267,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   }
   if (!room_for_setup(trust)) return turn_away(device, request.id, "too many connections are being set up");
 
-  const AttemptId id{next_connection_++, request.id, device};
+  const AttemptId id{context_.connections.handles.connections.take(), request.id, device};
   targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
   if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
   ConnectAttempt::Owner& owner = *this;

@@ -8,6 +8,10 @@
 #include "proto/utf8.h"
 
 namespace connd::daemon {
+namespace {
+/// Names of all pending opens, which may wait for an hour.
+constexpr std::size_t kMaxOpenNameBytes = std::size_t{64} << 20;
+}  // namespace
 
 std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request, std::function<void(OpenResult)> done) {
   using proto::Reason;
@@ -22,6 +26,9 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   if (opens_.size() >= settings_.limits.max_pending_opens) {
     return OpenError{Reason::kResourceLimit, "too many opens are pending"};
   }
+  if (open_name_bytes_ + request.uri.size() > kMaxOpenNameBytes) {
+    return OpenError{Reason::kResourceLimit, "the names of pending opens are too long"};
+  }
   if (channels_.size() + opens_.size() >= settings_.limits.max_channels) {
     return OpenError{Reason::kResourceLimit, "the daemon has as many channels as it can"};
   }
@@ -29,6 +36,8 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   PendingOpen open;
   open.deadline = context_.connections.loop.now() + request.timeout;
   open.request = std::move(request);
+  open.name_bytes = open.request.uri.size();
+  open_name_bytes_ += open.name_bytes;
   open.done = std::move(done);
   deadlines_.emplace(open.deadline, number);
   opens_.emplace(number, std::move(open));
@@ -149,6 +158,7 @@ void ConnectionManager::complete(OpenNumber number, OpenResult result) {
   if (it == opens_.end()) return;
   PendingOpen open = std::move(it->second);
   opens_.erase(it);
+  open_name_bytes_ -= open.name_bytes;
   if (const auto opening = opening_.find(open.channel); opening != opening_.end()) {
     auto& numbers = opening->second;
     numbers.erase(std::remove(numbers.begin(), numbers.end(), number), numbers.end());

@@ -75,7 +75,7 @@ class Daemon final : private DaemonView {
   TurnQueue turns_{loop_};
   GlibBridge bridge_{loop_};
   PumpScratch scratch_;
-  proto::HandleSource handles_;
+  HandleSources handles_;
   EventHub events_;
   IpcServer ipc_;
   std::optional<LoadedIdentity> identity_;

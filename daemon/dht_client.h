@@ -39,8 +39,9 @@ inline constexpr std::size_t kMaxRequestBodyBytes = 60'000;
 inline constexpr unsigned kMaxWaitingRequests = 256;
 /// Values looked at under one key. Anybody can put there; more junk than this hides the certificate.
 inline constexpr unsigned kMaxValuesPerKey = 32;
-/// Lookups, and requests being sent, at one time. More fail at once.
+/// Lookups at one time, and searches for devices. More wait for their turn: as many as the callers have.
 inline constexpr std::size_t kMaxLookups = 256;
+/// Requests being sent at one time. More fail at once.
 inline constexpr std::size_t kMaxSends = 256;
 
 enum class DhtLogLevel { kError, kWarning, kDebug };

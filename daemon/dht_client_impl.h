@@ -89,6 +89,18 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
 
  private:
   struct Bridge;
+  /// At most kMaxLookups searches of a kind at once; others wait for their turn, or their time.
+  class Slots {
+   public:
+    /// False: it waits, in front of the others if `first`.
+    bool enter(std::uint64_t id, bool first = false);
+    /// It is over. Whose turn it is now, if anybody's.
+    std::optional<std::uint64_t> leave(std::uint64_t id);
+
+   private:
+    std::set<std::uint64_t> running_;
+    std::deque<std::uint64_t> waiting_;
+  };
   struct Lookup {
     proto::DeviceId wanted;
     std::function<void(std::optional<proto::CertificateChain>)> done;
@@ -102,6 +114,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::unique_ptr<Timer> pause;
   };
   struct DeviceSearch {
+    proto::AccountId account;
     std::function<void(const std::optional<DhtDevice>&)> found;
     std::set<proto::DeviceId> seen;
     unsigned pending = 0;  ///< searches that go on
@@ -120,6 +133,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
               dht::Value::Filter filter = {});
   void search_all(std::uint64_t lookup);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
+  void search_devices(std::uint64_t search);
   void finish_device_search(std::uint64_t search);
   void put_sealed(std::uint64_t send, const Sealing& sealed);
   void finish_send(std::uint64_t send, bool ok);
@@ -151,7 +165,9 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   DhtStatus status_;
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Lookup> lookups_;
+  Slots lookup_slots_;
   std::map<std::uint64_t, DeviceSearch> device_searches_;
+  Slots device_search_slots_;
   std::map<std::uint64_t, Send> sends_;
   Timer stats_timer_;
   Timer save_timer_;

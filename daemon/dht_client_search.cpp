@@ -12,11 +12,29 @@ constexpr proto::Duration kLookupPause{250};
 
 }  // namespace
 
+bool DhtClient::Impl::Slots::enter(std::uint64_t id, bool first) {
+  if (running_.size() < kMaxLookups) return running_.insert(id).second;
+  waiting_.insert(first ? waiting_.begin() : waiting_.end(), id);
+  return false;
+}
+
+std::optional<std::uint64_t> DhtClient::Impl::Slots::leave(std::uint64_t id) {
+  if (running_.erase(id) == 0) {
+    std::erase(waiting_, id);
+    return std::nullopt;
+  }
+  if (waiting_.empty()) return std::nullopt;
+  const std::uint64_t next = waiting_.front();
+  waiting_.pop_front();
+  running_.insert(next);
+  return next;
+}
+
 void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
                                        const std::optional<proto::ShortDeviceId>& short_id, proto::TimePoint deadline,
                                        std::function<void(std::optional<proto::CertificateChain>)> done,
                                        ChainJudge judge) {
-  if (shutting_down_ || lookups_.size() >= kMaxLookups) {
+  if (shutting_down_) {
     later([done = std::move(done)](Impl&) { done(std::nullopt); });
     return;
   }
@@ -30,7 +48,9 @@ void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
   lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
   lookup.timer->arm(deadline);
   lookup.pause = std::make_unique<Timer>(loop_, [this, id] { search_all(id); });
-  search_all(id);
+  // Who judges decides about a peer's request, and clients' opens shall not keep it from that.
+  const bool first = lookup.judge != nullptr;
+  if (lookup_slots_.enter(id, first)) search_all(id);
 }
 
 void DhtClient::Impl::search_all(std::uint64_t id) {
@@ -82,16 +102,22 @@ void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
 
 void DhtClient::Impl::find_devices(const proto::AccountId& account, proto::TimePoint deadline,
                                    std::function<void(const std::optional<DhtDevice>&)> found) {
-  if (shutting_down_ || device_searches_.size() >= kMaxLookups) {
+  if (shutting_down_) {
     later([found = std::move(found)](Impl&) { found(std::nullopt); });
     return;
   }
   const std::uint64_t id = next_id_++;
   DeviceSearch& search = device_searches_[id];
+  search.account = account;
   search.found = std::move(found);
   search.timer = std::make_unique<Timer>(loop_, [this, id] { finish_device_search(id); });
   search.timer->arm(deadline);
-  const dht::InfoHash key(account.bytes.data(), account.bytes.size());
+  if (device_search_slots_.enter(id)) search_devices(id);
+}
+
+void DhtClient::Impl::search_devices(std::uint64_t id) {
+  DeviceSearch& search = device_searches_.at(id);
+  const dht::InfoHash key(search.account.bytes.data(), search.account.bytes.size());
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
   // Announcements, and the certificate of a short id. One type at a time, as in search().
   for (const dht::ValueType& type : {dht::ValueType::USER_DATA, dht::CERTIFICATE_TYPE}) {
@@ -123,12 +149,15 @@ void DhtClient::Impl::on_device_search_end(std::uint64_t id) {
 
 void DhtClient::Impl::finish_device_search(std::uint64_t id) {
   const auto node = device_searches_.extract(id);  // its timer goes last, after the call
-  if (node) node.mapped().found(std::nullopt);
+  if (!node) return;
+  if (const auto next = device_search_slots_.leave(id); next && !shutting_down_) search_devices(*next);
+  node.mapped().found(std::nullopt);
 }
 
 void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::CertificateChain> chain) {
   const auto node = lookups_.extract(id);  // its timer goes last, after the call
   if (!node) return;
+  if (const auto next = lookup_slots_.leave(id); next && !shutting_down_) search_all(*next);
   Lookup& lookup = node.mapped();
   lookup.done(chain ? std::move(chain) : std::move(lookup.best));
 }

@@ -108,7 +108,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   /// False: this client was not asked, or not any more.
   bool answer_connection(const IpcSession& session, std::uint64_t question, bool accept);
   /// As channel.list and the events have it; `for_admin` adds the owner.
-  [[nodiscard]] std::vector<ipc::ChannelInfo> channels_seen_by(const IpcSession& session) const;
+  /// Error: resource-limit, when they would not fit into a line. Then they are not made.
+  [[nodiscard]] ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcSession& session) const;
   [[nodiscard]] std::vector<ipc::ConnectionInfo> connections() const;
 
  private:

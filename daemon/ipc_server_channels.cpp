@@ -16,6 +16,9 @@ ipc::Error open_error(const OpenError& error, const std::string& peer) {
   return out;
 }
 
+/// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
+constexpr std::size_t kLeastChannelInfo = 200;
+
 double age(proto::TimePoint since, proto::TimePoint now) {
   return std::chrono::duration<double>(now - since).count();
 }
@@ -247,14 +250,18 @@ ipc::ChannelInfo IpcServer::describe(const ChannelView& view, const OwnedChannel
   return info;
 }
 
-std::vector<ipc::ChannelInfo> IpcServer::channels_seen_by(const IpcSession& session) const {
+ipc::Outcome<std::vector<ipc::ChannelInfo>> IpcServer::channels_seen_by(const IpcSession& session) const {
   std::vector<ipc::ChannelInfo> channels;
   if (manager_ == nullptr) return channels;
+  std::size_t bytes = 0;
   manager_->each_channel([&](const ChannelView& view) {
     const OwnedChannel* owned = owners_.find(view.channel);
     const bool its = owned != nullptr && owned->client == session.number();
-    if (its || session.admin()) channels.push_back(describe(view, owned, session.admin()));
+    if (!its && !session.admin()) return;
+    bytes += kLeastChannelInfo + view.uri.size();
+    if (bytes <= ipc::kMaxLineBytes) channels.push_back(describe(view, owned, session.admin()));
   });
+  if (bytes > ipc::kMaxLineBytes) return answer_too_long();
   std::sort(channels.begin(), channels.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });
   return channels;
 }

@@ -2,6 +2,7 @@
 #include "daemon/ipc_session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -9,6 +10,10 @@
 #include "ipc/api_admin.h"
 
 namespace connd::daemon {
+
+ipc::Error answer_too_long() {
+  return ipc::make_error(ipc::Reason::kResourceLimit, "the answer does not fit into a line of 1 MiB");
+}
 
 IpcSession::IpcSession(Loop& loop, Owner& owner, ClientNumber number, ipc::Fd socket, ipc::PeerCredentials credentials,
                        bool admin, std::size_t max_uncollected_fds)
@@ -41,7 +46,8 @@ void IpcSession::read() {
 
 void IpcSession::process() {
   more_ = false;
-  for (int i = 0; i < kMessagesPerTurn; ++i) {
+  const auto begun = std::chrono::steady_clock::now();
+  for (int i = 0; i < kMessagesPerTurn && std::chrono::steady_clock::now() - begun < kTimePerTurn; ++i) {
     if (state_ != State::kOpen) return;
     ipc::FdChannel::Outcome outcome = channel_.next();
     if (auto* incoming = std::get_if<ipc::FdChannel::Incoming>(&outcome)) {
@@ -73,7 +79,7 @@ void IpcSession::reply(const ipc::Json& id, ipc::Json result, ipc::Fd fd) {
   if (fd) result["fds"] = 1;
   std::string line = ipc::reply_line(id, std::move(result));
   if (line.size() > ipc::kMaxLineBytes) {
-    return fail(id, ipc::make_error(ipc::Reason::kResourceLimit, "the answer does not fit into a line of 1 MiB"));
+    return fail(id, answer_too_long());
   }
   send(std::move(line), std::move(fd));
 }
@@ -176,7 +182,7 @@ void IpcSession::update() {
   poll_.want(read | write);
   proto::TimePoint next = drain_until_;
   if (channel_.stalled_for_fds()) next = std::min(next, loop_.now() + kFdRetryTime);
-  if (more_) next = loop_.now();
+  if (more_) next = loop_.now() + kPause;
   timer_.arm(next);
 }
 

@@ -21,11 +21,11 @@ ListenerTable::Added ListenerTable::add(Listener listener) {
   Names& names = listener.prefix ? prefixes_ : exact_;
   if (const auto it = names.find(listener.uri); it != names.end()) return Taken{by_number_.at(it->second).owner.uid};
   if (!permitted(listener.uri, listener.owner)) return Refusal::kReserved;
-  std::size_t& count = counts_[listener.client];
-  const bool room = count < limits_.per_client && by_number_.size() < limits_.in_all &&
-                    listener.uri.size() <= limits_.name_bytes - name_bytes_;
+  const auto has = counts_.find(listener.client);
+  const bool room = (has != counts_.end() ? has->second : 0) < limits_.per_client &&
+                    by_number_.size() < limits_.in_all && listener.uri.size() <= limits_.name_bytes - name_bytes_;
   if (!room) return Refusal::kTooMany;
-  ++count;
+  ++counts_[listener.client];
   name_bytes_ += listener.uri.size();
   listener.number = next_++;
   names.emplace(listener.uri, listener.number);

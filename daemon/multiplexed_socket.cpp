@@ -158,7 +158,7 @@ proto::Result<void> MultiplexedSocket::after_handshake() {
   proto::MuxConfig config = mux_config_;
   config.max_window = proto::max_window_for(transport_.round_trip());
   mux_ = std::make_unique<proto::Mux>(config, tls_.native() ? proto::native_dialect() : proto::jami_dialect(),
-                                      context_.handles, context_.loop.now());
+                                      context_.handles.channels, context_.loop.now());
   // One of Jami's devices may answer no beacons; its kernel does.
   if (!tls_.native())
     transport_.ask_kernel(2 * std::chrono::ceil<std::chrono::seconds>(mux_config_.keepalive_interval));

@@ -31,13 +31,20 @@ struct PumpScratch {
   proto::ByteVector plain = proto::ByteVector(kBytes + proto::TlsSession::kMaxRecordPlaintext);
 };
 
+/// Numbers that clients see: none comes again while the daemon runs, whatever identity its network has.
+struct HandleSources {
+  proto::HandleSource channels;
+  proto::HandleSource connections;
+  proto::HandleSource questions;  ///< whether a peer may connect
+};
+
 /// What all connections of the daemon share. All outlive every connection.
 struct ConnectionContext {
   Loop& loop;
   EdgePoller& poller;
   TurnQueue& turns;
   PumpScratch& scratch;
-  proto::HandleSource& handles;
+  HandleSources& handles;
 };
 
 using ConnectionNumber = std::uint64_t;

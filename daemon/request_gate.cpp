@@ -23,11 +23,12 @@ proto::TokenBucket lookup_rate(const GateSettings& settings, proto::TimePoint no
 }  // namespace
 
 RequestGate::RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker,
-                         const GateSettings& settings)
+                         proto::HandleSource& questions, const GateSettings& settings)
     : loop_(loop),
       signalling_(signalling),
       stores_(stores),
       asker_(asker),
+      questions_(questions),
       settings_(settings),
       lookup_rate_(lookup_rate(settings, loop.now())),
       timer_(loop, [this] { expire(); }) {}
@@ -106,28 +107,42 @@ void RequestGate::by_policy(const proto::DeviceId& signer, const std::optional<p
   if (asked_.size() >= settings_.max_questions) {
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many questions wait for an answer"));
   }
-  ConnectionAsker::Question question{next_question_++, signer, std::nullopt};
+  ConnectionAsker::Question question{questions_.take(), signer, std::nullopt};
   if (chain) question.account = chain->account_id();
   if (!asker_.ask_connection(question)) {
     return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "nobody is there to decide"));
   }
-  asked_.emplace(question.number, Asked{loop_.now() + settings_.ask_time, done});
+  asked_.emplace(question.number, Asked{signer, loop_.now() + settings_.ask_time, done});
   arm();
 }
 
 bool RequestGate::answer(std::uint64_t question, bool accept) {
   const auto it = asked_.find(question);
   if (it == asked_.end()) return false;
-  const Done done = std::move(it->second.done);
+  const Asked asked = std::move(it->second);
   asked_.erase(it);
   arm();
-  done(accept ? accepted(Trust::kUnknown)
-              : refused(Trust::kUnknown, proto::Reason::kDeclined, "the local client declined"));
+  // What the answer did not know: the device may have been banned meanwhile, or allowed.
+  const Trust trust = trust_of(asked.signer);
+  if (trust == Trust::kBanned) {
+    asked.done(refused(trust, proto::Reason::kBanned, "the device is banned"));
+  } else if (accept) {
+    asked.done(accepted(trust));
+  } else {
+    asked.done(refused(trust, proto::Reason::kDeclined, "the local client declined"));
+  }
   return true;
 }
 
 void RequestGate::decline_all() {
   while (!asked_.empty()) (void)answer(asked_.begin()->first, false);
+}
+
+void RequestGate::give_up_all() {
+  while (!asked_.empty()) {
+    asker_.connection_question_over(asked_.begin()->first);
+    (void)answer(asked_.begin()->first, false);
+  }
 }
 
 void RequestGate::expire() {

@@ -14,6 +14,7 @@
 #include "daemon/policy.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
+#include "proto/channel.h"
 #include "proto/reason.h"
 #include "proto/token_bucket.h"
 
@@ -59,7 +60,8 @@ class RequestGate {
   };
   using Done = std::function<void(const Verdict&)>;
 
-  RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker, const GateSettings& settings);
+  RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker,
+              proto::HandleSource& questions, const GateSettings& settings);
 
   /// From now on; questions that are open keep their time.
   void set_settings(const GateSettings& settings);
@@ -70,12 +72,15 @@ class RequestGate {
   bool answer(std::uint64_t question, bool accept);
   /// The client that decided is gone: open questions are declined.
   void decline_all();
+  /// The same for another reason: the client is told that it need not answer.
+  void give_up_all();
 
   /// What the stores say of a device, its cached chain included.
   [[nodiscard]] Trust trust_of(const proto::DeviceId& device);
 
  private:
   struct Asked {
+    proto::DeviceId signer;
     proto::TimePoint deadline;
     Done done;
   };
@@ -93,13 +98,13 @@ class RequestGate {
   Signalling& signalling_;
   Stores& stores_;
   ConnectionAsker& asker_;
+  proto::HandleSource& questions_;
   GateSettings settings_;
   std::size_t lookups_ = 0;
   proto::TokenBucket lookup_rate_;
   std::list<std::pair<proto::TimePoint, proto::DeviceId>> missing_;  ///< oldest first
   std::unordered_map<proto::DeviceId, std::list<std::pair<proto::TimePoint, proto::DeviceId>>::iterator> missing_index_;
   std::unordered_map<std::uint64_t, Asked> asked_;
-  std::uint64_t next_question_ = 1;
   Timer timer_;
 };
 

@@ -53,6 +53,8 @@ Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint no
   if (going_away()) return Errc::kGoingAway;
   if (name.size() > kMaxName || name.size() > peer_max_name_ || !is_utf8(name)) return Errc::kBadChannelName;
   if (our_pending_names_ + name.size() > kMaxPendingNameBytes) return Errc::kTooManyPending;
+  // A request that is taken back goes out all the same: only what the peer causes may pass the bound of the backlog.
+  if (backlog_ + name.size() > kMaxControlBacklog / 2) return Errc::kTooManyPending;
   if (by_id_.size() >= config_.max_channels || by_id_.size() >= peer_max_channels_) return Errc::kNoFreeChannel;
   const std::optional<WireId> id = free_id();
   if (!id) return Errc::kNoFreeChannel;

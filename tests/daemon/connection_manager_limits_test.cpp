@@ -150,6 +150,22 @@ TEST_CASE("as many opens wait as may; one more is refused at once, until one has
   CHECK(alice.open(bob, "c").index() == 0);
 }
 
+TEST_CASE("the names of all pending opens are bounded") {
+  std::vector<OpenResult> results;  // outlives Alice, whose end answers what is left
+  World world;
+  Exchange exchange{world};
+  Node alice{exchange, 0};
+  Node bob{exchange, 1};
+  exchange.filter = [](const auto&, const auto&, const auto&) { return false; };
+  const std::string name(proto::kMaxName, 'n');
+  std::size_t pending = 0;
+  do {
+    pending = alice.manager->pending_opens();
+    alice.open_later(bob, name, results);
+  } while (alice.manager->pending_opens() > pending && pending < 2'000);
+  CHECK(pending == (std::size_t{64} << 20) / proto::kMaxName);
+}
+
 TEST_CASE("an open whose time and whose attempt's time are over at once: the attempt is told of once") {
   World world;
   Exchange exchange{world};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/ipc_session.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
@@ -95,6 +97,21 @@ TEST_CASE("an answer that does not fit into a line is an error") {
   const std::string text = f.read_all();
   CHECK(text.find("resource-limit") != std::string::npos);
   CHECK(f.owner.counted[IpcSession::Counted::kLimit] == 1);
+}
+
+TEST_CASE("a client that sends much at once has its share of a turn, and no more") {
+  Fixture f;
+  std::string requests;
+  for (int i = 0; i < 1'000; ++i) requests += ipc::request_line(i, "m", ipc::Json::object()) + "\n";
+  f.owner.answers = false;
+  REQUIRE(::send(f.client.get(), requests.data(), requests.size(), 0) == static_cast<ssize_t>(requests.size()));
+  int before = 0;
+  int most = 0;
+  REQUIRE(f.world.run_until([&] {
+    most = std::max(most, f.owner.requests - std::exchange(before, f.owner.requests));
+    return f.owner.requests == 1'000;
+  }));
+  CHECK(most <= 2 * IpcSession::kMessagesPerTurn);  // of the timer, and of a read behind it
 }
 
 TEST_CASE("a client that leaves answers unread is still read to its end") {

@@ -126,7 +126,7 @@ TEST_CASE("a channel that was left is ended by its app that goes, and by channel
 TEST_CASE("channels that were left hold no more than one connection may") {
   /// Never asked by a channel that does nothing.
   struct NoHost final : ChannelHost {
-    explicit NoHost(World& w) : world(w), dialect_mux({}, proto::jami_dialect(), w.handles, w.loop.now()) {}
+    explicit NoHost(World& w) : world(w), dialect_mux({}, proto::jami_dialect(), w.handles.channels, w.loop.now()) {}
     proto::Mux& mux() override { return dialect_mux; }
     Loop& loop() override { return world.loop; }
     [[nodiscard]] proto::TimePoint now() const override { return world.loop.now(); }

@@ -35,7 +35,7 @@ class World {
   daemon::TurnQueue turns{loop};
   daemon::GlibBridge bridge{loop};
   daemon::PumpScratch scratch;
-  proto::HandleSource handles;
+  daemon::HandleSources handles;
   daemon::ConnectionContext context;
 
  private:

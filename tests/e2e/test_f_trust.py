@@ -354,6 +354,19 @@ def test_f8_import_ends_connections_properly(lab):
         assert round_trip(alice.api.open(bob.device, "echo"), b"joined") == b"joined"
 
 
+def test_an_import_takes_questions_back(lab):
+    """Nobody need answer what a network asked that is no more."""
+    alice, bob = lab.pair("--ice-request", "ask", trust=False)
+    owner = bob.client("owner")
+    owner.call("policy.register")
+    alice.api.send("channel.open", peer=bob.device, uri="x", timeout=SHORT)
+    asked = owner.wait("connection.request")[0]["request"]
+    chain = alice.api.call("identity.sign", request=bob.api.call("identity.request")["request"])["chain"]
+    bob.api.call("identity.import", pem=chain)
+    assert owner.wait("connection.request_cancelled")[0]["request"] == asked
+    assert reason_of(owner.call, "connection.accept", request=asked) == "not-found"
+
+
 def test_chains_that_are_imported_at_every_moment_make_one_network(lab):
     """The second and later ones meet the first at its end of the network, at its loading, and at its start anew."""
     # A port of its own: where two networks want it, the second one is the end of the daemon.
@@ -418,6 +431,17 @@ def test_policy_ask(lab):
         assert round_trip(alice.api.opened(request), b"once") == b"once"
         assert trust_in(bob, alice.device) == "unknown"
         disconnect(alice, bob)
+        # Banned between the question and its answer: the answer is for nothing.
+        request = alice.api.send("channel.open", peer=bob.device, uri="echo", timeout=SHORT)
+        again = owner.wait("connection.request")[0]
+        assert again["request"] > asked["request"]
+        bob.api.call("trust.ban", id=alice.device)
+        events = subscribed(bob)
+        owner.call("connection.accept", request=again["request"])
+        assert events.event("request.refused", peer=alice.device)["reason"] == "banned"
+        assert not events.taken("event", type="connection.connecting")
+        assert reason_of(alice.api.reply, request) == "no-answer-or-refused"
+        bob.api.call("trust.unset", id=alice.device)
         # An allowed peer is not asked about.
         bob.allow(alice)
         assert round_trip(alice.api.open(bob.device, "echo"), b"known") == b"known"

@@ -178,7 +178,7 @@ struct World {
   TurnQueue turns{loop};
   GlibBridge bridge{loop};
   PumpScratch scratch;
-  proto::HandleSource handles;
+  HandleSources handles;
   test::TempDir directory;
   Stores stores = std::move(*expect(Stores::open(directory.path()), "open stores"));
   EventHub events;

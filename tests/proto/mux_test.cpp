@@ -407,6 +407,21 @@ TEST_CASE("forged credit for a request that waits refuses it, with the reason") 
   CHECK(std::get<control::Refuse>(replies[0]).code == static_cast<std::uint64_t>(Reason::kProtocolError));
 }
 
+TEST_CASE("opens that are taken back at once are no flood of the peer's: they are refused while so much waits") {
+  RawPeer raw;
+  Result<Mux::Opened> opened = Errc::kTooManyPending;
+  int made = 0;
+  do {
+    opened = raw.end.mux->open(std::string(kMaxName, 'n'), false, raw.now);
+    if (opened) raw.end.mux->reset(opened->channel, Reason::kCancelled, {});
+  } while (opened && ++made < 1'000);
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error() == Errc::kTooManyPending);
+  CHECK(made > 100);
+  raw.send(control::Ping{1});
+  CHECK_FALSE(raw.end.error);
+}
+
 TEST_CASE("B14: floods end the connection, with bounded memory") {
   SECTION("pings whose answers nobody reads") {
     RawPeer raw;
