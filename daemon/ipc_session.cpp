@@ -26,7 +26,11 @@ IpcSession::IpcSession(Loop& loop, Owner& owner, ClientNumber number, ipc::Fd so
                                    .max_queued_bytes = ipc::kMaxQueuedBytes,
                                    .max_uncollected_fds = max_uncollected_fds}),
       poll_(loop, channel_.fd(), [this](int events) { on_ready(events); }),
-      timer_(loop, [this] { on_timer(); }) {
+      timer_(loop, [this] { on_timer(); }),
+      next_share_(loop, [this] {
+        process();
+        update();
+      }) {
   update();
 }
 
@@ -167,7 +171,6 @@ void IpcSession::become(State state) {
 void IpcSession::on_timer() {
   if (channel_.stalled_for_fds()) channel_.retry_fds();
   flush();
-  if (more_) process();
   if (state_ == State::kDraining && loop_.now() >= drain_until_) become(State::kGone);
   update();
 }
@@ -175,6 +178,7 @@ void IpcSession::on_timer() {
 void IpcSession::update() {
   if (state_ == State::kGone) {
     poll_.want(0);
+    next_share_.want(false);
     return timer_.stop();
   }
   const int read = state_ == State::kOpen && !more_ ? Poll::kReadable : 0;
@@ -182,8 +186,8 @@ void IpcSession::update() {
   poll_.want(read | write);
   proto::TimePoint next = drain_until_;
   if (channel_.stalled_for_fds()) next = std::min(next, loop_.now() + kFdRetryTime);
-  if (more_) next = loop_.now() + kPause;
   timer_.arm(next);
+  next_share_.want(more_);
 }
 
 }  // namespace connd::daemon

@@ -55,8 +55,6 @@ class IpcSession {
   /// One turn's share of a client that sends much at once; others come between.
   static constexpr int kMessagesPerTurn = 64;
   static constexpr std::chrono::milliseconds kTimePerTurn{2};
-  /// Between two shares. A timer without delay would run again in the same turn.
-  static constexpr proto::Duration kPause{1};
   /// Above this much unread output events are counted and not queued: the rest of the bound is for answers.
   static constexpr std::size_t kMaxQueuedForEvents = std::size_t{1} << 20;
   /// Above this much it is told of no more requests of peers, whose names are long if they like.
@@ -136,6 +134,7 @@ class IpcSession {
   std::uint64_t lost_ = 0;
   Poll poll_;
   Timer timer_;
+  EachTurn next_share_;  ///< while there is more. A timer without delay would run again in the same turn
 };
 
 }  // namespace connd::daemon
