@@ -483,6 +483,7 @@ TEST_CASE("send: opens in flight that fail for what concerns all are counted; wh
     const auto third = daemon.expect("channel.open");
     daemon.fail(second, ipc::Reason::kBanned);
     daemon.fail(third, ipc::Reason::kNotPermitted);
+    program.wait_for_error("(banned)");
     static_cast<void>(read_exactly(peer.get(), header_of(5).size()));  // its time stamp is longer or shorter
     write_all(peer.get(), text_of(tools::encode_answer({FileCode::kNoSpace, "full"})));
     daemon.finish(7);
