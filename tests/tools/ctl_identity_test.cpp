@@ -105,7 +105,7 @@ TEST_CASE("identity: a passphrase that would not arrive as it stands is refused,
 TEST_CASE("identity: a passphrase is the first line, whatever is below it") {
   const TempDir directory;
   const std::string path = directory.path() + "/passphrase";
-  std::ofstream(path, std::ios::binary) << std::string("correct h\xC3\xB6rse\r\n\0\xFF", 20);
+  std::ofstream(path, std::ios::binary) << std::string("correct h\xC3\xB6rse\r\n\0\xFF", 18);
   PlayedDaemon daemon;
   Program program({"--socket", daemon.path(), "identity", "export-account", "--passphrase-file", path});
   daemon.greet();
