@@ -21,6 +21,14 @@ def alice(lab):
     return lab.node("alice", "--keepalive", str(KEEPALIVE)).start()
 
 
+def opened(alice, peer, uri):
+    """Alice's first channel to the peer, which accepts it."""
+    request = alice.api.send("channel.open", peer=peer.device, uri=uri, strict_end=True)
+    peer.expect_plain(pack([uri, 1, REQUEST]))
+    peer.plain(jami(0, pack([uri, 1, ACCEPT])))
+    return alice.api.opened(request)
+
+
 def test_e2_an_old_version_that_answers_no_beacons_is_not_killed(lab, alice):
     """It says no version, or 0: over several times the interval there is no beacon, and no end."""
     events = alice.client("events")
@@ -54,10 +62,7 @@ def test_e1_beacons_of_jamis_dialect(lab, alice):
     peer = Hostile.of_jami(lab, alice, 20)
     events = alice.client("events")
     events.call("events.subscribe")
-    request = alice.api.send("channel.open", peer=peer.device, uri="sip", strict_end=True)
-    peer.expect_plain(pack(["sip", 1, REQUEST]))
-    peer.plain(jami(0, pack(["sip", 1, ACCEPT])))
-    here = alice.api.opened(request)
+    here = opened(alice, peer, "sip")
     assert here.half_close is False
 
     got = peer.plain(jami(PROTOCOL, BEACON)).expect_plain(jami(PROTOCOL, BEACON_ANSWER))
@@ -83,10 +88,7 @@ def test_e1_an_upload_over_a_slow_link_outlives_its_beacons(netns, lab, alice):
     events = alice.client("events")
     events.call("events.subscribe")
     peer.plain(jami(PROTOCOL, pack({"v": 1})))
-    request = alice.api.send("channel.open", peer=peer.device, uri="upload", strict_end=True)
-    peer.expect_plain(pack(["upload", 1, REQUEST]))
-    peer.plain(jami(0, pack(["upload", 1, ACCEPT])))
-    upload = alice.api.opened(request)
+    upload = opened(alice, peer, "upload")
     (before,) = alice.connections()
     if not alice.slow(kbit=2_000):
         pytest.skip("this kernel has no token bucket (sch_tbf)")
@@ -115,10 +117,7 @@ def test_e1_an_upload_over_a_slow_link_outlives_its_beacons(netns, lab, alice):
 def test_e1_an_old_version_is_known_by_its_kernel(netns, lab, alice):
     """It answers no beacons, and nothing is sent to it: when it is cut off, its channel ends all the same."""
     peer = Hostile.of_jami(lab, alice, 20)
-    request = alice.api.send("channel.open", peer=peer.device, uri="news", strict_end=True)
-    peer.expect_plain(pack(["news", 1, REQUEST]))
-    peer.plain(jami(0, pack(["news", 1, ACCEPT])))
-    news = alice.api.opened(request)
+    news = opened(alice, peer, "news")
     alice.cut()
     assert news.end(20 * SCALE)["reason"] == "connection-lost"
     assert not alice.connections()
@@ -131,10 +130,7 @@ def test_c1_what_came_before_the_connection_broke_is_delivered(netns, lab, alice
     except OSError as refused:
         pytest.skip(f"the kernel's buffers are as they are: {refused}")
     peer = Hostile.of_jami(lab, alice, 20)
-    request = alice.api.send("channel.open", peer=peer.device, uri="download", strict_end=True)
-    peer.expect_plain(pack(["download", 1, REQUEST]))
-    peer.plain(jami(0, pack(["download", 1, ACCEPT])))
-    download = alice.api.opened(request)
+    download = opened(alice, peer, "download")
     alice.freeze()
     download.send(b"x" * 100_000)
     piece, count = b"." * 60_000, 40  # far more than one read takes
