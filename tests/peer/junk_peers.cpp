@@ -8,6 +8,7 @@
 ///   send RATE N  N of them, RATE a second; `sent N SECONDS`
 ///   quit
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -27,7 +28,7 @@ using namespace connd::daemon;
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kNice = 10;
+constexpr int kNice = 19;
 
 void say(const std::string& line) {
   std::printf("%s\n", line.c_str());
@@ -42,12 +43,13 @@ dht::SockAddr address_of(const std::string& host, std::uint16_t port) {
   return {reinterpret_cast<const sockaddr*>(&address), sizeof address};
 }
 
-/// Sends to one address, and lets nothing out to others.
+/// Sends to one address, and says that there is no way to others, whom OpenDHT then forgets at once: if it waited for
+/// their answers, what is put meanwhile would leave in one burst, more than the victim's node takes of an address.
 class NarrowSocket final : public dht::net::UdpSocket {
  public:
   NarrowSocket(const std::string& own, const dht::SockAddr& only) : UdpSocket(address_of(own, 0), {}), only_(only) {}
   int sendTo(const dht::SockAddr& to, const std::uint8_t* data, std::size_t size, bool replied) override {
-    return to == only_ ? UdpSocket::sendTo(to, data, size, replied) : 0;
+    return to == only_ ? UdpSocket::sendTo(to, data, size, replied) : EHOSTUNREACH;
   }
 
  private:
