@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <ctime>
 
 #include "daemon/dht_client_impl.h"
 
@@ -20,7 +21,15 @@ struct OpeningJob {
   std::shared_ptr<dht::crypto::PrivateKey> key;
   SealedRequest sealed;
   std::optional<IncomingRequest> request;
+  std::chrono::nanoseconds cost{};
 };
+
+/// What the calling thread has had of the processor.
+std::chrono::nanoseconds thread_cpu_time() {
+  timespec spent{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
+}
 
 DhtState state_of(dht::NodeStatus status) {
   switch (status) {
@@ -60,7 +69,11 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
       node_(std::make_shared<DhtNode>()),
       stats_timer_(loop, [this] { ask_stats(); }),
       save_timer_(loop, [this] { save(); }),
-      grace_timer_(loop, [this] { on_shutdown(); }) {}
+      grace_timer_(loop, [this] { on_shutdown(); }),
+      opening_pause_(loop, [this] {
+        opening_ = false;
+        open_next();
+      }) {}
 
 void DhtClient::Impl::start(const DhtConfig& config) {
   const DhtKeys keys = load_dht_keys(config);
@@ -190,16 +203,21 @@ void DhtClient::Impl::open_next() {
   auto job = std::make_shared<OpeningJob>(OpeningJob{opening_key_, std::move(sealed_.front()), {}});
   sealed_.pop_front();
   --bridge_->waiting_requests;
-  loop_.post_work([job] { job->request = open_request(std::move(job->sealed), *job->key); },
-                  [weak = weak_from_this(), job] {
-                    if (const auto self = weak.lock()) self->on_opened(job->request);
-                  });
+  loop_.post_work(
+      [job] {
+        const auto before = thread_cpu_time();
+        job->request = open_request(std::move(job->sealed), *job->key);
+        job->cost = thread_cpu_time() - before;
+      },
+      [weak = weak_from_this(), job] {
+        if (const auto self = weak.lock()) self->on_opened(job->request, job->cost);
+      });
 }
 
-void DhtClient::Impl::on_opened(const std::optional<IncomingRequest>& request) {
-  opening_ = false;
+void DhtClient::Impl::on_opened(const std::optional<IncomingRequest>& request, std::chrono::nanoseconds cost) {
   if (closed_ || shutting_down_) return;
-  open_next();
+  opening_paid_at_ = std::max(opening_paid_at_, loop_.now()) + std::chrono::ceil<proto::Duration>(kOpeningShare * cost);
+  opening_pause_.arm(opening_paid_at_ - kOpeningCredit);
   if (!request) {
     ++bridge_->ignored;
     return;

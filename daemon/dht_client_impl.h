@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <deque>
@@ -24,6 +25,10 @@ using DhtNodes = std::vector<std::shared_ptr<dht::Node>>;
 /// Lines of OpenDHT's log on their way to the loop.
 inline constexpr unsigned kMaxWaitingLogLines = 1'024;
 inline constexpr std::size_t kMaxLogLineBytes = 1'024;
+/// What strangers can make us spend on opening requests: one core's time divided by this, and at once what that is in
+/// kOpeningCredit: 2 s, or some 250 requests with a key of 4,096 bits.
+inline constexpr int kOpeningShare = 4;
+inline constexpr proto::Duration kOpeningCredit = std::chrono::seconds(8);
 
 /// What came lately: the same value comes from each node that keeps it, and costs an RSA operation.
 class RecentValues {
@@ -138,7 +143,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void put_sealed(std::uint64_t send, const Sealing& sealed);
   void finish_send(std::uint64_t send, bool ok);
   void open_next();
-  void on_opened(const std::optional<IncomingRequest>& request);
+  void on_opened(const std::optional<IncomingRequest>& request, std::chrono::nanoseconds cost);
   void ask_stats();
   void ask_bootstrap();
   void save();
@@ -160,8 +165,9 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   // Second owners: work on the pool, which seals several at a time and opens one.
   std::shared_ptr<dht::crypto::PrivateKey> key_;
   std::shared_ptr<dht::crypto::PrivateKey> opening_key_;
-  std::deque<SealedRequest> sealed_;  ///< at most kMaxWaitingRequests: the bridge counts
-  bool opening_ = false;
+  std::deque<SealedRequest> sealed_;    ///< at most kMaxWaitingRequests: the bridge counts
+  bool opening_ = false;                ///< one is opened, or the pause behind it goes on
+  proto::TimePoint opening_paid_at_{};  ///< when the share has paid for all that were opened
   DhtStatus status_;
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Lookup> lookups_;
@@ -172,6 +178,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Timer stats_timer_;
   Timer save_timer_;
   Timer grace_timer_;
+  Timer opening_pause_;
   std::function<void()> shutdown_done_;
   bool shutting_down_ = false;
   bool joining_ = false;
