@@ -64,7 +64,7 @@ class Stranger {
   Stranger(const Stranger&) = delete;
   Stranger& operator=(const Stranger&) = delete;
 
-  /// Its threads are as nice as the caller.
+  /// After seal(). Its threads are as nice as the caller.
   void join(const std::string& own, const dht::SockAddr& victim) {
     DhtConfig config;
     config.lan_discovery = false;
@@ -74,7 +74,13 @@ class Stranger {
       connected_ = v4 == dht::NodeStatus::Connected;
       connected_.notify_all();
     };
-    runner_.run(dht_runner_config(config, {}), std::move(context));
+    auto runner_config = dht_runner_config(config, {});
+    // Far from where the requests are put: a value goes to the nodes that are nearest to it, of which the victim is to
+    // be one, and not to strangers.
+    auto& id = runner_config.dht_config.node_config.node_id;
+    id = dht::InfoHash::getRandom();
+    id[0] = static_cast<std::uint8_t>(~at_[0]);
+    runner_.run(runner_config, std::move(context));
     runner_.bootstrap(victim);
   }
 
