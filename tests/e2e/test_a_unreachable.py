@@ -58,8 +58,7 @@ def opens(client, device):
 
 
 def test_a12_stopped_while_the_answer_is_awaited(lab):
-    alice, bob = lab.pair()
-    bob.freeze()
+    alice, bob = lab.pair(trust=False)  # his refusal is silence
     events = subscribed(alice)
     requests = opens(alice.api, bob.device)
     events.event("connection.progress", state="offered")

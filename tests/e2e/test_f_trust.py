@@ -135,8 +135,14 @@ def test_f5_banning_a_connected_peer_ends_its_connection(lab):
 
 def test_f5_banning_a_peer_ends_its_attempt(lab, tmp_path):
     """While we dial it, and while it calls."""
-    alice, bob = lab.pair()
+    alice, bob = lab.pair(trust=False)
     events = subscribed(alice)
+    # His refusal is silence. Now she knows his chain, which he might not have published yet when he is stopped.
+    opening = alice.api.send("channel.open", peer=bob.device, uri="x", timeout=60 * SCALE)
+    events.event("connection.progress", peer=bob.device, state="offered")
+    alice.api.call("channel.cancel", id=opening)
+    events.event("connection.failed", peer=bob.device)
+    bob.allow(alice)
     fds = alice.fds()
     bob.freeze()
     opening = alice.api.send("channel.open", peer=bob.device, uri="x", timeout=60 * SCALE)

@@ -430,7 +430,7 @@ def test_many_files_of_which_some_fail(places):
 def test_progress_bar_on_a_terminal(places):
     """Bars on a terminal are as wide as it is, and gone at the end; without one there are none."""
     alice, bob, mine, his = places
-    files = [make(mine / f"large{n}", sized(10, 100, 200) * MEGA) for n in range(2)]
+    files = [make(mine / f"large{n}", sized(60, 100, 200) * MEGA) for n in range(2)]  # bars are drawn ten times a second
     receiver = Receiver(bob, his, "--count", "2")
     main, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
