@@ -38,6 +38,9 @@ std::string read_all(int fd) {
 
 Program::Program(std::vector<std::string> arguments, Ends ends) {
   std::signal(SIGPIPE, SIG_IGN);
+  // A script's background job is started with these ignored, and would hand that on.
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGQUIT, SIG_DFL);
   Pipe to;
   Pipe from;
   Pipe error;
