@@ -47,6 +47,7 @@ class NoFreeFd {
 TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
   Two two;
   auto warm = two.alice.open(two.bob, "warm");
+  two.bob.settle();
   const std::size_t before = open_fds();
   {
     std::vector<OpenResult> results;
@@ -78,6 +79,7 @@ TEST_CASE("no free descriptor: the peer's request is refused with resource-limit
   std::vector<OpenResult> results;
   two.alice.open_later(two.bob, "x", results);
   REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  two.bob.settle();
   {
     const NoFreeFd none;
     const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
@@ -117,6 +119,7 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   std::vector<OpenResult> results;
   two.alice.open_later(two.bob, "x", results);
   REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  two.bob.settle();
   const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<ipc::Fd>(accepted));
   {

@@ -125,6 +125,10 @@ void Node::open_later(const Node& peer, const std::string& uri, std::vector<Open
   if (auto* error = std::get_if<OpenError>(&started)) results.emplace_back(*error);
 }
 
+void Node::settle() {
+  REQUIRE(exchange_.world().run_until([&] { return !stores_.requests.dirty(); }));
+}
+
 void Node::allow(const Node& peer) {
   REQUIRE(stores_.trust.allow(TrustSubject(peer.id), 1).ok());
   manager->trust_changed();
