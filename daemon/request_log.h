@@ -24,7 +24,7 @@ class SignerIds {
   /// One signer cannot push out more than its own oldest ids.
   static constexpr std::size_t kMaxIdsPerSigner = 1024;
   static constexpr std::size_t kMaxSigners = 4096;
-  /// 2 MiB of ids: what strangers can make us hold, and what is written before an answer.
+  /// 2 MiB of ids: what strangers can make us hold, and what one change writes.
   static constexpr std::size_t kMaxIds = 256 * 1024;
 
   struct Signer {
@@ -58,7 +58,8 @@ class SignerIds {
 };
 
 /// Movable; used on one thread, the loop's. Only `serialize`'s bytes go elsewhere: writing them is the owner's business
-/// (an fsync does not belong on the loop), and has to be done before the answer to a request leaves.
+/// (an fsync does not belong on the loop). Who dies before it is done treats those requests again when the DHT delivers
+/// them again: a caller that still waits gets its answer, and of another the answer goes nowhere.
 class RequestLog {
  public:
   static constexpr std::size_t kMaxFileBytes = 4 * 1024 * 1024;
