@@ -5,11 +5,13 @@ One thread per Client: whoever waits reads what comes, hands replies to their re
 somebody asks for them. Every wait has a deadline; none polls.
 """
 import array
+import contextlib
 import json
 import os
 import select
 import socket
 import time
+import weakref
 
 from api_schema import SCHEMA_OF_ALL, Checked
 
@@ -63,6 +65,7 @@ class Channel:
         self.uri = message.get("uri")
         self.half_close = message["half_close"]
         self.sock = socket.socket(fileno=fd)
+        client.channels.add(self)
 
     def send(self, data):
         self.sock.sendall(data)
@@ -91,6 +94,12 @@ class Channel:
     def close(self):
         self.sock.close()
 
+    def drop(self):
+        """Closes it, in the middle of whatever another thread does with it."""
+        with contextlib.suppress(OSError):  # closed, or ended
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.close()
+
     def finish(self):
         self.client.call("channel.finish", channel=self.handle)
         return self
@@ -108,6 +117,7 @@ class Client:
         self.buffer = bytearray()
         self.output = bytearray()
         self.fds = []
+        self.channels = weakref.WeakSet()  # they outlive the client, as those of any app do
         self.replies = {}
         self.told = set()  # what comes but once: (method, channel)
         self.notes = []

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the e2e tests, and the daemons' logs where a test fails."""
-import gc
 import pathlib
 import signal
 import sys
@@ -39,9 +38,8 @@ def shared_pair(shared_lab):
 def pair(shared_pair):
     for node in shared_pair:
         assert node.process.running(), f"{node.name} has ended:\n{node.process.log()[-4000:]}"
-        node.close_clients()
-    # What the last test left open ends a moment later; an error that it expected may still hold its frames, in a cycle.
-    gc.collect()
+        node.close_all()
+    # What the last test left open ends a moment later.
     harness.until(lambda: not any(node.status()["counts"]["channels"] for node in shared_pair), 20 * harness.SCALE, "no channels")
     return shared_pair
 
@@ -57,8 +55,8 @@ def nodes(shared_lab):
 def attacked(nodes, shared_lab):
     """Alice, a hostile peer that she allows, and the events from now on. Afterwards Bob's channel works as before."""
     alice, bob = nodes
-    alice.close_clients()
-    bob.close_clients()
+    alice.close_all()
+    bob.close_all()
     hostile = Hostile.good(shared_lab, HOSTILE)
     device = device_of(shared_lab, HOSTILE)
     alice.api.call("trust.allow", id=device)

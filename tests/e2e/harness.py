@@ -208,6 +208,12 @@ class Node:
             client.close()
         self.apis, self._api = [], None
 
+    def close_all(self):
+        """The clients, and their channels: a test that failed leaves them to the next, for its traceback holds its frames."""
+        for channel in [channel for client in self.apis for channel in client.channels]:
+            channel.drop()
+        self.close_clients()
+
     @property
     def device(self):
         return self.hello["device"]

@@ -23,7 +23,8 @@ class Puppet:
         self.name = name
         self.log = open(lab.directory / f"{name}.{len(lab.helpers)}", "wb")
         self.popen = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=self.log, preexec_fn=prepare, bufsize=0)
+                                      stderr=self.log, preexec_fn=prepare, bufsize=0,
+                                      env=os.environ | {"TMPDIR": str(lab.directory)})  # it may be killed: all goes with the lab
         lab.helpers.append(self.popen)
         self.buffer = b""
         self.lines = []

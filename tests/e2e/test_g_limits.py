@@ -37,7 +37,7 @@ def limited(shared_lab):
 @pytest.fixture
 def pair(limited):
     for node in limited:
-        node.close_clients()
+        node.close_all()
         until(lambda node=node: alone(node), 10 * SCALE, "former clients are gone")
     until(lambda: not any(node.status()["counts"]["channels"] for node in limited), 10 * SCALE, "former channels have ended")
     return limited

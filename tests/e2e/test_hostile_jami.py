@@ -44,7 +44,7 @@ def alice(shared_lab):
 @pytest.fixture
 def peer(shared_lab, alice):
     """With channel 7 to an echo."""
-    alice.close_clients()
+    alice.close_all()
     with Echo(alice):
         made = Hostile.of_jami(shared_lab, alice, HOSTILE)
         made.jami_open("echo", 7)

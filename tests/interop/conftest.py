@@ -35,7 +35,7 @@ def both(shared):
     """The same for one test, not connected."""
     alice, jami = shared
     assert alice.process.running(), f"alice has ended:\n{alice.process.log()[-4000:]}"
-    alice.close_clients()
+    alice.close_all()
     alice.api.call("connection.close", peer=jami.device)
     harness.until(lambda: not alice.connections(), 10, "no connection")
     return alice, jami
