@@ -43,8 +43,7 @@ class Tree:
         self.directory = directory
         self.build_directory = directory / "build" / "mutants"
         copy_of_tree(directory)
-        configured = run(["cmake", "-G", "Ninja", "-B", str(self.build_directory), "-DCMAKE_BUILD_TYPE=RelWithDebInfo"],
-                         directory)
+        configured = run(["cmake", "--preset", "release", "-B", str(self.build_directory)], directory)
         assert configured.returncode == 0, configured.stderr
 
     def build(self, targets):
