@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// How long a sender may be silent. What it says is tested with the verb (ctl_files_test.cpp).
+// How long a sender may be silent. What it says is tested with the verb (ctl_receive_test.cpp).
 #include "tools/incoming_file.h"
 
 #include <filesystem>
