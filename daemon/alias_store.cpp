@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/alias_store.h"
 
+#include <nlohmann/json.hpp>
+
 #include "ipc/api_admin.h"
 
 namespace connd::daemon {

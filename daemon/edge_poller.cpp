@@ -6,16 +6,12 @@
 #include <system_error>
 #include <utility>
 
+#include "daemon/epoll.h"
+
 namespace connd::daemon {
 namespace {
 
 constexpr std::uint32_t kInterest = EPOLLIN | EPOLLOUT | EPOLLRDHUP | static_cast<std::uint32_t>(EPOLLET);
-
-int make_epoll() {
-  const int fd = epoll_create1(EPOLL_CLOEXEC);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-  return fd;
-}
 
 }  // namespace
 

@@ -11,6 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include "daemon/epoll.h"
+
 namespace connd::daemon {
 namespace {
 
@@ -22,12 +24,6 @@ constexpr std::size_t kEdgesPerTurn = 128;
 static_assert(static_cast<int>(G_IO_IN) == EPOLLIN && static_cast<int>(G_IO_OUT) == EPOLLOUT &&
                   static_cast<int>(G_IO_PRI) == EPOLLPRI,
               "GLib's conditions are handed to epoll as they are");
-
-int make_epoll() {
-  const int fd = epoll_create1(EPOLL_CLOEXEC);
-  if (fd < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-  return fd;
-}
 
 }  // namespace
 

@@ -29,7 +29,6 @@ constexpr std::size_t kMaxOfferedAddresses = 16;
 
 /// RFC 4571 frame of the hand-over (SPEC 4.5), and its payload as libnice delivers it.
 constexpr std::array<std::uint8_t, 6> kHandOverFrame = {0, 4, 'J', 'C', 'H', 1};
-constexpr std::size_t kFrameHeader = 2;
 
 struct FreeText {
   void operator()(gchar* text) const { g_free(text); }
@@ -70,7 +69,7 @@ bool is_connected_tcp(int fd) {
 }
 
 bool is_hand_over(proto::Bytes payload) {
-  return std::equal(payload.begin(), payload.end(), kHandOverFrame.begin() + kFrameHeader, kHandOverFrame.end());
+  return std::equal(payload.begin(), payload.end(), kHandOverFrame.begin() + kIceFrameHeader, kHandOverFrame.end());
 }
 
 }  // namespace

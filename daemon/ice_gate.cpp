@@ -12,7 +12,6 @@ namespace connd::daemon {
 namespace {
 
 // RFC 8489 5: the header, the magic cookie, and the binding request; 14.3: USERNAME.
-constexpr std::size_t kFrameHeader = 2;
 constexpr std::size_t kStunHeader = 20;
 constexpr std::size_t kAttributeHeader = 4;
 constexpr std::uint16_t kBindingRequest = 0x0001;
@@ -40,11 +39,11 @@ bool names_us(proto::Bytes attributes, std::string_view local_ufrag) {
 }  // namespace
 
 FirstFrame judge_first_frame(proto::Bytes bytes, std::string_view local_ufrag) {
-  if (bytes.size() < kFrameHeader) return FirstFrame::kIncomplete;
+  if (bytes.size() < kIceFrameHeader) return FirstFrame::kIncomplete;
   const std::size_t size = proto::load_u16(bytes.data());
   if (size < kStunHeader || size > kMaxCheck) return FirstFrame::kStranger;
-  if (bytes.size() < kFrameHeader + size) return FirstFrame::kIncomplete;
-  const proto::Bytes stun = bytes.subspan(kFrameHeader, size);
+  if (bytes.size() < kIceFrameHeader + size) return FirstFrame::kIncomplete;
+  const proto::Bytes stun = bytes.subspan(kIceFrameHeader, size);
   const bool is_request = proto::load_u16(stun.data()) == kBindingRequest &&
                           proto::load_u16(stun.data() + 2) == size - kStunHeader &&
                           std::equal(kMagicCookie.begin(), kMagicCookie.end(), stun.begin() + 4);
@@ -82,7 +81,7 @@ bool IceGate::admits(int fd) {
   }
   struct stat info {};
   if (fstat(fd, &info) != 0 || admitted_.contains(info.st_ino)) return true;
-  std::array<std::uint8_t, kFrameHeader + kMaxCheck> head;
+  std::array<std::uint8_t, kIceFrameHeader + kMaxCheck> head;
   const ssize_t seen = recv(fd, head.data(), head.size(), MSG_PEEK | MSG_DONTWAIT);
   const proto::Bytes bytes(head.data(), seen > 0 ? static_cast<std::size_t>(seen) : 0);
   if (judge_first_frame(bytes, local_ufrag_) == FirstFrame::kPeer) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/json_file.h"
 
+#include <nlohmann/json.hpp>
+
 #include "daemon/atomic_file.h"
 
 namespace connd::daemon {

@@ -5,6 +5,8 @@
 #include <cassert>
 #include <functional>
 
+#include <nlohmann/json.hpp>
+
 namespace connd::daemon {
 namespace {
 

@@ -86,9 +86,6 @@ bool is_oversized(const X509* certificate) {
   return EVP_PKEY_get_bits(key) > OPENSSL_RSA_MAX_MODULUS_BITS || bits > OPENSSL_RSA_MAX_PUBEXP_BITS;
 }
 
-// "Level 2" of OpenSSL, and what NIST SP 800-57 asks for until 2030.
-constexpr int kMinSecurityBits = 112;
-
 Result<void> check_strength(X509* certificate, bool is_top) {
   EVP_PKEY* key = X509_get0_pubkey(certificate);
   if (key == nullptr) return Errc::kCertificateUnreadable;

@@ -18,6 +18,9 @@
 
 namespace connd::proto {
 
+/// Weaker keys and signatures are refused: "level 2" of OpenSSL, and what NIST SP 800-57 asks for until 2030.
+inline constexpr int kMinSecurityBits = 112;
+
 /// Whether `issuer` has revoked `certificate`; the place where CRLs come in.
 using IsRevoked = std::function<bool(const X509& certificate, const X509& issuer)>;
 

@@ -18,7 +18,6 @@ using RequestPtr = std::unique_ptr<X509_REQ, OpensslDeleter<X509_REQ_free>>;
 
 constexpr std::string_view kEncryptedKeyLine = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 constexpr std::size_t kMaxKeys = 4;
-constexpr int kMinSecurityBits = 112;
 
 int give_passphrase(char* out, int size, int, void* passphrase) {
   const auto& text = *static_cast<const std::string_view*>(passphrase);

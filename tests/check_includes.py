@@ -33,6 +33,10 @@ FOLDERS = {
 # Libraries that do I/O, tell the time or make threads have no place in the sans-IO core.
 NOT_IN_PROTO = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "net", "thread", "mutex", "fstream", "iostream", "filesystem",
                 "condition_variable", "future", "cstdio"}
+# Headers that cost every file that sees them seconds of compiling (fault E12): in no header, but in these few, which few
+# files include. Of the tests, the library of junk_peers and load_peers.
+HEAVY = {"CLI", "opendht", "opendht.h"}
+HEAVY_IN = {"daemon/dht_setup.h", "daemon/dht_client_impl.h"}
 POSIX = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "arpa", "net", "netinet", "pwd.h", "grp.h", "signal.h", "spawn.h", "malloc.h", "sched.h",
          "linux", "ifaddrs.h", "dirent.h", "errno.h", "termios.h", "stdlib.h", "limits.h"}
 STANDARD = re.compile(r"^[a-z_0-9]+$")
@@ -70,6 +74,11 @@ def include_problem(folder, kind, name):
     return f"{folder}/ may not use <{name}>"
 
 
+def is_heavy(path, kind, name):
+    heavy = kind == "<" and name.split("/")[0] in HEAVY
+    return heavy and path.suffix == ".h" and path.parts[0] != "tests" and path.as_posix() not in HEAVY_IN
+
+
 def check_source(path, text):
     """Problems of one file; `path` is relative to the root."""
     folder = path.parts[0]
@@ -84,6 +93,8 @@ def check_source(path, text):
             problem = found and include_problem(rules_for(path), *found.groups())
             if problem:
                 out.append(f"{path}:{number}: {problem}")
+            if found and is_heavy(path, *found.groups()):
+                out.append(f"{path}:{number}: declare what is needed of it; files that include <{found[2]}> take seconds more")
         if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", line) and path.name != "check_includes.py":
             out.append(f"{path}:{number}: finish it, or say it in an issue")
         if folder == "proto" and CLOCK.search(line):
@@ -132,6 +143,10 @@ def self_test():
         assert not include_problem(*case), f"wrongly found: {case}"
     assert rules_for(pathlib.PurePath("tools/bench/x.h")) == "tools/bench"
     assert rules_for(pathlib.PurePath("tools/x.h")) == rules_for(pathlib.PurePath("tools/other/x.h")) == "tools"
+    assert is_heavy(pathlib.PurePath("tools/x.h"), "<", "CLI/CLI.hpp")
+    assert not is_heavy(pathlib.PurePath("tools/x.cpp"), "<", "CLI/CLI.hpp")
+    assert is_heavy(pathlib.PurePath("daemon/x.h"), "<", "opendht.h")
+    assert not is_heavy(pathlib.PurePath("daemon/dht_setup.h"), "<", "opendht.h")
     here = pathlib.PurePath("proto/x.h")
     assert check_source(here, f"// {GPL}\nint x;\n") == []
     example = pathlib.PurePath("tools/examples/x.cpp")

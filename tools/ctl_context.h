@@ -7,13 +7,17 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "ipc/client.h"
+
+// CLI11 takes seconds to compile: only the files that describe the verbs' arguments include it.
+namespace CLI {
+class App;
+}
 
 namespace connd::tools {
 

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <ctime>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/ctl_context.h"
 #include "tools/output.h"
 #include "tools/turn.h"

@@ -12,4 +12,7 @@ inline constexpr const char* kSummary = "jami-connctl: the command line of jami-
 /// Both outlive the parsing, and `context.run`.
 void add_grammar(CLI::App& app, Context& context);
 
+/// Parses the arguments (without the program's name), and runs the verb that they choose. Gives the exit code.
+int run_command_line(std::vector<std::string> args, Context& context);
+
 }  // namespace connd::tools

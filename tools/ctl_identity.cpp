@@ -6,6 +6,8 @@
 #include <cstring>
 #include <memory>
 
+#include <CLI/CLI.hpp>
+
 #include "ipc/line_codec.h"
 #include "tools/ctl_context.h"
 #include "tools/output.h"
@@ -15,7 +17,7 @@ namespace {
 
 using ipc::Json;
 
-struct Arguments {
+struct IdentityArguments {
   std::string file;
   std::string passphrase_file;
   std::string crl;
@@ -85,12 +87,12 @@ int call_for_nothing(const Context& context, std::string_view method, Json param
   return exit_code;
 }
 
-int run_sign(const Context& context, const Arguments& arguments) {
+int run_sign(const Context& context, const IdentityArguments& arguments) {
   const auto request = read_file(context, arguments.file);
   return request ? print_text(context, "identity.sign", {{"request", *request}}, "chain") : kExitFailure;
 }
 
-int run_import(const Context& context, const Arguments& arguments) {
+int run_import(const Context& context, const IdentityArguments& arguments) {
   const auto pem = read_file(context, arguments.file);
   if (!pem) return kExitFailure;
   Json params = {{"pem", *pem}};
@@ -103,14 +105,14 @@ int run_import(const Context& context, const Arguments& arguments) {
   return call_for_nothing(context, "identity.import", std::move(params));
 }
 
-int run_export(const Context& context, const Arguments& arguments) {
+int run_export(const Context& context, const IdentityArguments& arguments) {
   int exit_code = 0;
   const auto passphrase = read_passphrase(context, arguments.passphrase_file, exit_code);
   if (!passphrase) return exit_code;
   return print_text(context, "identity.export_account", {{"passphrase", *passphrase}}, "account");
 }
 
-int run_crl_add(const Context& context, const Arguments& arguments) {
+int run_crl_add(const Context& context, const IdentityArguments& arguments) {
   const auto pem = read_file(context, arguments.file);
   if (!pem) return kExitFailure;
   int exit_code = 0;
@@ -144,8 +146,8 @@ int run_crl_list(const Context& context) {
   return 0;
 }
 
-using Run = int (*)(const Context&, const Arguments&);
-using SharedArguments = std::shared_ptr<Arguments>;
+using Run = int (*)(const Context&, const IdentityArguments&);
+using SharedArguments = std::shared_ptr<IdentityArguments>;
 
 /// `example` begins with the name of the verb.
 CLI::App* add(CLI::App& group, Context& context, const SharedArguments& arguments, const std::string& example,
@@ -165,9 +167,13 @@ void add_identity(CLI::App& app, Context& context, const SharedArguments& argume
   auto* group = app.add_subcommand("identity", "let further devices join this device's account")->require_subcommand(1);
   group->fallthrough();
   add(*group, context, arguments, "show", "print this device's certificate chain, in PEM",
-      [](const Context& c, const Arguments&) { return print_text(c, "identity.show", Json::object(), "chain"); });
+      [](const Context& c, const IdentityArguments&) {
+        return print_text(c, "identity.show", Json::object(), "chain");
+      });
   add(*group, context, arguments, "request > request.pem", "print a certificate request for this device",
-      [](const Context& c, const Arguments&) { return print_text(c, "identity.request", Json::object(), "request"); });
+      [](const Context& c, const IdentityArguments&) {
+        return print_text(c, "identity.request", Json::object(), "request");
+      });
   add_file(add(*group, context, arguments, "sign request.pem > chain.pem",
                "certify another device for this account, and print its chain", run_sign),
            arguments, "its request, '-' for stdin");
@@ -183,7 +189,7 @@ void add_identity(CLI::App& app, Context& context, const SharedArguments& argume
       ->required()
       ->type_name("FILE");
   add(*group, context, arguments, "forget-account-key", "remove the account's key from this device",
-      [](const Context& c, const Arguments&) {
+      [](const Context& c, const IdentityArguments&) {
         return call_for_nothing(c, "identity.forget_account_key", Json::object());
       });
 }
@@ -195,21 +201,21 @@ void add_crl(CLI::App& app, Context& context, const SharedArguments& arguments) 
   add_file(add(*group, context, arguments, "add revoked.pem", "add a list, and print its id", run_crl_add), arguments,
            "a CRL in PEM, '-' for stdin");
   add(*group, context, arguments, "remove 0123…cdef", "forget a list",
-      [](const Context& c, const Arguments& a) {
+      [](const Context& c, const IdentityArguments& a) {
         return call_for_nothing(c, "crl.remove", {{"crl", a.crl}});
       })
       ->add_option("id", arguments->crl, "64 hex digits, as 'list' shows")
       ->required()
       ->type_name("ID");
   add(*group, context, arguments, "list", "list them",
-      [](const Context& c, const Arguments&) { return run_crl_list(c); });
+      [](const Context& c, const IdentityArguments&) { return run_crl_list(c); });
 }
 
 }  // namespace
 
 void add_identity_verbs(CLI::App& app, Context& context) {
   // Shared by the parser's options, which write it, and the verbs, which read it.
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<IdentityArguments>();
   add_identity(app, context, arguments);
   add_crl(app, context, arguments);
 }

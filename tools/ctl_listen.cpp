@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/ctl_context.h"
 #include "tools/exec_channels.h"
 #include "tools/output.h"
@@ -12,7 +14,7 @@
 namespace connd::tools {
 namespace {
 
-struct Arguments {
+struct ListenArguments {
   std::string uri;
   bool exact = false;
   bool once = false;
@@ -22,7 +24,7 @@ struct Arguments {
 /// One run of the verb. Requests are asked for, not taken by themselves, so that one too many is declined in words.
 class Listening {
  public:
-  Listening(const Context& context, ipc::Client& client, const Arguments& arguments)
+  Listening(const Context& context, ipc::Client& client, const ListenArguments& arguments)
       : context_(context), client_(client), arguments_(arguments), programs_(context, client) {}
 
   int run();
@@ -39,7 +41,7 @@ class Listening {
 
   const Context& context_;
   ipc::Client& client_;
-  const Arguments& arguments_;
+  const ListenArguments& arguments_;
   SignalFd signals_;
   ExecChannels programs_;
   std::optional<StdioJoin> joined_;
@@ -50,7 +52,7 @@ class Listening {
   std::optional<ipc::Error> lost_;
 };
 
-bool is_prefix(const Arguments& arguments) {
+bool is_prefix(const ListenArguments& arguments) {
   return !arguments.exact && arguments.uri.ends_with('*');
 }
 
@@ -147,7 +149,7 @@ int Listening::interrupted(int signal) {
   return exit_code_of_signal(signal);
 }
 
-int run_listen(const Context& context, const Arguments& arguments) {
+int run_listen(const Context& context, const ListenArguments& arguments) {
   if (context.has_exec && context.exec.empty()) {
     return context.fail("--exec needs a program: --exec CMD [ARGUMENT…], at the end of the line", kExitUsage);
   }
@@ -161,7 +163,7 @@ int run_listen(const Context& context, const Arguments& arguments) {
   return Listening(context, *client, arguments).run();
 }
 
-constexpr const char* kFooter =
+constexpr const char* kListenFooter =
     R"(With --exec, each channel gets a CMD of its own with the channel as its stdin and stdout, JAMI_PEER (device id) and
 JAMI_URI in its environment; at most 256 at once, others are declined. CMD is run as it stands, without a shell. When
 it exits with 0 and has read all that the peer sent, the channel ends cleanly; otherwise the peer sees a reset. If the
@@ -180,9 +182,9 @@ Examples: jami-connctl listen --once file://file1 > file1
 }  // namespace
 
 void add_listen(CLI::App& app, Context& context) {
-  const auto arguments = std::make_shared<Arguments>();  // written by the parser, read by the verb
+  const auto arguments = std::make_shared<ListenArguments>();  // written by the parser, read by the verb
   auto* listen = app.add_subcommand("listen", "take channels that peers open");
-  listen->footer(kFooter);
+  listen->footer(kListenFooter);
   listen->add_option("uri", arguments->uri, "name to listen for; a final * stands for any ending")
       ->required()
       ->type_name("URI|PREFIX*");

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// jami-connctl: the command line of jami-connd. Read this first: it parses the arguments and runs one verb, each of
-/// which is in the ctl_ file of its group.
+/// jami-connctl: the command line of jami-connd. Read this first: it has the arguments parsed and one verb run, each
+/// of which is in the ctl_ file of its group.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <string>
+#include <vector>
 
 #include "tools/ctl_grammar.h"
-#include "tools/output.h"
 
 using namespace connd::tools;
 
@@ -35,47 +35,10 @@ std::vector<std::string> cut_exec(int argc, char** argv, Context& context) {
   return args;
 }
 
-/// "open", "trust allow": as messages name it.
-std::string verb_of(const CLI::App& app) {
-  std::string name;
-  for (const CLI::App* verb : app.get_subcommands()) {
-    name += verb->get_name();
-    if (const std::string inner = verb_of(*verb); !inner.empty()) name += " " + inner;
-  }
-  return name;
-}
-
-int usage_error(const CLI::App& app, const CLI::ParseError& error) {
-  const std::string verb = verb_of(app);
-  const std::string name = "jami-connctl" + (verb.empty() ? verb : " " + verb);
-  std::string text = error.what();
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "%s: %s: see '%s --help'\n", verb.empty() ? "jami-connctl" : ("jami-connctl: " + verb).c_str(),
-               printable(text).c_str(), name.c_str());
-  return kExitUsage;
-}
-
-int run(CLI::App& app, std::vector<std::string> args, Context& context) {
-  try {
-    std::reverse(args.begin(), args.end());  // as CLI11 wants it
-    app.parse(std::move(args));
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    return usage_error(app, error);
-  }
-  context.verb = verb_of(app);
-  const int code = context.run();
-  // A verb that failed has told why.
-  if (flush_stdout() || code != 0) return code;
-  return context.fail(cannot_write(errno));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   ensure_standard_fds();
   Context context;
-  CLI::App app(kSummary, kProgram);
-  add_grammar(app, context);
-  return run(app, cut_exec(argc, argv, context), context);
+  return run_command_line(cut_exec(argc, argv, context), context);
 }

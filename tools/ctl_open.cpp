@@ -2,6 +2,8 @@
 /// The verb open: a channel to a peer, joined to stdin and stdout.
 #include <optional>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/ctl_context.h"
 #include "tools/stdio_join.h"
 
@@ -11,20 +13,20 @@ namespace {
 /// -q where the channel has no half close.
 constexpr double kJamiQuiet_s = 5;
 
-struct Arguments {
+struct OpenArguments {
   std::string peer;
   std::string uri;
   double quiet_s = 0;  ///< 0: not given
   ipc::Client::OpenOptions open;
 };
 
-std::string open_hint(const ipc::Error& error, const Arguments& arguments) {
+std::string open_hint(const ipc::Error& error, const OpenArguments& arguments) {
   if (error.reason != ipc::Reason::kNoListener) return {};
   return "ask the peer to run: jami-connctl listen '" + arguments.uri + "', and to trust this device";
 }
 
 int join(const Context& context, ipc::Client& client, SignalFd& signals, ipc::ChannelSocket channel,
-         const Arguments& arguments) {
+         const OpenArguments& arguments) {
   if (context.verbose) context.say("channel " + std::to_string(channel.handle()) + " to " + channel.device());
   StdioJoin::Options options;
   options.end_stdout = true;
@@ -43,7 +45,7 @@ int join(const Context& context, ipc::Client& client, SignalFd& signals, ipc::Ch
   return joined.report(context);
 }
 
-int run_open(const Context& context, const Arguments& arguments) {
+int run_open(const Context& context, const OpenArguments& arguments) {
   int exit_code = 0;
   const auto client = context.connect(exit_code);
   if (!client) return exit_code;
@@ -61,7 +63,7 @@ int run_open(const Context& context, const Arguments& arguments) {
   return join(context, *client, signals, std::move(**opened), arguments);
 }
 
-constexpr const char* kFooter =
+constexpr const char* kOpenFooter =
     R"(The end of stdin ends our direction; the program runs on until the peer ends its own. It exits with 0 only when
 the channel has ended cleanly at both sides: then, and only then, is the data complete. If the reader of its output
 goes away, or a signal comes, the peer sees a reset. With -q, a peer that does not end in time is exit code 7.
@@ -74,9 +76,9 @@ Example: jami-connctl open bob file://file1 < file1)";
 }  // namespace
 
 void add_open(CLI::App& app, Context& context) {
-  const auto arguments = std::make_shared<Arguments>();  // written by the parser, read by the verb
+  const auto arguments = std::make_shared<OpenArguments>();  // written by the parser, read by the verb
   auto* open = app.add_subcommand("open", "open a channel to a peer, and join it to stdin and stdout");
-  open->footer(kFooter);
+  open->footer(kOpenFooter);
   open->add_option("peer", arguments->peer, "device id, alias or account id")->required()->type_name("PEER");
   open->add_option("uri", arguments->uri, "name of the channel")->required()->type_name("URI");
   open->add_option("-q", arguments->quiet_s,

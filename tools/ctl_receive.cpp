@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/commit_pool.h"
 #include "tools/ctl_context.h"
 #include "tools/file_report.h"
@@ -23,7 +25,7 @@ constexpr std::size_t kMaxWaiting = 1024;
 // For the last words to the senders, and the daemon's.
 constexpr ipc::Client::Milliseconds kEndWaitAll{1000};
 
-struct Arguments {
+struct ReceiveArguments {
   std::string directory;
   std::string from;
   std::uint64_t count = 0;  ///< 0: no end
@@ -33,7 +35,7 @@ struct Arguments {
 /// One run of the verb.
 class Receiving : public Pumped {
  public:
-  Receiving(const Context& context, ipc::Client& client, const Arguments& arguments, ReceiveDir directory)
+  Receiving(const Context& context, ipc::Client& client, const ReceiveArguments& arguments, ReceiveDir directory)
       : context_(context),
         client_(client),
         arguments_(arguments),
@@ -64,7 +66,7 @@ class Receiving : public Pumped {
 
   const Context& context_;
   ipc::Client& client_;
-  const Arguments& arguments_;
+  const ReceiveArguments& arguments_;
   ReceiveDir directory_;
   FileReport report_;
   SignalFd signals_;  // before the pool, whose threads must not take the signals
@@ -275,7 +277,7 @@ int Receiving::interrupted(int signal) {
   return exit_code_of_signal(signal);
 }
 
-int run_receive(const Context& context, const Arguments& arguments) {
+int run_receive(const Context& context, const ReceiveArguments& arguments) {
   auto directory = ReceiveDir::open(arguments.directory, arguments.force);
   if (!directory) return context.fail("cannot open " + arguments.directory + ": " + directory.error().message);
   int exit_code = 0;
@@ -284,7 +286,7 @@ int run_receive(const Context& context, const Arguments& arguments) {
   return Receiving(context, *client, arguments, std::move(*directory)).run();
 }
 
-constexpr const char* kFooter =
+constexpr const char* kReceiveFooter =
     R"(Takes what peers send with 'jami-connctl send'. A file has a hidden name (.jami-receive-…) in its directory until all
 of it is there, checked by its SHA-256 and safe on the disk; then it gets its own name and the sender is told. A file
 that exists is not replaced without --force. Nothing is written outside of DIR, and no symbolic link in it is followed.
@@ -300,9 +302,9 @@ Example: jami-connctl receive ~/Downloads --from alice --count 2)";
 }  // namespace
 
 void add_receive(CLI::App& app, Context& context) {
-  const auto arguments = std::make_shared<Arguments>();  // written by the parser, read by the verb
+  const auto arguments = std::make_shared<ReceiveArguments>();  // written by the parser, read by the verb
   auto* receive = app.add_subcommand("receive", "take files that peers send, into a directory");
-  receive->footer(kFooter);
+  receive->footer(kReceiveFooter);
   receive->add_option("directory", arguments->directory, "where they go")->required()->type_name("DIR");
   receive->add_option("--from", arguments->from, "take files of this device only")->type_name("PEER");
   receive->add_option("--count", arguments->count, "end after so many files")

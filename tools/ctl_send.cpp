@@ -2,6 +2,8 @@
 /// The verb send: files to a peer, one channel each, many at once over one connection.
 #include <algorithm>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/ctl_context.h"
 #include "tools/file_list.h"
 #include "tools/file_report.h"
@@ -19,7 +21,7 @@ constexpr ipc::Client::Milliseconds kAbortWait{1000};
 
 constexpr const char* kNobodyHint = "ask the peer to run: jami-connctl receive DIR, and to trust this device";
 
-struct Arguments {
+struct SendArguments {
   std::string peer;
   std::vector<std::string> files;
   bool recursive = false;
@@ -29,7 +31,7 @@ struct Arguments {
 /// One run of the verb.
 class Sending : public Pumped {
  public:
-  Sending(const Context& context, ipc::Client& client, const Arguments& arguments, FileList list)
+  Sending(const Context& context, ipc::Client& client, const SendArguments& arguments, FileList list)
       : client_(client), arguments_(arguments), list_(std::move(list)), report_(context, "sent") {}
 
   int run();
@@ -46,7 +48,7 @@ class Sending : public Pumped {
   [[nodiscard]] bool concerns_all(const ipc::Error& error) const;
 
   ipc::Client& client_;
-  const Arguments& arguments_;
+  const SendArguments& arguments_;
   FileList list_;
   FileReport report_;
   SignalFd signals_;
@@ -161,7 +163,7 @@ int Sending::interrupted(int signal) {
   return exit_code_of_signal(signal);
 }
 
-int run_send(const Context& context, const Arguments& arguments) {
+int run_send(const Context& context, const SendArguments& arguments) {
   FileList list = list_files(arguments.files, arguments.recursive);
   if (!list.usage_error.empty()) return context.fail(list.usage_error, kExitUsage);
   int exit_code = 0;
@@ -170,7 +172,7 @@ int run_send(const Context& context, const Arguments& arguments) {
   return Sending(context, *client, arguments, std::move(list)).run();
 }
 
-constexpr const char* kFooter =
+constexpr const char* kSendFooter =
     R"(Each file goes over a channel of its own, file://NAME, at most 64 at once over one connection. It counts as sent when
 the receiver has all of it, checked by its SHA-256 and safe on the disk, under its name; until then there is nothing
 under that name. A file that changes while it is sent is not sent. Nothing is tried twice.
@@ -188,9 +190,9 @@ Example: jami-connctl send bob report.pdf photos.tar
 }  // namespace
 
 void add_send(CLI::App& app, Context& context) {
-  const auto arguments = std::make_shared<Arguments>();  // written by the parser, read by the verb
+  const auto arguments = std::make_shared<SendArguments>();  // written by the parser, read by the verb
   auto* send = app.add_subcommand("send", "send files to a peer that runs 'receive'");
-  send->footer(kFooter);
+  send->footer(kSendFooter);
   send->add_option("peer", arguments->peer, "device id or alias")->required()->type_name("PEER");
   send->add_option("files", arguments->files, "what to send")->required()->type_name("FILE");
   send->add_flag("-r,--recursive", arguments->recursive, "send what is in directories, too");

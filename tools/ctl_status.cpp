@@ -2,6 +2,8 @@
 /// Verbs that look: id, status, connections, channels, version; and close.
 #include <algorithm>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/ctl_context.h"
 #include "tools/output.h"
 

@@ -2,6 +2,8 @@
 /// The verbs trust and alias.
 #include <array>
 
+#include <CLI/CLI.hpp>
+
 #include "tools/ctl_context.h"
 #include "tools/output.h"
 
@@ -10,14 +12,14 @@ namespace {
 
 using ipc::Json;
 
-struct Arguments {
+struct TrustArguments {
   std::string id;
   std::string kind;
   std::string name;
   std::string device;
 };
 
-int run_trust(const Context& context, const char* method, const Arguments& arguments) {
+int run_trust(const Context& context, const char* method, const TrustArguments& arguments) {
   Json params = {{"id", arguments.id}};
   if (!arguments.kind.empty()) params["kind"] = arguments.kind;
   int exit_code = 0;
@@ -54,7 +56,7 @@ int run_trust_list(const Context& context) {
   return 0;
 }
 
-int run_alias_set(const Context& context, const Arguments& arguments) {
+int run_alias_set(const Context& context, const TrustArguments& arguments) {
   int exit_code = 0;
   const Json alias = {{"name", arguments.name}, {"device", arguments.device}};
   if (!context.call("alias.set", alias, exit_code)) return exit_code;
@@ -62,7 +64,7 @@ int run_alias_set(const Context& context, const Arguments& arguments) {
   return 0;
 }
 
-int run_alias_remove(const Context& context, const Arguments& arguments) {
+int run_alias_remove(const Context& context, const TrustArguments& arguments) {
   int exit_code = 0;
   const Json alias = {{"name", arguments.name}};
   if (!context.call("alias.remove", alias, exit_code)) return exit_code;
@@ -97,7 +99,7 @@ constexpr std::array<TrustVerb, 3> kTrustVerbs = {{
     {"unset", "trust.unset", "make it unknown again"},
 }};
 
-void add_trust(CLI::App& app, Context& context, const std::shared_ptr<Arguments>& arguments) {
+void add_trust(CLI::App& app, Context& context, const std::shared_ptr<TrustArguments>& arguments) {
   auto* trust = app.add_subcommand("trust", "say which devices, accounts and CAs are trusted")->require_subcommand(1);
   trust->fallthrough();
   trust->footer("Example: jami-connctl trust list");
@@ -119,7 +121,7 @@ void add_trust(CLI::App& app, Context& context, const std::shared_ptr<Arguments>
   list->callback([&context] { context.run = [&context] { return run_trust_list(context); }; });
 }
 
-void add_alias(CLI::App& app, Context& context, const std::shared_ptr<Arguments>& arguments) {
+void add_alias(CLI::App& app, Context& context, const std::shared_ptr<TrustArguments>& arguments) {
   auto* alias = app.add_subcommand("alias", "give devices names, to be used as PEER")->require_subcommand(1);
   alias->fallthrough();
   alias->footer("Example: jami-connctl alias list");
@@ -145,7 +147,7 @@ void add_alias(CLI::App& app, Context& context, const std::shared_ptr<Arguments>
 
 void add_trust_verbs(CLI::App& app, Context& context) {
   // Shared by the parser's options, which write it, and the verbs, which read it.
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<TrustArguments>();
   add_trust(app, context, arguments);
   add_alias(app, context, arguments);
 }

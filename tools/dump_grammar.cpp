@@ -2,6 +2,7 @@
 /// Prints the command line's grammar as JSON, for the manual page and the shells' completions. Built, never installed.
 #include <iostream>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "tools/ctl_grammar.h"

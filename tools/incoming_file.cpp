@@ -10,7 +10,7 @@
 namespace connd::tools {
 namespace {
 
-const char* hint_of(FileCode code) {
+const char* receiver_hint(FileCode code) {
   switch (code) {
     case FileCode::kNoSpace:
       return "make room, and let it be sent again";
@@ -181,7 +181,7 @@ void IncomingFile::refuse(FileProblem problem) {
   const ipc::Reason reason = reason_of(problem.code);
   fail({.text = problem.text,
         .reason = reason,
-        .hint = hint_of(problem.code),
+        .hint = receiver_hint(problem.code),
         .local = problem.code == FileCode::kFailed || problem.code == FileCode::kNoSpace});
   answer({problem.code, std::move(problem.text)});
 }

@@ -22,7 +22,7 @@ FileFailure local(std::string text) {
   return {.text = std::move(text), .local = true};
 }
 
-const char* hint_of(FileCode code) {
+const char* sender_hint(FileCode code) {
   switch (code) {
     case FileCode::kNoSpace:
       return "make room there, and send it again";
@@ -121,7 +121,7 @@ void OutgoingFile::on_answer(const FileAnswer& answer) {
     fail({.text = "the receiver does not keep it",
           .reason = reason_of(answer.code),
           .detail = answer.text,
-          .hint = hint_of(answer.code)});
+          .hint = sender_hint(answer.code)});
   } else if (!all_sent()) {
     fail({.text = "the receiver says that it has all before it can", .reason = ipc::Reason::kProtocolError});
   } else {

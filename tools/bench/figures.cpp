@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "tools/bench/print.h"
+
 namespace connd::bench {
 namespace {
 
@@ -20,13 +22,6 @@ struct Measure {
   bool at_least;
   double bound;
 };
-
-template <class... Arguments>
-std::string print(const char* format, Arguments... arguments) {
-  char line[512];
-  std::snprintf(line, sizeof line, format, arguments...);
-  return line;
-}
 
 std::vector<Row> rows(const Report& report) {
   const std::string opens = std::to_string(report.opens);

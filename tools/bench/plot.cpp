@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "tools/bench/figures.h"
+#include "tools/bench/print.h"
 
 namespace connd::bench {
 namespace {
@@ -21,13 +22,6 @@ struct Series {
   std::vector<double> values;  ///< one for each number of channels
   bool dashed = false;
 };
-
-template <class... Arguments>
-std::string print(const char* format, Arguments... arguments) {
-  char text[512];
-  std::snprintf(text, sizeof text, format, arguments...);
-  return text;
-}
 
 std::string label(double x, double y, const char* anchor, const std::string& text, const char* colour = "#444") {
   return print(R"(<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>)", x, y, anchor, colour, text.c_str()) +
