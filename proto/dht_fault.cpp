@@ -41,8 +41,6 @@ std::string_view fault_name(DhtFault fault) {
       return "stray-part";
     case DhtFault::kPartNoRoom:
       return "no-room-for-parts";
-    case DhtFault::kStrayReply:
-      return "stray-reply";
     case DhtFault::kSendNoRoom:
       return "no-room-to-hold";
     case DhtFault::kSendUnproved:

@@ -29,7 +29,6 @@ enum class DhtFault : std::uint8_t {
   // In order by itself, and not wanted here.
   kStrayPart,     ///< part of a value that was not announced, or not the part that is next
   kPartNoRoom,    ///< no room for values that come in parts
-  kStrayReply,    ///< a reply or an error to nothing that was asked of its sender
   kSendNoRoom,    ///< of ours: not sent, there was no room to keep it until its address has proved itself
   kSendUnproved,  ///< of ours: not sent, its address did not prove itself in time
   kSendRate,      ///< of ours: not sent, its address has had its bytes for this time

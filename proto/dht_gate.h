@@ -32,7 +32,6 @@ struct DhtGateConfig {
   /// Of our node: in the pings that we send beside OpenDHT's own. It must be the id that OpenDHT uses.
   std::array<std::uint8_t, 20> node_id{};
   std::uint32_t network = 0;  ///< OpenDHT's network id; 0 is the public one
-  bool is_client = false;     ///< OpenDHT's bootstrap mode "client": says so in our pings, too
   /// 32 unpredictable bits: from the operating system or a generator that it seeded for cryptography. Called within the
   /// gate's methods.
   std::function<std::uint32_t()> random;
@@ -62,11 +61,12 @@ struct DhtSend {
 struct DhtGateCounters {
   std::uint64_t received = 0;  ///< all that came
   std::uint64_t received_bytes = 0;
-  std::uint64_t passed = 0;     ///< given to OpenDHT as they were
-  std::uint64_t assembled = 0;  ///< made of a message and the parts of its values, and given to OpenDHT
-  std::uint64_t parts = 0;      ///< kept for these
-  std::uint64_t pongs = 0;      ///< answers to our pings: each proves an address
-  std::uint64_t sent = 0;       ///< all that OpenDHT sent and that went out, at once or later
+  std::uint64_t passed = 0;      ///< given to OpenDHT as they were
+  std::uint64_t assembled = 0;   ///< made of a message and the parts of its values, and given to OpenDHT
+  std::uint64_t parts = 0;       ///< kept for these
+  std::uint64_t pongs = 0;       ///< answers to our pings: each proves an address
+  std::uint64_t bad_values = 0;  ///< values that were cut out of messages that passed
+  std::uint64_t sent = 0;        ///< all that OpenDHT sent and that went out, at once or later
   std::uint64_t sent_bytes = 0;
   std::uint64_t pings = 0;                          ///< ours, beside these
   std::uint64_t held = 0;                           ///< kept until their address proves itself
@@ -107,8 +107,8 @@ class DhtGate {
   /// Forgets what has waited too long. To call too early or too late is harmless.
   void on_timeout(TimePoint now);
 
-  /// The host has another address now: what addresses have proved they proved to the old one. What is held or waits for
-  /// parts is dropped.
+  /// The host has another network now: what is held is for the old one, and so are parts that wait for others. What
+  /// addresses have proved stays: that they receive what is sent there.
   void on_network_changed(TimePoint now);
 
   [[nodiscard]] const DhtGateCounters& counters() const;

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "proto/dht_parts.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace connd::proto {
+namespace {
+
+constexpr std::array<std::uint8_t, 1> kNil = {0xc0};
+constexpr std::size_t kInitialBuckets = 16;
+
+std::uint64_t seed_of(const std::function<std::uint32_t()>& random) {
+  const std::uint64_t high = random();
+  return (high << 32) | random();
+}
+
+}  // namespace
+
+DhtParts::DhtParts(std::function<std::uint32_t()> random, Room room)
+    : random_(std::move(random)),
+      room_(room),
+      slots_(kInitialBuckets, KeyHash{seed_of(random_)}),
+      shares_(kInitialBuckets, DhtAddressHash{seed_of(random_)}) {}
+
+DhtParts::Record* DhtParts::find(const Key& key) {
+  const auto found = slots_.find(key);
+  return found == slots_.end() ? nullptr : records_[found->second].get();
+}
+
+bool DhtParts::knows(const DhtAddress& from, std::uint32_t tid) const {
+  return slots_.contains({from, tid});
+}
+
+void DhtParts::remove(std::size_t slot) {
+  const Record& record = *records_[slot];
+  bytes_ -= record.bytes;
+  const auto share = shares_.find(record.key.address);
+  share->second.bytes -= record.bytes;
+  if (--share->second.records == 0) shares_.erase(share);
+  slots_.erase(record.key);
+  if (slot + 1 < records_.size()) {
+    records_[slot] = std::move(records_.back());
+    slots_[records_[slot]->key] = slot;
+  }
+  records_.pop_back();
+  if (records_.empty()) deadline_ = kNever;
+}
+
+void DhtParts::make_room(std::size_t records, std::size_t bytes, const Record* keep) {
+  while (!records_.empty() && (records_.size() + records > kMaxPartRecords || bytes_ + bytes > room_.bytes)) {
+    std::size_t victim = random_() % records_.size();
+    if (records_[victim].get() == keep) {
+      // It alone is never too much: one message is a fraction of the room.
+      if (records_.size() == 1) return;
+      victim = (victim + 1) % records_.size();
+    }
+    remove(victim);
+  }
+}
+
+void DhtParts::add_bytes(Record& record, std::size_t bytes) {
+  record.bytes += bytes;
+  bytes_ += bytes;
+  shares_[record.key.address].bytes += bytes;
+}
+
+DhtFault DhtParts::open(const DhtAddress& from, Bytes datagram, const DhtMessage& message, TimePoint now) {
+  const Key key{from, message.tid};
+  if (const Record* known = find(key)) {
+    // Sent again because something was lost: the parts that come again fill the gap.
+    if (std::equal(datagram.begin(), datagram.end(), known->datagram.begin(), known->datagram.end())) {
+      return DhtFault::kNone;
+    }
+    remove(slots_.at(key));
+  }
+  if (const auto share = shares_.find(from); share != shares_.end()) {
+    if (share->second.records >= kMaxPartRecordsOfAddress || share->second.bytes >= room_.bytes_of_address) {
+      return DhtFault::kPartNoRoom;
+    }
+  }
+  make_room(1, datagram.size(), nullptr);
+
+  auto record = std::make_unique<Record>();
+  record->key = key;
+  record->datagram.assign(datagram.begin(), datagram.end());
+  record->begun = record->last = now;
+  std::size_t announced = 0;
+  for (const DhtSizedValue& value : message.sized) {
+    if (announced + value.size > kMaxDhtAssembledValues) {
+      record->cut_out.push_back(value.at);
+      ++bad_values_;
+      continue;
+    }
+    announced += value.size;
+    record->values.push_back({value, {}});
+  }
+  record->cut_out.insert(record->cut_out.end(), message.bad_values.begin(), message.bad_values.end());
+  std::sort(record->cut_out.begin(), record->cut_out.end(),
+            [](const DhtSpan& a, const DhtSpan& b) { return a.offset < b.offset; });
+
+  slots_.emplace(key, records_.size());
+  records_.push_back(std::move(record));
+  ++shares_[from].records;
+  add_bytes(*records_.back(), datagram.size());
+  deadline_ = std::min(deadline_, now + kPartIdleTime);
+  return DhtFault::kNone;
+}
+
+bool DhtParts::add_part(Record& record, const DhtPart& part) {
+  const auto value = std::lower_bound(record.values.begin(), record.values.end(), part.index,
+                                      [](const Value& v, std::uint32_t index) { return v.announced.index < index; });
+  if (value == record.values.end() || value->announced.index != part.index) return false;
+  // As OpenDHT: the next part or none. Who sends them sends them in order, and all of them again.
+  if (part.offset != value->bytes.size() || part.bytes.size() > value->announced.size - value->bytes.size()) {
+    return false;
+  }
+  value->bytes.insert(value->bytes.end(), part.bytes.begin(), part.bytes.end());
+  add_bytes(record, part.bytes.size());
+  if (value->whole()) ++record.whole;
+  return true;
+}
+
+DhtFault DhtParts::add(const DhtAddress& from, const DhtMessage& message, TimePoint now) {
+  const Key key{from, message.tid};
+  Record* record = find(key);
+  if (record == nullptr) return DhtFault::kStrayPart;
+  std::size_t bytes = 0;
+  for (const DhtPart& part : message.parts) bytes += part.bytes.size();
+  if (shares_.at(from).bytes + bytes > room_.bytes_of_address) return DhtFault::kPartNoRoom;
+  make_room(0, bytes, record);
+
+  bool any = false;
+  for (const DhtPart& part : message.parts) any |= add_part(*record, part);
+  if (!any) return DhtFault::kStrayPart;
+  record->last = now;
+  if (record->whole == record->values.size()) {
+    complete(*record);
+    remove(slots_.at(key));
+  }
+  return DhtFault::kNone;
+}
+
+void DhtParts::complete(Record& record) {
+  std::vector<DhtSpan> spans;
+  std::vector<Bytes> bytes;
+  auto cut = record.cut_out.begin();
+  const auto cut_until = [&](std::size_t offset) {
+    for (; cut != record.cut_out.end() && cut->offset < offset; ++cut) {
+      spans.push_back(*cut);
+      bytes.emplace_back(kNil);
+    }
+  };
+  for (const Value& value : record.values) {
+    cut_until(value.announced.at.offset);
+    const bool good = walk_dht_value(value.bytes) == DhtFault::kNone;
+    if (!good) ++bad_values_;
+    spans.push_back(value.announced.at);
+    bytes.push_back(good ? Bytes(value.bytes) : Bytes(kNil));
+  }
+  cut_until(record.datagram.size());
+  complete_.push_back({record.key.address, splice(record.datagram, spans, bytes)});
+}
+
+std::vector<DhtDatagram> DhtParts::take_complete() {
+  return std::exchange(complete_, {});
+}
+
+void DhtParts::on_timeout(TimePoint now) {
+  if (now < deadline_) return;
+  deadline_ = kNever;
+  for (std::size_t i = 0; i < records_.size();) {
+    const TimePoint end = std::min(records_[i]->last + kPartIdleTime, records_[i]->begun + kPartLifeTime);
+    if (now >= end) {
+      const TimePoint others = deadline_;
+      remove(i);
+      deadline_ = others;
+      continue;
+    }
+    deadline_ = std::min(deadline_, end);
+    ++i;
+  }
+}
+
+void DhtParts::clear() {
+  records_.clear();
+  slots_.clear();
+  shares_.clear();
+  bytes_ = 0;
+  deadline_ = kNever;
+}
+
+}  // namespace connd::proto
