@@ -1,14 +1,70 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "proto/dht_discovery.h"
 
-namespace connd::proto {
+#include <algorithm>
 
-DhtFault walk_dht_discovery(Bytes, std::optional<DhtAnnouncement>&) {
-  return DhtFault::kEmpty;
+#include "proto/dht_members.h"
+#include "proto/dht_msgpack.h"
+
+namespace connd::proto {
+namespace {
+
+using Type = MsgpackItem::Type;
+
+enum Service : std::uint8_t { kDht };
+constexpr MemberName kServiceNames[] = {{"dht", kDht}};
+/// Node id, port, network; a later version may add more.
+constexpr std::size_t kAnnouncementElements = 3;
+constexpr std::string_view kQuery = "q";
+
+DhtAnnouncement read_announcement(MsgpackReader& in) {
+  DhtAnnouncement out;
+  const std::size_t elements = read_array(in, kMaxDhtMembers);
+  if (elements < kAnnouncementElements) in.fail(DhtFault::kMissing);
+  const Bytes id = read_bin(in, out.node_id.size(), out.node_id.size());
+  std::copy(id.begin(), id.end(), out.node_id.begin());
+  out.port = static_cast<std::uint16_t>(read_uint(in, UINT16_MAX));
+  out.network = static_cast<std::uint32_t>(read_uint(in, UINT32_MAX));
+  if (out.port == 0) in.fail(DhtFault::kOutOfBounds);
+  for (std::size_t i = kAnnouncementElements; i < elements && !in.failed(); ++i) in.skip(2);
+  return out;
 }
 
-ByteVector encode_dht_discovery(const DhtAnnouncement&) {
-  return {};
+}  // namespace
+
+DhtFault walk_dht_discovery(Bytes datagram, std::optional<DhtAnnouncement>& announcement) {
+  announcement.reset();
+  if (datagram.empty()) return DhtFault::kEmpty;
+  if (datagram.size() > kMaxDhtDiscoveryDatagram) return DhtFault::kTooLong;
+  if (is_dht_discovery_query(datagram)) return DhtFault::kNone;
+  MsgpackReader in(datagram);
+  std::optional<DhtAnnouncement> found;
+  Members services(in, 0);
+  while (services.next(kServiceNames)) found = read_announcement(in);
+  if (!in.failed() && !in.at_end()) in.fail(DhtFault::kTrailing);
+  if (!in.failed()) announcement = found;
+  return in.fault();
+}
+
+bool is_dht_discovery_query(Bytes datagram) {
+  MsgpackReader in(datagram);
+  const MsgpackItem item = in.next();
+  return item.is(Type::kStr) && item.text() == kQuery && in.at_end();
+}
+
+ByteVector encode_dht_discovery(const DhtAnnouncement& announcement) {
+  ByteVector out = {0x81, 0xa3, 'd', 'h', 't', 0x90 | kAnnouncementElements, 0xc4, 20};
+  out.insert(out.end(), announcement.node_id.begin(), announcement.node_id.end());
+  out.push_back(0xcd);
+  out.push_back(static_cast<std::uint8_t>(announcement.port >> 8));
+  out.push_back(static_cast<std::uint8_t>(announcement.port));
+  out.push_back(0xce);
+  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<std::uint8_t>(announcement.network >> shift));
+  return out;
+}
+
+ByteVector encode_dht_discovery_query() {
+  return {0xa0 | kQuery.size(), 'q'};
 }
 
 }  // namespace connd::proto

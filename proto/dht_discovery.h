@@ -28,9 +28,15 @@ struct DhtAnnouncement {
   std::uint32_t network = 0;  ///< OpenDHT's network id: speak only to nodes of the own one
 };
 
-/// Reads one datagram. kNone and no announcement: in order, and of other services than the DHT. `announcement` is set
-/// only when there is one and the result is kNone. Never reads out of `datagram`, allocates nothing.
+/// Reads one datagram. kNone and no announcement: in order, and a query, or of other services than the DHT.
+/// `announcement` is set only when there is one and the result is kNone. Never reads out of `datagram`, allocates
+/// nothing.
 [[nodiscard]] DhtFault walk_dht_discovery(Bytes datagram, std::optional<DhtAnnouncement>& announcement);
+
+/// Whether it asks all who listen to announce themselves: a node does so when it starts, and is answered directly. The
+/// answer is larger than the question, so answer few a second.
+[[nodiscard]] bool is_dht_discovery_query(Bytes datagram);
+[[nodiscard]] ByteVector encode_dht_discovery_query();
 
 /// The same datagram as OpenDHT's nodes send: each of them reads it.
 [[nodiscard]] ByteVector encode_dht_discovery(const DhtAnnouncement& announcement);

@@ -33,6 +33,7 @@ struct DhtGate::Impl {
   DhtParts unasked;
   DhtMessage message;  ///< its vectors keep their storage
   DhtGateCounters counters;
+  std::uint64_t bad_values = 0;
   std::vector<DhtDatagram> incoming;
   std::vector<DhtDatagram> outgoing;
 
@@ -41,10 +42,17 @@ struct DhtGate::Impl {
     return {DhtReceived::What::kDropped, fault};
   }
 
+  /// Those of this datagram, and those of the parts, which count for themselves.
+  void count_bad_values(std::size_t here) {
+    bad_values += here;
+    counters.bad_values = bad_values + asked.bad_values() + unasked.bad_values();
+  }
+
   DhtReceived on_parts(const DhtAddress& from, TimePoint now) {
     DhtParts& parts = asked.knows(from, message.tid) ? asked : unasked;
     if (const DhtFault fault = parts.add(from, message, now); fault != DhtFault::kNone) return drop(fault);
     ++counters.parts;
+    count_bad_values(0);
     for (DhtDatagram& whole : parts.take_complete()) {
       ++counters.assembled;
       incoming.push_back(std::move(whole));
@@ -54,13 +62,13 @@ struct DhtGate::Impl {
 
   DhtReceived on_message(const DhtAddress& from, Bytes datagram, bool is_asked, TimePoint now) {
     if (!message.sized.empty()) {
-      counters.bad_values += message.bad_values.size();
       const DhtFault fault = (is_asked ? asked : unasked).open(from, datagram, message, now);
+      count_bad_values(message.bad_values.size());
       return fault == DhtFault::kNone ? DhtReceived{DhtReceived::What::kTaken, fault} : drop(fault);
     }
     ++counters.passed;
     if (message.bad_values.empty()) return {};
-    counters.bad_values += message.bad_values.size();
+    count_bad_values(message.bad_values.size());
     const std::vector<Bytes> nils(message.bad_values.size(), Bytes(kNil));
     incoming.push_back({from, splice(datagram, message.bad_values, nils)});
     return {DhtReceived::What::kTaken, DhtFault::kNone};
