@@ -53,18 +53,20 @@ bool is_dht_discovery_query(Bytes datagram) {
 }
 
 ByteVector encode_dht_discovery(const DhtAnnouncement& announcement) {
-  ByteVector out = {0x81, 0xa3, 'd', 'h', 't', 0x90 | kAnnouncementElements, 0xc4, 20};
-  out.insert(out.end(), announcement.node_id.begin(), announcement.node_id.end());
-  out.push_back(0xcd);
-  out.push_back(static_cast<std::uint8_t>(announcement.port >> 8));
-  out.push_back(static_cast<std::uint8_t>(announcement.port));
-  out.push_back(0xce);
-  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<std::uint8_t>(announcement.network >> shift));
+  ByteVector out;
+  out.push_back(0x81);
+  append_msgpack_text(out, "dht");
+  out.push_back(0x90 | kAnnouncementElements);
+  append_msgpack_bin(out, announcement.node_id);
+  append_msgpack_u32(out, announcement.port);
+  append_msgpack_u32(out, announcement.network);
   return out;
 }
 
 ByteVector encode_dht_discovery_query() {
-  return {0xa0 | kQuery.size(), 'q'};
+  ByteVector out;
+  append_msgpack_text(out, kQuery);
+  return out;
 }
 
 }  // namespace connd::proto

@@ -5,6 +5,7 @@
 /// allocates nothing, recurses never, and stops at the first object that is not all there.
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -64,5 +65,23 @@ class MsgpackReader {
   std::size_t elements_ = 0;
   DhtFault fault_ = DhtFault::kNone;
 };
+
+// The little that we write ourselves: text below 32 bytes, bin below 256, and numbers always in the long form, so that
+// a message is as long whatever they are.
+inline void append_msgpack_text(ByteVector& out, std::string_view text) {
+  assert(text.size() < 32);
+  out.push_back(static_cast<std::uint8_t>(0xa0 | text.size()));
+  out.insert(out.end(), text.begin(), text.end());
+}
+inline void append_msgpack_bin(ByteVector& out, Bytes bytes) {
+  assert(bytes.size() < 256);
+  out.push_back(0xc4);
+  out.push_back(static_cast<std::uint8_t>(bytes.size()));
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+inline void append_msgpack_u32(ByteVector& out, std::uint32_t number) {
+  out.push_back(0xce);
+  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<std::uint8_t>(number >> shift));
+}
 
 }  // namespace connd::proto

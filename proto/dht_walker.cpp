@@ -367,25 +367,6 @@ class Walker {
   Bytes a_, r_, u_, e_, p_;
 };
 
-void append_text(ByteVector& out, std::string_view text) {
-  assert(text.size() < 32);
-  out.push_back(static_cast<std::uint8_t>(0xa0 | text.size()));
-  out.insert(out.end(), text.begin(), text.end());
-}
-
-void append_bin(ByteVector& out, Bytes bytes) {
-  assert(bytes.size() < 256);
-  out.push_back(0xc4);
-  out.push_back(static_cast<std::uint8_t>(bytes.size()));
-  out.insert(out.end(), bytes.begin(), bytes.end());
-}
-
-/// Always in the long form: a ping is as long for each transaction id.
-void append_u32(ByteVector& out, std::uint32_t number) {
-  out.push_back(0xce);
-  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<std::uint8_t>(number >> shift));
-}
-
 }  // namespace
 
 void DhtMessage::clear() {
@@ -406,21 +387,21 @@ DhtFault walk_dht_message(Bytes datagram, DhtMessage& message) {
 ByteVector encode_dht_ping(const DhtPing& ping) {
   ByteVector out;
   out.push_back(static_cast<std::uint8_t>(0x80 | (ping.network != 0 ? 6 : 5)));
-  append_text(out, "a");
+  append_msgpack_text(out, "a");
   out.push_back(0x81);
-  append_text(out, "id");
-  append_bin(out, ping.node_id);
-  append_text(out, "q");
-  append_text(out, "ping");
-  append_text(out, "t");
-  append_u32(out, ping.tid);
-  append_text(out, "y");
-  append_text(out, "q");
-  append_text(out, "v");
-  append_text(out, "RNG1");
+  append_msgpack_text(out, "id");
+  append_msgpack_bin(out, ping.node_id);
+  append_msgpack_text(out, "q");
+  append_msgpack_text(out, "ping");
+  append_msgpack_text(out, "t");
+  append_msgpack_u32(out, ping.tid);
+  append_msgpack_text(out, "y");
+  append_msgpack_text(out, "q");
+  append_msgpack_text(out, "v");
+  append_msgpack_text(out, "RNG1");
   if (ping.network != 0) {
-    append_text(out, "n");
-    append_u32(out, ping.network);
+    append_msgpack_text(out, "n");
+    append_msgpack_u32(out, ping.network);
   }
   return out;
 }
