@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "proto/dht_gate.h"
+
+#include <algorithm>
+
+#include <catch2/catch.hpp>
+
+#include "proto/dht_limits.h"
+#include "proto/dht_walker.h"
+#include "tests/proto/dht_messages.h"
+
+using namespace connd::proto;
+using namespace connd::proto::test;
+
+namespace {
+
+DhtGateConfig config() {
+  DhtGateConfig out;
+  out.node_id.fill(0x42);
+  out.random = counting_random();
+  return out;
+}
+
+std::uint64_t dropped(const DhtGate& gate, DhtFault fault) {
+  return gate.counters().dropped[static_cast<std::size_t>(fault)];
+}
+
+ByteVector get(std::uint32_t tid) {
+  Pack p = id_map(2, 0x42);
+  return query("get", p.str("h").bin(node_id(5)), tid);
+}
+
+}  // namespace
+
+TEST_CASE("fault A1: the gate passes what is in order, and counts what is not by its reason", "[dht]") {
+  DhtGate gate(config());
+  CHECK(gate.on_received(address(1), get(1), at(0)).what == DhtReceived::What::kPass);
+  const DhtReceived bad = gate.on_received(address(1), from_hex_text("83a16590a179a165a17401"), at(0));
+  CHECK(bad.what == DhtReceived::What::kDropped);
+  CHECK(bad.fault == DhtFault::kMissing);
+  CHECK(gate.on_received(address(1), {}, at(0)).fault == DhtFault::kEmpty);
+  CHECK(dropped(gate, DhtFault::kMissing) == 1);
+  CHECK(dropped(gate, DhtFault::kEmpty) == 1);
+  CHECK(gate.counters().received == 3);
+  CHECK(gate.counters().passed == 1);
+  CHECK(gate.take_incoming().empty());
+  CHECK(gate.take_outgoing().empty());
+}
+
+TEST_CASE("fault A1: the gate never lets parts to OpenDHT, but whole messages", "[dht]") {
+  DhtGate gate(config());
+  const ByteVector value = plain_value(1, 3000).bytes;
+  const auto receive_all = [&](std::uint32_t tid) {
+    CHECK(gate.on_received(address(1), sized_reply({value.size()}, tid), at(0)).what == DhtReceived::What::kTaken);
+    for (const ByteVector& p : parts_of(0, value, tid)) {
+      CHECK(gate.take_incoming().empty());
+      CHECK(gate.on_received(address(1), p, at(0)).what == DhtReceived::What::kTaken);
+    }
+    const auto whole = gate.take_incoming();
+    REQUIRE(whole.size() == 1);
+    DhtMessage message;
+    REQUIRE(walk_dht_message(whole[0].bytes, message) == DhtFault::kNone);
+    CHECK(message.sized.empty());
+    CHECK(message.values == 1);
+  };
+  SECTION("asked for") {
+    REQUIRE(gate.on_send(address(1), get(9), at(0)).what == DhtSend::What::kSend);
+    receive_all(9);
+  }
+  SECTION("not asked for") {
+    receive_all(9);
+  }
+  SECTION("nor those that nobody announced") {
+    CHECK(gate.on_received(address(1), part(0, 0, value, 9), at(0)).fault == DhtFault::kStrayPart);
+  }
+  SECTION("nor a value that cannot be read: the rest of its message passes") {
+    Pack p = id_map(2);
+    p.str("values").array(2).add(Pack().map(1).str("id").uint(1)).add(plain_value(2, 4));
+    CHECK(gate.on_received(address(1), reply(p), at(0)).what == DhtReceived::What::kTaken);
+    const auto whole = gate.take_incoming();
+    REQUIRE(whole.size() == 1);
+    Pack expected = id_map(2);
+    expected.str("values").array(2).raw({0xc0}).add(plain_value(2, 4));
+    CHECK(to_hex(whole[0].bytes) == to_hex(reply(expected)));
+    CHECK(gate.counters().bad_values == 1);
+  }
+}
+
+TEST_CASE("a flood of values that nobody asked for leaves the asked ones their room", "[dht]") {
+  DhtGate gate(config());
+  const ByteVector value = plain_value(1, 3000).bytes;
+  REQUIRE(gate.on_send(address(1), get(9), at(0)).what == DhtSend::What::kSend);
+  REQUIRE(gate.on_received(address(1), sized_reply({value.size()}, 9), at(0)).what == DhtReceived::What::kTaken);
+  for (std::uint32_t n = 0; n < 3000; ++n) {
+    (void)gate.on_received(nth_address(n), sized_reply({60'000}), at(0));
+    (void)gate.on_received(nth_address(n), part(0, 0, bytes_of(50'000, 1)), at(0));
+    REQUIRE(gate.sizes().part_records <= 2 * kMaxPartRecords);
+    REQUIRE(gate.sizes().part_bytes <= kMaxUnaskedPartBytes + 100'000);
+    (void)gate.take_outgoing();
+  }
+  for (const ByteVector& p : parts_of(0, value, 9)) (void)gate.on_received(address(1), p, at(0));
+  CHECK(gate.take_incoming().size() == 1);
+}
+
+TEST_CASE("fault A2: the gate holds a large answer until its ping comes back", "[dht]") {
+  DhtGate gate(config());
+  CHECK(gate.next_deadline() == kNever);
+  REQUIRE(gate.on_received(address(1), get(1), at(0)).what == DhtReceived::What::kPass);
+  Pack p = id_map(2, 0x42);
+  const ByteVector answer = reply(p.str("x").bin(bytes_of(2000, 1)), 1);
+  CHECK(gate.on_send(address(1), answer, at(0)).what == DhtSend::What::kHeld);
+  auto out = gate.take_outgoing();
+  REQUIRE(out.size() == 1);
+  CHECK(out[0].address == address(1));
+  DhtMessage ping;
+  REQUIRE(walk_dht_message(out[0].bytes, ping) == DhtFault::kNone);
+  CHECK(ping.kind == DhtKind::kPing);
+  CHECK(to_hex(ping.id) == to_hex(node_id(0x42)));
+  CHECK(gate.next_deadline() == at(3000));
+  SECTION("it comes back") {
+    CHECK(gate.on_received(address(1), reply(id_map(1), ping.tid), at(50)).what == DhtReceived::What::kTaken);
+    out = gate.take_outgoing();
+    REQUIRE(out.size() == 1);
+    CHECK(out[0].bytes == answer);
+    CHECK(gate.counters().pongs == 1);
+    CHECK(gate.counters().sent == 1);
+    CHECK(gate.sizes().proved == 1);
+    CHECK(gate.next_deadline() == kNever);
+    CHECK(gate.on_send(address(1), answer, at(60)).what == DhtSend::What::kSend);
+  }
+  SECTION("it does not") {
+    gate.on_timeout(at(3000));
+    CHECK(gate.take_outgoing().empty());
+    CHECK(dropped(gate, DhtFault::kSendUnproved) == 1);
+    CHECK(gate.sizes().held_bytes == 0);
+  }
+  SECTION("the network changes") {
+    gate.on_network_changed(at(10));
+    CHECK(gate.sizes().held_bytes == 0);
+    CHECK(gate.next_deadline() == kNever);
+  }
+}
+
+TEST_CASE("what OpenDHT sends and the walker cannot read is an answer, too", "[dht]") {
+  DhtGate gate(config());
+  (void)gate.on_received(address(1), get(1), at(0));
+  CHECK(gate.on_send(address(1), bytes_of(2000, 0xc0), at(0)).what == DhtSend::What::kHeld);
+}
+
+TEST_CASE("each fault has a name of its own", "[dht]") {
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < kDhtFaults; ++i) {
+    const std::string_view name = fault_name(static_cast<DhtFault>(i));
+    CHECK(name != "unknown");
+    CHECK(std::count(names.begin(), names.end(), name) == 0);
+    names.push_back(name);
+  }
+}
