@@ -57,6 +57,8 @@ struct Config {
   std::uint64_t dht_max_searches = 0;
   std::uint64_t dht_max_store = 0;  ///< MiB
   std::uint64_t dht_max_store_keys = 0;
+  std::uint64_t dht_max_value = 0;  ///< KiB
+  bool dht_keep_nothing = false;
 };
 
 /// The program is to end at once: `text` (whole lines) goes to stdout when `code` is 0, to stderr otherwise.

@@ -59,7 +59,7 @@ void add_limits(const Config& config, ipc::Json& limits) {
     std::string name(option.name);
     std::replace(name.begin(), name.end(), '-', '_');
     if (const auto* number = std::get_if<std::uint64_t Config::*>(&option.field)) {
-      limits[name] = config.**number << (option.value == "MIB" ? 20 : 0);
+      limits[name] = config.**number << (option.value == "MIB" ? 20 : option.value == "KIB" ? 10 : 0);
     } else if (const auto* time = std::get_if<std::chrono::seconds Config::*>(&option.field)) {
       limits[name + "_s"] = (config.**time).count();
     }
@@ -79,6 +79,32 @@ void add_metrics(const ManagerTotals& totals, ipc::Json& metrics) {
   metrics["bytes_out"] = totals.bytes_out;
   metrics["tls_records_in"] = totals.tls_records_in;
   metrics["tls_records_out"] = totals.tls_records_out;
+}
+
+void add_metrics(const DhtStatus& dht, ipc::Json& metrics) {
+  metrics["dht_lookups"] = dht.lookups;
+  metrics["dht_requests_received"] = dht.requests_received;
+  metrics["dht_requests_ignored"] = dht.requests_ignored;
+  metrics["dht_requests_dropped"] = dht.requests_dropped;
+  const proto::DhtGateCounters& gate = dht.gate;
+  metrics["dht_received"] = gate.received;
+  metrics["dht_received_bytes"] = gate.received_bytes;
+  metrics["dht_passed"] = gate.passed;
+  metrics["dht_parts"] = gate.parts;
+  metrics["dht_assembled"] = gate.assembled;
+  metrics["dht_sent"] = gate.sent;
+  metrics["dht_sent_bytes"] = gate.sent_bytes;
+  metrics["dht_held"] = gate.held;
+  metrics["dht_pings"] = gate.pings;
+  metrics["dht_pongs"] = gate.pongs;
+  for (std::size_t i = 1; i < gate.dropped.size(); ++i) {  // 0: nothing is wrong
+    std::string name = "dht_dropped_" + std::string(proto::fault_name(static_cast<proto::DhtFault>(i)));
+    std::replace(name.begin(), name.end(), '-', '_');
+    metrics[name] = gate.dropped[i];
+  }
+  metrics["lan_received"] = dht.lan.received;
+  metrics["lan_nodes"] = dht.lan.nodes;
+  metrics["lan_dropped"] = dht.lan.dropped;
 }
 
 /// The system's service is a service of the system's manager, or has the system's socket, and runs as whatever user it
@@ -243,6 +269,8 @@ DhtConfig Daemon::dht_config(const LoadedIdentity& loaded) const {
   dht.max_searches = static_cast<int>(config_.dht_max_searches);
   dht.max_store_bytes = static_cast<int>(config_.dht_max_store << 20);
   dht.max_store_keys = static_cast<int>(config_.dht_max_store_keys);
+  dht.max_value_bytes = config_.dht_max_value << 10;
+  dht.keep_nothing = config_.dht_keep_nothing;
   return dht;
 }
 
@@ -411,10 +439,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
   add_metrics(network_->manager->totals(), status.metrics);
   for (const auto& host : dht.unresolved) status.problems.push_back("the bootstrap node '" + host + "' has no address");
-  status.metrics["dht_lookups"] = dht.lookups;
-  status.metrics["dht_requests_received"] = dht.requests_received;
-  status.metrics["dht_requests_ignored"] = dht.requests_ignored;
-  status.metrics["dht_requests_dropped"] = dht.requests_dropped;
+  add_metrics(dht, status.metrics);
 }
 
 }  // namespace connd::daemon

@@ -77,8 +77,9 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
 
 void DhtClient::Impl::start(const DhtConfig& config) {
   const DhtKeys keys = load_dht_keys(config);
-  for (const auto& text : config.bootstrap) bootstrap_.push_back(parse_bootstrap(text));
-  auto socket = open_dht_socket(config);
+  const dht::InfoHash node_id = node_id_of(keys.device.second->getId());
+  make_bootstrap(config);
+  auto socket = open_socket(config, node_id);
   status_.port4 = socket->hasIPv4() ? socket->getPort(AF_INET) : std::uint16_t{0};
   status_.port6 = socket->hasIPv6() ? socket->getPort(AF_INET6) : std::uint16_t{0};
 
@@ -86,17 +87,15 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   opening_key_ = keys.device.first;
   bridge_ = std::make_shared<Bridge>(loop_, weak_from_this());
   auto& runner = node_->runner;
-  runner.run(dht_runner_config(config, node_id_of(keys.device.second->getId())), context(std::move(socket)));
+  runner.run(dht_runner_config(config, node_id), context(std::move(socket)));
   runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
-  runner.registerType({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
-                       may_store_certificate, may_edit_certificate});
+  const KeepRules keep{config.max_value_bytes, config.keep_nothing};
+  for (const auto& type : kept_types(keep)) runner.registerType(type);
   const auto& certificate = *keys.device.second;
   const auto long_key = request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex());
   const auto short_key = request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex());
-  runner.registerType(user_data_type(long_key, short_key));
-  // Last: from here on the node's thread may hold its lock for as long as a name takes to be resolved.
-  if (auto nodes = load_known_nodes(state_file_); !nodes.empty()) runner.bootstrap(std::move(nodes));
-  for (const auto& [host, port] : bootstrap_) runner.bootstrap(host, port);
+  runner.registerType(user_data_type(long_key, short_key, keep));
+  begin_bootstrap(config, node_id);
   listen(long_key, false);
   listen(short_key, true);
   publish(keys);
@@ -117,27 +116,84 @@ dht::DhtRunner::Context DhtClient::Impl::context(std::unique_ptr<dht::net::Datag
   return out;
 }
 
+std::unique_ptr<dht::net::DatagramSocket> DhtClient::Impl::open_socket(const DhtConfig& config,
+                                                                       const dht::InfoHash& node_id) {
+  DhtSocketConfig socket;
+  socket.port = config.port;
+  socket.bind4 = config.bind4;
+  socket.bind6 = config.bind6;
+  socket.node_id = node_id;
+  socket.network = kDhtNetwork;
+  port_ = std::make_shared<DhtPort>(socket);
+  return std::make_unique<DhtSocket>(port_);
+}
+
+void DhtClient::Impl::make_bootstrap(const DhtConfig& config) {
+  std::vector<DhtBootstrap::Place> places;
+  for (const auto& text : config.bootstrap) {
+    auto [host, port] = parse_bootstrap(text);
+    places.push_back({std::move(host), std::move(port)});
+  }
+  DhtBootstrap::Callbacks callbacks;
+  callbacks.ping = [this](const SocketAddress& address) {
+    // OpenDHT calls what it is given also when the node has ended.
+    node_->runner.bootstrap(dht::SockAddr(address.storage, address.length), [](bool) {});
+  };
+  callbacks.begun = [this] { tell_held(); };
+  bootstrap_ = std::make_unique<DhtBootstrap>(loop_, std::move(places), std::move(callbacks));
+}
+
+void DhtClient::Impl::begin_bootstrap(const DhtConfig& config, const dht::InfoHash& node_id) {
+  std::optional<LanDiscoveryConfig> lan;
+  if (config.lan_discovery) {
+    lan.emplace();
+    std::copy_n(node_id.data(), lan->node_id.size(), lan->node_id.begin());
+    lan->network = kDhtNetwork;
+    lan->port4 = status_.port4;
+    lan->port6 = status_.port6;
+  }
+  auto nodes = load_known_nodes(state_file_);
+  holding_ = !bootstrap_->start(lan) && nodes.empty();
+  if (!nodes.empty()) node_->runner.bootstrap(std::move(nodes));
+}
+
+void DhtClient::Impl::tell_node(std::function<void()> task) {
+  if (!holding_) return task();
+  held_.push_back(std::move(task));
+}
+
+void DhtClient::Impl::tell_held() {
+  holding_ = false;
+  for (const auto& task : std::exchange(held_, {})) task();
+}
+
 void DhtClient::Impl::publish(const DhtKeys& keys) {
   for (auto& [key, value] : published_values(keys)) {
-    node_->runner.put(key, std::move(value), dht::DoneCallback{}, dht::time_point::max(), true);
+    tell_node([this, key = key, value = std::make_shared<dht::Value>(std::move(value))] {
+      node_->runner.put(key, value, dht::DoneCallback{}, dht::time_point::max(), true);
+    });
   }
 }
 
 void DhtClient::Impl::listen(const dht::InfoHash& key, bool at_short_key) {
-  // The returned future is for cancelling, which the end of the node does for us.
-  (void)node_->runner.listen(
-      key, dht::ValueCallback([bridge = bridge_, at_short_key](const DhtValues& values, bool expired) {
-        return bridge->requests(values, expired, at_short_key);
-      }));
+  tell_node([this, key, at_short_key] {
+    // The returned future is for cancelling, which the end of the node does for us.
+    (void)node_->runner.listen(
+        key, dht::ValueCallback([bridge = bridge_, at_short_key](const DhtValues& values, bool expired) {
+          return bridge->requests(values, expired, at_short_key);
+        }));
+  });
 }
 
 // What others put for us at our own node is taken as it comes, not kept: OpenDHT would look through all of it at each
 // one that follows, and strangers can send a thousand a second.
-dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key) const {
-  dht::ValueType type = dht::ValueType::USER_DATA;
-  type.storePolicy = [bridge = bridge_, long_key, short_key](dht::InfoHash key, std::shared_ptr<dht::Value>& value,
-                                                             const dht::InfoHash& from, const dht::SockAddr& address) {
-    if (key != long_key && key != short_key) return dht::ValueType::USER_DATA.storePolicy(key, value, from, address);
+dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key,
+                                               const KeepRules& keep) const {
+  dht::ValueType type = kept_type(dht::ValueType::USER_DATA, keep);
+  type.storePolicy = [bridge = bridge_, long_key, short_key, others = type.storePolicy](
+                         dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
+                         const dht::SockAddr& address) {
+    if (key != long_key && key != short_key) return others(key, value, from, address);
     bridge->request(*value, key == short_key);
     return false;
   };
@@ -175,8 +231,10 @@ void DhtClient::Impl::put_sealed(std::uint64_t id, const Sealing& sealed) {
   for (const auto& key : sealed.at) {
     auto value = std::make_shared<dht::Value>(sealed.id);  // one each: OpenDHT keeps and may edit it
     value->setCypher(dht::Blob(sealed.cypher));
-    node_->runner.put(key, std::move(value),
-                      dht::DoneCallback([bridge = bridge_, id](bool ok, const DhtNodes&) { bridge->put_end(id, ok); }));
+    tell_node([this, key, id, value] {
+      node_->runner.put(
+          key, value, dht::DoneCallback([bridge = bridge_, id](bool ok, const DhtNodes&) { bridge->put_end(id, ok); }));
+    });
   }
 }
 
@@ -237,6 +295,7 @@ void DhtClient::Impl::on_status(dht::NodeStatus v4, dht::NodeStatus v6) {
   status_.state6 = state_of(v6);
   const DhtState state = std::max(status_.state4, status_.state6);
   if (state == status_.state || closed_) return;
+  bootstrap_->set_connected(state == DhtState::kConnected);
   status_.state = state;
   ask_stats();
   const auto call = handlers_.on_state;
@@ -255,39 +314,28 @@ void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
   status_.stored_values = info.storage_values;
   status_.stored_bytes = info.storage_size;
   if (status_.nodes4.good + status_.nodes6.good < kFewNodes) return ask_bootstrap();
-  status_.unresolved.clear();
+  bootstrap_->forget_unresolved();
 }
 
 void DhtClient::Impl::ask_bootstrap() {
-  if (shutting_down_ || bootstrap_.empty() || asking_bootstrap_ || loop_.now() < ask_bootstrap_at_) return;
-  asking_bootstrap_ = true;
+  if (shutting_down_ || loop_.now() < ask_bootstrap_at_) return;
   ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
-  // By address, which takes a resolver: by name OpenDHT would add it to its list each time.
-  auto unresolved = std::make_shared<std::vector<std::string>>();
-  loop_.post_work(
-      [node = node_, bootstrap = bootstrap_, unresolved, bridge = bridge_] {
-        for (const auto& [host, port] : bootstrap) {
-          if (bridge->ending) return;  // a name may take long
-          try {
-            // It calls what it is given also when the node has ended.
-            node->runner.bootstrap(dht::SockAddr::resolve(host, port), [](bool) {});
-          } catch (const std::exception&) {  // no such name, or nobody to ask for it
-            unresolved->push_back(host);
-          }
-        }
-      },
-      [weak = weak_from_this(), unresolved] {
-        const auto self = weak.lock();
-        if (!self) return;
-        self->asking_bootstrap_ = false;
-        self->status_.unresolved = std::move(*unresolved);
-      });
+  bootstrap_->ask_again();
+}
+
+void DhtClient::Impl::network_changed() {
+  port_->on_network_changed();
+  node_->runner.connectivityChanged();
+  bootstrap_->network_changed();
 }
 
 const DhtStatus& DhtClient::Impl::status() {
   status_.requests_ignored = bridge_->ignored.load();
   status_.requests_dropped = bridge_->dropped.load();
   status_.log_lines_dropped = bridge_->dropped_lines.load();
+  status_.gate = port_->counters();
+  status_.lan = bootstrap_->lan_counters();
+  status_.unresolved = bootstrap_->unresolved();
   return status_;
 }
 
@@ -306,6 +354,8 @@ void DhtClient::Impl::shutdown(std::function<void()> done) {
   shutdown_done_ = std::move(done);
   stats_timer_.stop();
   save_timer_.stop();
+  bootstrap_->stop();
+  held_.clear();
   later([](Impl& self) { self.end_pending(); });
   grace_timer_.arm_in(kDhtShutdownGrace);
   // Saving and asking for the end may wait for OpenDHT's lock.
@@ -344,6 +394,8 @@ void DhtClient::Impl::finish_shutdown() {
 
 void DhtClient::Impl::close() {
   closed_ = true;
+  if (bootstrap_) bootstrap_->stop();
+  held_.clear();
   node_->join();
   lookups_.clear();
   device_searches_.clear();

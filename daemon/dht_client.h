@@ -2,9 +2,11 @@
 /// DhtClient: the daemon's node of the OpenDHT network. It publishes our certificate, finds those of others, and
 /// carries connection requests and answers, whose meaning it does not know.
 ///
-/// The only part of the daemon that sees OpenDHT. A node runs threads of its own; their callbacks copy what they were
-/// given and post it, so that everything below runs, and calls back, on the loop's thread. No callback runs from inside
-/// a call, none after the destructor; each may destroy the client.
+/// Nothing comes to OpenDHT, and nothing goes from it, but through DhtSocket's gate; names are resolved, and the LAN is
+/// listened to, by DhtBootstrap.
+/// This and DhtSocket are the only parts of the daemon that see OpenDHT. A node runs threads of its own; their
+/// callbacks copy what they were given and post it, so that everything below runs, and calls back, on the loop's
+/// thread. No callback runs from inside a call, none after the destructor; each may destroy the client.
 ///
 /// What is on the DHT, and under which keys:
 /// - our certificate chain, permanently, under the short device id (OpenDHT does so itself), under SHA-1 of the 32
@@ -24,11 +26,13 @@
 #include <string>
 #include <vector>
 
+#include "daemon/lan_discovery.h"
 #include "daemon/loop.h"
 #include "daemon/signalling.h"
 #include "proto/bytes.h"
 #include "proto/certificate_chain.h"
 #include "proto/device_id.h"
+#include "proto/dht_gate.h"
 
 namespace connd::daemon {
 
@@ -66,6 +70,8 @@ struct DhtConfig {
   int max_searches = 4'096;                ///< keys being searched or listened to
   int max_store_bytes = 16 * 1024 * 1024;  ///< values kept for others
   int max_store_keys = 16'384;
+  std::size_t max_value_bytes = 16 * 1024;  ///< of one value kept for others
+  bool keep_nothing = false;                ///< for others, but those of private addresses
 };
 
 /// `body` is the msgpack of the value, decrypted; whoever signed it holds `signer`'s key. It may come more than once,
@@ -114,6 +120,8 @@ struct DhtStatus {
   std::uint64_t requests_ignored = 0;  ///< not signed, not for us, of another type, or too long
   std::uint64_t requests_dropped = 0;  ///< beyond kMaxWaitingRequests
   std::uint64_t log_lines_dropped = 0;
+  proto::DhtGateCounters gate;  ///< what came from the network and went there
+  LanDiscoveryCounters lan;
   std::vector<std::string> unresolved;  ///< hosts of bootstrap that had no address when they were last asked
 };
 inline constexpr proto::Duration kDhtStatsInterval{10'000};

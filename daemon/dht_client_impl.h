@@ -14,8 +14,10 @@
 #include <set>
 #include <utility>
 
+#include "daemon/dht_bootstrap.h"
 #include "daemon/dht_client.h"
 #include "daemon/dht_setup.h"
+#include "daemon/dht_socket.h"
 
 namespace connd::daemon {
 
@@ -75,7 +77,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<DhtDevice>&)> found);
   void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
-  void network_changed() { node_->runner.connectivityChanged(); }
+  void network_changed();
   const DhtStatus& status();
   void shutdown(std::function<void()> done);
   void close();
@@ -132,7 +134,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
 
   dht::DhtRunner::Context context(std::unique_ptr<dht::net::DatagramSocket> socket);
   void publish(const DhtKeys& keys);
-  [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key) const;
+  [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key,
+                                              const KeepRules& keep) const;
   void listen(const dht::InfoHash& key, bool at_short_key);
   void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
               dht::Value::Filter filter = {});
@@ -145,7 +148,15 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void open_next();
   void on_opened(const std::optional<IncomingRequest>& request, std::chrono::nanoseconds cost);
   void ask_stats();
+  [[nodiscard]] std::unique_ptr<dht::net::DatagramSocket> open_socket(const DhtConfig& config,
+                                                                      const dht::InfoHash& node_id);
+  void make_bootstrap(const DhtConfig& config);
+  void begin_bootstrap(const DhtConfig& config, const dht::InfoHash& node_id);
   void ask_bootstrap();
+  /// Runs `task`, which tells the node something, at once; before the node has anybody to ask it waits here: OpenDHT
+  /// would carry it out nevertheless, and find nothing.
+  void tell_node(std::function<void()> task);
+  void tell_held();
   void save();
   static void end_node(DhtNode& node, const std::shared_ptr<Bridge>& bridge, const std::filesystem::path& state_file);
   void end_pending();
@@ -157,9 +168,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   DhtHandlers handlers_;
   std::filesystem::path state_file_;
   const proto::Duration ask_bootstrap_interval_;
-  std::vector<std::pair<std::string, std::string>> bootstrap_;  ///< host and port
+  std::unique_ptr<DhtBootstrap> bootstrap_;
   proto::TimePoint ask_bootstrap_at_{};
-  bool asking_bootstrap_ = false;
+  std::vector<std::function<void()>> held_;  ///< see tell_node: all that is pending at once, which is bounded
+  bool holding_ = false;
+  std::shared_ptr<DhtPort> port_;   // second owner: the node's socket
   std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
   std::shared_ptr<Bridge> bridge_;  // second owner: OpenDHT, in its callbacks
   // Second owners: work on the pool, which seals several at a time and opens one.

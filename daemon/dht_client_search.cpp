@@ -67,12 +67,14 @@ void DhtClient::Impl::search_all(std::uint64_t id) {
 void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
                              dht::Value::Filter filter) {
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
-  node_->runner.get(
-      key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
-        return bridge->chains(lookup, *seen, values);
-      }),
-      dht::DoneCallback([bridge = bridge_, lookup, bit](bool, const DhtNodes&) { bridge->lookup_end(lookup, bit); }),
-      std::move(filter), dht::Where().valueType(type.id));
+  tell_node([this, lookup, key, bit, type = type.id, filter = std::move(filter), seen] {
+    node_->runner.get(
+        key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
+          return bridge->chains(lookup, *seen, values);
+        }),
+        dht::DoneCallback([bridge = bridge_, lookup, bit](bool, const DhtNodes&) { bridge->lookup_end(lookup, bit); }),
+        filter, dht::Where().valueType(type));
+  });
 }
 
 void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
@@ -121,12 +123,14 @@ void DhtClient::Impl::search_devices(std::uint64_t id) {
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
   // Announcements, and the certificate of a short id. One type at a time, as in search().
   for (const dht::ValueType& type : {dht::ValueType::USER_DATA, dht::CERTIFICATE_TYPE}) {
-    node_->runner.get(
-        key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
-          return bridge->devices(id, key, *seen, values);
-        }),
-        dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }), {},
-        dht::Where().valueType(type.id));
+    tell_node([this, id, key, seen, type = type.id] {
+      node_->runner.get(
+          key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
+            return bridge->devices(id, key, *seen, values);
+          }),
+          dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }), {},
+          dht::Where().valueType(type));
+    });
     ++search.pending;
   }
 }

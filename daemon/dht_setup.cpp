@@ -2,18 +2,13 @@
 #include "daemon/dht_setup.h"
 
 #include <cctype>
-#include <cerrno>
-#include <cstdlib>
 #include <map>
 #include <random>
 #include <stdexcept>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "daemon/atomic_file.h"
-#include "ipc/fd.h"
 
 namespace connd::daemon {
 namespace {
@@ -25,64 +20,6 @@ constexpr std::size_t kMaxStateFileBytes = 64 * 1024;  // 256 nodes are about 16
 
 [[noreturn]] void fail(const std::string& text) {
   throw std::runtime_error(text);
-}
-
-sockaddr_storage parse_address(int family, const std::string& text, std::uint16_t port) {
-  sockaddr_storage storage{};
-  storage.ss_family = static_cast<sa_family_t>(family);
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&storage);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&storage);
-  void* address = family == AF_INET ? static_cast<void*>(&v4->sin_addr) : static_cast<void*>(&v6->sin6_addr);
-  (family == AF_INET ? v4->sin_port : v6->sin6_port) = htons(port);
-  if (!text.empty() && inet_pton(family, text.c_str(), address) != 1) {
-    fail("'" + text + "' is not an IPv" + (family == AF_INET ? "4" : "6") + " address to bind");
-  }
-  return storage;
-}
-
-socklen_t length_of(int family) {
-  return family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-}
-
-// OpenDHT goes on with one family when the other cannot be bound, and then does not say why. So try first. False when
-// the machine does not have this family.
-bool can_bind(int family, const sockaddr_storage& address, const std::string& text, std::uint16_t port) {
-  const ipc::Fd fd(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!fd) return false;
-  const int on = 1;
-  if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length_of(family)) == 0) return true;
-  if (errno == EADDRINUSE) fail("UDP port " + std::to_string(port) + " is taken (choose another for the DHT)");
-  if (errno == EACCES) fail("no permission to bind UDP port " + std::to_string(port) + " for the DHT");
-  if (text.empty()) return false;
-  fail("cannot bind the DHT to " + text + ": " + std::generic_category().message(errno));
-}
-
-bool is_bound_to(int fd, int family, std::uint16_t port) {
-  int type = 0;
-  socklen_t length = sizeof type;
-  if (port == 0 || ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 || type != SOCK_DGRAM) return false;
-  sockaddr_storage bound{};
-  length = sizeof bound;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length) != 0 || bound.ss_family != family) return false;
-  // The port stands at the same place in both families.
-  return reinterpret_cast<const sockaddr_in&>(bound).sin_port == htons(port);
-}
-
-/// A value of 60 kB is some fifty datagrams, and a node sends what it keeps for us all at once: more than a socket
-/// holds by Linux's default. What is lost is not sent again, but all of it, three times, and then that node takes us
-/// for dead.
-void widen_receive_buffer(const dht::net::DatagramSocket& socket) {
-  constexpr int kWanted = 4 << 20;  // the kernel gives at most net.core.rmem_max
-  // OpenDHT does not give its descriptors away. Where they cannot be listed it works without, most of the time.
-  std::error_code error;
-  std::filesystem::directory_iterator entry("/proc/self/fd", error);
-  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-    const int fd = std::atoi(entry->path().filename().c_str());
-    if (is_bound_to(fd, AF_INET, socket.getPort(AF_INET)) || is_bound_to(fd, AF_INET6, socket.getPort(AF_INET6))) {
-      ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kWanted, sizeof kWanted);
-    }
-  }
 }
 
 // The announcement of a device under its account's id (JAMI_WIRE, "Finding a device").
@@ -146,6 +83,35 @@ bool may_edit_certificate(dht::InfoHash key, const std::shared_ptr<dht::Value>& 
   return !value->isSigned() && dht::CERTIFICATE_TYPE.editPolicy(key, old, value, from, address);
 }
 
+bool may_keep(const KeepRules& rules, const dht::Value& value, const dht::SockAddr& from) {
+  if (value.size() > rules.max_value_bytes) return false;
+  return !rules.nothing || from.isPrivate() || from.isLoopback();
+}
+
+dht::ValueType kept_type(dht::ValueType type, const KeepRules& rules) {
+  type.storePolicy = [rules, own = std::move(type.storePolicy)](dht::InfoHash key, std::shared_ptr<dht::Value>& value,
+                                                                const dht::InfoHash& from,
+                                                                const dht::SockAddr& address) {
+    return may_keep(rules, *value, address) && own(key, value, from, address);
+  };
+  type.editPolicy = [rules, own = std::move(type.editPolicy)](dht::InfoHash key, const std::shared_ptr<dht::Value>& old,
+                                                              std::shared_ptr<dht::Value>& value,
+                                                              const dht::InfoHash& from, const dht::SockAddr& address) {
+    return may_keep(rules, *value, address) && own(key, old, value, from, address);
+  };
+  return type;
+}
+
+std::vector<dht::ValueType> kept_types(const KeepRules& rules) {
+  std::vector<dht::ValueType> out;
+  for (const dht::ValueType& type : dht::DEFAULT_TYPES) out.push_back(kept_type(type, rules));
+  for (const dht::ValueType& type : dht::DEFAULT_INSECURE_TYPES) out.push_back(kept_type(type, rules));
+  out.push_back(kept_type({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
+                           may_store_certificate, may_edit_certificate},
+                          rules));
+  return out;
+}
+
 DhtKeys load_dht_keys(const DhtConfig& config) {
   DhtKeys keys;
   try {
@@ -172,26 +138,6 @@ DhtKeys load_dht_keys(const DhtConfig& config) {
   return keys;
 }
 
-std::unique_ptr<dht::net::DatagramSocket> open_dht_socket(const DhtConfig& config) {
-  const auto address4 = parse_address(AF_INET, config.bind4, config.port);
-  const auto address6 = parse_address(AF_INET6, config.bind6, config.port);
-  dht::SockAddr bind4;
-  dht::SockAddr bind6;
-  if (can_bind(AF_INET, address4, config.bind4, config.port)) bind4 = {address4, length_of(AF_INET)};
-  if (can_bind(AF_INET6, address6, config.bind6, config.port)) bind6 = {address6, length_of(AF_INET6)};
-  if (!bind4 && !bind6) fail("neither IPv4 nor IPv6 can be used for the DHT");
-  try {
-    auto socket = std::make_unique<dht::net::UdpSocket>(bind4, bind6);
-    if (config.port != 0 && ((bind4 && !socket->hasIPv4()) || (bind6 && !socket->hasIPv6()))) {
-      fail("UDP port " + std::to_string(config.port) + " is taken (choose another for the DHT)");
-    }
-    widen_receive_buffer(*socket);
-    return socket;
-  } catch (const dht::DhtException& e) {
-    fail("the DHT's UDP socket cannot be opened: " + std::string(e.what()));
-  }
-}
-
 std::pair<std::string, std::string> parse_bootstrap(const std::string& text) {
   std::string host = text;
   std::string port = kDefaultBootstrapPort;
@@ -213,15 +159,14 @@ std::pair<std::string, std::string> parse_bootstrap(const std::string& text) {
 dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::InfoHash& node_id) {
   dht::DhtRunner::Config out;
   out.dht_config.node_config.node_id = node_id;
-  out.dht_config.node_config.network = 0;  // the public network of Jami
+  out.dht_config.node_config.network = kDhtNetwork;
   out.dht_config.node_config.max_req_per_sec = config.max_requests_per_second;
   out.dht_config.node_config.max_peer_req_per_sec = config.max_peer_requests_per_second;
   out.dht_config.node_config.max_searches = config.max_searches;
   out.dht_config.node_config.max_store_size = config.max_store_bytes;
   out.dht_config.node_config.max_store_keys = config.max_store_keys;
   out.threaded = true;
-  out.peer_discovery = config.lan_discovery;
-  out.peer_publish = config.lan_discovery;
+  out.peer_discovery = out.peer_publish = false;  // LanDiscovery does it: OpenDHT's own takes whatever comes
   return out;
 }
 

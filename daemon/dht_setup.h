@@ -20,6 +20,7 @@
 
 namespace connd::daemon {
 
+inline constexpr std::uint32_t kDhtNetwork = 0;  // the public network of Jami
 inline constexpr const char* kRequestType = "peer_request";
 inline constexpr const char* kChainType = "jami-connd:certificate";
 
@@ -48,14 +49,25 @@ bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value
 bool may_edit_certificate(dht::InfoHash key, const std::shared_ptr<dht::Value>& old, std::shared_ptr<dht::Value>& value,
                           const dht::InfoHash& from, const dht::SockAddr& address);
 
+/// What our node keeps for others. OpenDHT answers who puts something that is refused as if it were stored: it has no
+/// other answer; the same value goes to seven more nodes.
+struct KeepRules {
+  std::size_t max_value_bytes = 0;
+  bool nothing = false;  ///< but for nodes of private addresses: on a LAN alone there may be nobody else
+};
+bool may_keep(const KeepRules& rules, const dht::Value& value, const dht::SockAddr& from);
+/// Types in OpenDHT's sense decide what its node stores: all that it knows, with these rules before their own.
+std::vector<dht::ValueType> kept_types(const KeepRules& rules);
+/// The same with the rules, of a type that has its own policies.
+dht::ValueType kept_type(dht::ValueType type, const KeepRules& rules);
+
 struct DhtKeys {
   dht::crypto::Identity device;
   std::shared_ptr<dht::crypto::PrivateKey> account;  ///< may be null
 };
 
-// The next three throw std::runtime_error with a text for the user.
+// The next two throw std::runtime_error with a text for the user.
 DhtKeys load_dht_keys(const DhtConfig& config);
-std::unique_ptr<dht::net::DatagramSocket> open_dht_socket(const DhtConfig& config);
 /// Host and port of HOST:PORT, HOST, [IPV6]:PORT or [IPV6].
 std::pair<std::string, std::string> parse_bootstrap(const std::string& text);
 

@@ -1,49 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// DhtClient on a LAN of network namespaces, and the times of its steps.
-#include <fcntl.h>
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 
-#include "ipc/fd.h"
 #include "tests/daemon/dht_peers.h"
+#include "tests/daemon/network_namespace.h"
 
 using namespace connd;
 using namespace connd::daemon;
 using namespace connd::daemon::test;
 
 namespace {
-
-void shell(const std::string& command) {
-  INFO(command);
-  REQUIRE(std::system(command.c_str()) == 0);
-}
-
-/// A network namespace of the calling thread, which is back in its former one when this goes. It has no name; it lives
-/// as long as threads, sockets or this refer to it. Sockets and threads belong to the one in which they were made.
-class Namespace {
- public:
-  Namespace() : former_(current()), entered_(unshare(CLONE_NEWNET) == 0), own_(current()) {}
-  ~Namespace() { (void)setns(former_.get(), CLONE_NEWNET); }
-  Namespace(const Namespace&) = delete;
-  Namespace& operator=(const Namespace&) = delete;
-  bool entered() const { return entered_; }
-  std::string path() const { return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(own_.get()); }
-
- private:
-  static ipc::Fd current() { return ipc::Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
-  ipc::Fd former_;
-  bool entered_;
-  ipc::Fd own_;
-};
-
-void plug_in(const std::string& interface, const std::string& address) {
-  shell("ip link set lo up && ip link set " + interface + " up && ip addr add " + address + "/24 dev " + interface +
-        " && ip route add default dev " + interface);
-}
 
 DhtConfig lan_config(const Device& who) {
   DhtConfig config = config_of(who, {});
@@ -91,6 +58,37 @@ double median(std::vector<double> values) {
 }
 
 }  // namespace
+
+TEST_CASE("A14: LAN discovery is that of OpenDHT's own nodes, whichever comes first") {
+  Loop loop;
+  std::optional<Peer> ours;
+  std::unique_ptr<Stranger> theirs;
+  const bool we_are_first = GENERATE(true, false);
+  const Namespace here;
+  if (!here.entered()) {
+    WARN("skipped: network namespaces need root");
+    return;
+  }
+  const auto start_ours = [&] { ours.emplace(loop, lan_config(device(0))); };
+  const auto start_theirs = [&] {
+    const Namespace there;
+    shell("ip link add name lan1 type veth peer name lan0 && ip link set lan0 netns " + here.path());
+    plug_in("lan1", "192.168.78.2");
+    theirs = std::make_unique<Stranger>(dht::crypto::Identity{}, "0.0.0.0", true);
+  };
+  if (we_are_first) {
+    start_ours();  // the network comes later, and with it network_changed
+    start_theirs();
+    plug_in("lan0", "192.168.78.1");
+    ours->client->network_changed();
+  } else {
+    start_theirs();
+    plug_in("lan0", "192.168.78.1");
+    start_ours();
+  }
+  REQUIRE(run_until(loop, [&] { return ours->connected(); }));
+  CHECK(theirs->runner.getNodesStats(AF_INET).good_nodes + theirs->runner.getNodesStats(AF_INET).dubious_nodes == 1);
+}
 
 // Not a test: `dht_test [measure]` prints how long each step of a first open takes on the DHT.
 TEST_CASE("DhtClient: times of the steps of a first open", "[.][measure]") {

@@ -144,11 +144,13 @@ struct Peer {
 /// A node as others run it: OpenDHT with nothing of ours.
 struct Stranger {
   dht::DhtRunner runner;
-  explicit Stranger(const dht::crypto::Identity& identity = {}) {
+  explicit Stranger(const dht::crypto::Identity& identity = {}, const char* address = "127.0.0.1",
+                    bool lan_discovery = false) {
     dht::DhtRunner::Config config;
     config.dht_config.id = identity;
     config.dht_config.node_config.max_peer_req_per_sec = -1;
-    runner.run("127.0.0.1", "::1", "0", config);
+    config.peer_discovery = config.peer_publish = lan_discovery;
+    runner.run(address, "::1", "0", config);
   }
   std::string address() { return "127.0.0.1:" + std::to_string(runner.getBoundPort()); }
   bool put(const dht::InfoHash& key, dht::Value&& value) {

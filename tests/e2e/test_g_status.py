@@ -8,7 +8,7 @@ import pytest
 from harness import DAEMON, SCALE, ApiError
 
 # Every option that bounds something, by its name and the word for its value.
-OPTION = re.compile(r"^  --(max-[a-z-]+|dht-max-[a-z-]+|[a-z-]+-timeout|[a-z-]+-per-minute|keepalive) (N|MIB|SECONDS)\b", re.MULTILINE)
+OPTION = re.compile(r"^  --(max-[a-z-]+|dht-max-[a-z-]+|[a-z-]+-timeout|[a-z-]+-per-minute|keepalive) (N|KIB|MIB|SECONDS)\b", re.MULTILINE)
 # Allowed for all of them: dht-max-searches wants 16 at least, max-unknown-lookups 64 at most.
 FIRST_VALUE, MAX_VALUE = 16, 64
 # The opener's own time has to be longer than the second that whoever is asked has.
@@ -29,7 +29,7 @@ def test_status_has_every_limit_with_its_value(lab):
     node = lab.node("node", *given, bootstrap=[]).start(ready=False)
     limits = node.status()["limits"]
     for (name, unit), value in values.items():
-        assert limits[member_of(name, unit)] == (value << 20 if unit == "MIB" else value), name
+        assert limits[member_of(name, unit)] == (value << {"KIB": 10, "MIB": 20}.get(unit, 0)), name
     assert {"open_files", "max_pending_opens", "max_requests_in_flight", "max_asked_per_client", "max_listeners",
             "max_listeners_per_client"} <= set(limits)
 
