@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 
 #include "proto/bytes.h"
 
@@ -43,6 +44,12 @@ struct DhtAddressHash {
     return static_cast<std::size_t>(h);
   }
 };
+
+/// Of `random`, which gives 32 unpredictable bits.
+inline std::uint64_t hash_seed(const std::function<std::uint32_t()>& random) {
+  const std::uint64_t high = random();
+  return (high << 32) | random();
+}
 
 /// One datagram and its other end.
 struct DhtDatagram {

@@ -12,11 +12,6 @@ constexpr std::size_t kInitialBuckets = 64;
 constexpr std::size_t kPartBytes = 1'280;
 constexpr std::size_t kPartOverhead = 64;
 
-std::uint64_t seed_of(const std::function<std::uint32_t()>& random) {
-  const std::uint64_t high = random();
-  return (high << 32) | random();
-}
-
 /// `bytes` of the address, the rest and the port zero.
 DhtAddress prefix(const DhtAddress& address, std::size_t ipv4_bytes, std::size_t ipv6_bytes) {
   DhtAddress out = address;
@@ -56,10 +51,10 @@ bool is_answer(const DhtMessage& message) {
 DhtBudget::DhtBudget(Config config)
     : config_(std::move(config)),
       ping_bytes_(encode_dht_ping({config_.node_id, 0, config_.network}).size()),
-      unproved_(kInitialBuckets, DhtAddressHash{seed_of(config_.random)}),
-      proved_(kInitialBuckets, DhtAddressHash{seed_of(config_.random)}),
-      proved_of_prefix_(kInitialBuckets, DhtAddressHash{seed_of(config_.random)}),
-      buckets_(kInitialBuckets, DhtAddressHash{seed_of(config_.random)}) {}
+      unproved_(kInitialBuckets, DhtAddressHash{hash_seed(config_.random)}),
+      proved_(kInitialBuckets, DhtAddressHash{hash_seed(config_.random)}),
+      proved_of_prefix_(kInitialBuckets, DhtAddressHash{hash_seed(config_.random)}),
+      buckets_(kInitialBuckets, DhtAddressHash{hash_seed(config_.random)}) {}
 
 bool DhtBudget::Asked::has(std::uint32_t tid) const {
   const auto end = tids_.begin() + static_cast<std::ptrdiff_t>(std::min(count_, tids_.size()));

@@ -15,7 +15,7 @@ enum Service : std::uint8_t { kDht };
 constexpr MemberName kServiceNames[] = {{"dht", kDht}};
 /// Node id, port, network; a later version may add more.
 constexpr std::size_t kAnnouncementElements = 3;
-constexpr std::string_view kQuery = "q";
+constexpr std::string_view kDiscoveryQuery = "q";
 
 DhtAnnouncement read_announcement(MsgpackReader& in) {
   DhtAnnouncement out;
@@ -49,7 +49,7 @@ DhtFault walk_dht_discovery(Bytes datagram, std::optional<DhtAnnouncement>& anno
 bool is_dht_discovery_query(Bytes datagram) {
   MsgpackReader in(datagram);
   const MsgpackItem item = in.next();
-  return item.is(Type::kStr) && item.text() == kQuery && in.at_end();
+  return item.is(Type::kStr) && item.text() == kDiscoveryQuery && in.at_end();
 }
 
 ByteVector encode_dht_discovery(const DhtAnnouncement& announcement) {
@@ -65,7 +65,7 @@ ByteVector encode_dht_discovery(const DhtAnnouncement& announcement) {
 
 ByteVector encode_dht_discovery_query() {
   ByteVector out;
-  append_msgpack_text(out, kQuery);
+  append_msgpack_text(out, kDiscoveryQuery);
   return out;
 }
 

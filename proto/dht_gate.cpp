@@ -7,13 +7,12 @@
 
 #include "proto/dht_budget.h"
 #include "proto/dht_limits.h"
+#include "proto/dht_msgpack.h"
 #include "proto/dht_parts.h"
 #include "proto/dht_walker.h"
 
 namespace connd::proto {
 namespace {
-
-constexpr std::array<std::uint8_t, 1> kNil = {0xc0};
 
 std::size_t index_of(DhtFault fault) {
   return static_cast<std::size_t>(fault);
@@ -69,7 +68,7 @@ struct DhtGate::Impl {
     ++counters.passed;
     if (message.bad_values.empty()) return {};
     count_bad_values(message.bad_values.size());
-    const std::vector<Bytes> nils(message.bad_values.size(), Bytes(kNil));
+    const std::vector<Bytes> nils(message.bad_values.size(), Bytes(kMsgpackNil));
     incoming.push_back({from, splice(datagram, message.bad_values, nils)});
     return {DhtReceived::What::kTaken, DhtFault::kNone};
   }

@@ -5,6 +5,7 @@
 /// allocates nothing, recurses never, and stops at the first object that is not all there.
 #pragma once
 
+#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,8 @@
 #include "proto/dht_limits.h"
 
 namespace connd::proto {
+
+inline constexpr std::array<std::uint8_t, 1> kMsgpackNil = {0xc0};
 
 /// One object, or the head of one that contains others.
 struct MsgpackItem {

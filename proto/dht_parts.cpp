@@ -5,24 +5,20 @@
 #include <array>
 #include <utility>
 
+#include "proto/dht_msgpack.h"
+
 namespace connd::proto {
 namespace {
 
-constexpr std::array<std::uint8_t, 1> kNil = {0xc0};
-constexpr std::size_t kInitialBuckets = 16;
-
-std::uint64_t seed_of(const std::function<std::uint32_t()>& random) {
-  const std::uint64_t high = random();
-  return (high << 32) | random();
-}
+constexpr std::size_t kInitialRecords = 16;
 
 }  // namespace
 
 DhtParts::DhtParts(std::function<std::uint32_t()> random, Room room)
     : random_(std::move(random)),
       room_(room),
-      slots_(kInitialBuckets, KeyHash{seed_of(random_)}),
-      shares_(kInitialBuckets, DhtAddressHash{seed_of(random_)}) {}
+      slots_(kInitialRecords, KeyHash{hash_seed(random_)}),
+      shares_(kInitialRecords, DhtAddressHash{hash_seed(random_)}) {}
 
 DhtParts::Record* DhtParts::find(const Key& key) {
   const auto found = slots_.find(key);
@@ -149,7 +145,7 @@ void DhtParts::complete(Record& record) {
   const auto cut_until = [&](std::size_t offset) {
     for (; cut != record.cut_out.end() && cut->offset < offset; ++cut) {
       spans.push_back(*cut);
-      bytes.emplace_back(kNil);
+      bytes.emplace_back(kMsgpackNil);
     }
   };
   for (const Value& value : record.values) {
@@ -157,7 +153,7 @@ void DhtParts::complete(Record& record) {
     const bool good = walk_dht_value(value.bytes) == DhtFault::kNone;
     if (!good) ++bad_values_;
     spans.push_back(value.announced.at);
-    bytes.push_back(good ? Bytes(value.bytes) : Bytes(kNil));
+    bytes.push_back(good ? Bytes(value.bytes) : Bytes(kMsgpackNil));
   }
   cut_until(record.datagram.size());
   complete_.push_back({record.key.address, splice(record.datagram, spans, bytes)});

@@ -62,17 +62,17 @@ bool is_fair_rsa_key(Bytes key) {
 
 // ---- the value's maps ----
 
-enum ValueMember : std::uint8_t { kId, kDat, kPriority };
-constexpr MemberName kValueNames[] = {{"id", kId}, {"dat", kDat}, {"p", kPriority}};
+enum ValueMember : std::uint8_t { kIdOfValue, kDat, kPriority };
+constexpr MemberName kValueNames[] = {{"id", kIdOfValue}, {"dat", kDat}, {"p", kPriority}};
 enum DatMember : std::uint8_t { kBody, kSignature };
 constexpr MemberName kDatNames[] = {{"body", kBody}, {"sig", kSignature}};
-enum BodyMember : std::uint8_t { kData, kTypeId, kUserType, kOwner, kSeq, kTo };
-constexpr MemberName kBodyNames[] = {{"data", kData},   {"type", kTypeId}, {"utype", kUserType},
-                                     {"owner", kOwner}, {"seq", kSeq},     {"to", kTo}};
+enum BodyMember : std::uint8_t { kDataOfBody, kTypeId, kUserType, kOwnerOfBody, kSeq, kTo };
+constexpr MemberName kBodyNames[] = {{"data", kDataOfBody},   {"type", kTypeId}, {"utype", kUserType},
+                                     {"owner", kOwnerOfBody}, {"seq", kSeq},     {"to", kTo}};
 
 void body_member(MsgpackReader& in, BodyMember member) {
   switch (member) {
-    case kData:
+    case kDataOfBody:
       read_blob(in, 0, kMaxDhtValue);
       break;
     case kTypeId:
@@ -82,7 +82,7 @@ void body_member(MsgpackReader& in, BodyMember member) {
     case kUserType:
       read_text(in, kMaxDhtValue);
       break;
-    case kOwner: {
+    case kOwnerOfBody: {
       const Bytes key = read_bin(in, 1, kMaxDhtOwnerKey);
       if (!in.failed() && !is_fair_public_key(key)) in.fail(DhtFault::kOutOfBounds);
       break;
@@ -97,9 +97,9 @@ void body_member(MsgpackReader& in, BodyMember member) {
 bool walk_body(MsgpackReader& in) {
   Members members(in, 2);
   while (const auto member = members.next(kBodyNames)) body_member(in, static_cast<BodyMember>(*member));
-  members.require({kData, kTypeId});
-  if (members.has(kOwner)) members.require({kSeq});
-  return members.has(kOwner);
+  members.require({kDataOfBody, kTypeId});
+  if (members.has(kOwnerOfBody)) members.require({kSeq});
+  return members.has(kOwnerOfBody);
 }
 
 void walk_dat(MsgpackReader& in) {
@@ -146,7 +146,7 @@ DhtFault walk_dht_value(Bytes value) {
   Members members(in, 0);
   while (const auto member = members.next(kValueNames)) {
     switch (static_cast<ValueMember>(*member)) {
-      case kId:
+      case kIdOfValue:
         read_uint(in, UINT64_MAX);
         break;
       case kDat:
@@ -157,7 +157,7 @@ DhtFault walk_dht_value(Bytes value) {
         break;
     }
   }
-  members.require({kId, kDat});
+  members.require({kIdOfValue, kDat});
   if (!in.failed() && !in.at_end()) in.fail(DhtFault::kTrailing);
   return in.fault();
 }
