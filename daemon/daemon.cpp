@@ -102,6 +102,7 @@ void add_metrics(const DhtStatus& dht, ipc::Json& metrics) {
     std::replace(name.begin(), name.end(), '-', '_');
     metrics[name] = gate.dropped[i];
   }
+  metrics["dht_dropped_values"] = gate.bad_values;
   metrics["lan_received"] = dht.lan.received;
   metrics["lan_nodes"] = dht.lan.nodes;
   metrics["lan_dropped"] = dht.lan.dropped;

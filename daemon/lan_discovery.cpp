@@ -15,9 +15,6 @@
 namespace connd::daemon {
 namespace {
 
-/// "Who is there?": the msgpack of the text "q".
-constexpr std::array<std::uint8_t, 2> kQuestion{0xa1, 'q'};
-
 socklen_t length_of(int family) {
   return family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
 }
@@ -109,9 +106,10 @@ void LanDiscovery::ask() {
         {::if_nametoindex(entry->ifa_name), family, ip_of(entry->ifa_addr), leading_ones(ip_of(entry->ifa_netmask))});
     if ((entry->ifa_flags & IFF_MULTICAST) != 0) join(family == AF_INET ? v4_ : v6_, interfaces_.back().index);
   }
+  const auto question = proto::encode_dht_discovery_query();
   for (Family* family : {&v4_, &v6_}) {
     for (const unsigned interface : family->joined) {
-      send(*family, kQuestion, family->group, interface);
+      send(*family, question, family->group, interface);
       if (!family->announcement.empty()) send(*family, family->announcement, family->group, interface);
     }
   }
@@ -167,7 +165,7 @@ void LanDiscovery::on_readable(Family& family) {
 
 bool LanDiscovery::on_datagram(Family& family, proto::Bytes datagram, const SocketAddress& from) {
   if (!is_near(from)) return false;
-  if (std::equal(datagram.begin(), datagram.end(), kQuestion.begin(), kQuestion.end())) {
+  if (proto::is_dht_discovery_query(datagram)) {
     if (family.announcement.empty()) return true;
     if (!answers_.take(loop_.now())) return false;
     send(family, family.announcement, from, 0);

@@ -49,6 +49,8 @@ struct Machine {
     ip_mreqn request{};
     REQUIRE(::inet_pton(AF_INET, proto::kDhtDiscoveryGroup4, &request.imr_multiaddr) == 1);
     REQUIRE(::setsockopt(fd.get(), IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request) == 0);
+    const int off = 0;  // it does not hear itself
+    REQUIRE(::setsockopt(fd.get(), IPPROTO_IP, IP_MULTICAST_LOOP, &off, sizeof off) == 0);
   }
   void say(proto::Bytes bytes, const char* to) const {
     sockaddr_in target{};

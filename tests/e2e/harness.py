@@ -65,6 +65,7 @@ class Node:
         self.number = number
         self.preload = {}  # further variables of its environment
         self.moves = 0
+        self.junk = False  # a test sends it what no node says
         self.directory = lab.directory / name
         self.directory.mkdir()
         self.state = self.directory / "state"
@@ -128,6 +129,7 @@ class Node:
 
     def stop(self, expect=0):
         """SIGTERM; the daemon ends by itself, in time, and with no complaint of a sanitizer."""
+        self.check_gate()
         self.close_clients()
         self.process.popen.terminate()
         code = self.process.wait(STOP_SECONDS)
@@ -138,6 +140,21 @@ class Node:
         """SIGKILL."""
         self.close_clients()
         self.process.kill()
+
+    def check_gate(self):
+        """What nodes say to each other is all let through: whatever was dropped was junk, which only tests send that say so.
+        (What was not sent is another matter: a node that has gone proves nothing.)"""
+        if self.junk or not self.process.running() or not os.path.exists(self.socket_path):
+            return
+        try:
+            with Client(self.socket_path, "check_gate") as client:
+                metrics = client.call("daemon.status", timeout_s=5)["metrics"]
+        except (OSError, ApiError, TimeoutError, AssertionError):
+            return  # full, frozen, or on its way out: that is for the test to judge
+        dropped = {name: count for name, count in metrics.items() if name.startswith("dht_dropped_") and count}
+        for ours in ("address_unproved", "no_room_to_hold", "rate_of_address"):
+            dropped.pop(f"dht_dropped_{ours}", None)
+        assert not dropped, f"{self.name} dropped what nodes say: {dropped}"
 
     def check_log(self):
         text = self.process.log()
@@ -299,6 +316,7 @@ class Lab:
         atexit.register(self.close)
         try:
             self.hub = self._add_hub() if self.mode == "netns" else None
+            self.recorder = self._record()
             self.dht_port = DHT_PORT if self.hub else free_udp_port()
             if dht:
                 self._start_dht()
@@ -358,6 +376,15 @@ class Lab:
 
     def dht_address(self):
         return f"{NET}1:{self.dht_port}" if self.hub else f"127.0.0.1:{self.dht_port}"
+
+    def _record(self):
+        """Keeps what nodes say, for the corpus (dht_record.py), if that is wanted."""
+        directory = os.environ.get("CONND_E2E_RECORD")
+        if not directory or not self.hub:
+            return None
+        from dht_record import Recorder
+
+        return Recorder(self.hub, "br0", directory).__enter__()
 
     def _start_dht(self):
         self.dht = Process(["dhtnode", "-s", "-n", "0", "-p", str(self.dht_port)], self.directory / "dhtnode.log", self.hub)
@@ -426,6 +453,8 @@ class Lab:
             return
         LABS.remove(self)
         atexit.unregister(self.close)
+        if getattr(self, "recorder", None):
+            self.recorder.__exit__()
         for popen in self.helpers:
             if popen.poll() is None:
                 popen.kill()
