@@ -179,7 +179,7 @@ void ChannelSocket::deliver(proto::Bytes bytes) {
   const std::size_t taken = held_.empty() ? write_app(bytes) : 0;
   if (over_) return;
   if (!held_.append(bytes.subspan(taken))) {
-    // The mux lets nobody pass its window or the brake, whose bound is held_'s.
+    // The mux lets nobody pass its window, or what the brake leaves, which is held_'s bound.
     abort(proto::Reason::kInternal, "more data than the channel may hold");
   }
 }
@@ -191,7 +191,6 @@ void ChannelSocket::write_held() {
     held_.consume(taken);
   }
   if (over_) return;
-  held_.release();
   if (receive_ == ReceiveHalf::kEnding) end_receive();
 }
 

@@ -18,6 +18,7 @@
 #include "daemon/edge_poller.h"
 #include "ipc/fd.h"
 #include "proto/bytes.h"
+#include "proto/chunk_queue.h"
 #include "proto/mux.h"
 #include "proto/reason.h"
 
@@ -147,7 +148,7 @@ class ChannelSocket final : public EdgeHandler {
   const ChannelOptions options_;
   ipc::Fd fd_;
   EdgePoller::Watch watch_;  // after fd_: it goes before the fd is closed
-  proto::Buffer held_;       ///< what the peer sent and the app has not taken: at most Mux::max_held
+  proto::ChunkQueue held_;   ///< what the peer sent and the app has not taken: at most Mux::max_held
   SendHalf send_ = SendHalf::kOpen;
   ReceiveHalf receive_ = ReceiveHalf::kOpen;
   bool app_closed_ = false;  ///< the app's end is closed, not just shut down

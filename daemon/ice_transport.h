@@ -40,6 +40,9 @@ class IceTransport {
   /// From now on the kernel asks the peer's kernel after `idle` without a byte (at least 1 s), and ends the connection
   /// when no answer comes for half as long again.
   void ask_kernel(std::chrono::seconds idle);
+  /// For a peer without credit, before much has come: bounds what the kernel takes while nobody reads, where it may be
+  /// bounded to that.
+  void limit_unread();
   /// No more is sent. Again: changes nothing.
   void end_output();
   /// Reads once into `scratch`, for nobody. kEnded also when the connection is broken.

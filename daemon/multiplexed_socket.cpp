@@ -98,7 +98,8 @@ void MultiplexedSocket::receive() {
   transport_.again();
 }
 
-/// Where the dialect has no credit, an app that does not read ends up here (proto::Brake).
+/// Where the dialect has no credit, the connection is read at the pace of an app that reads slowly (proto::Brake). Only
+/// when there is something to read is the time counted.
 bool MultiplexedSocket::reading_stopped() {
   if (!mux_ || !mux_->reading_stopped()) return false;
   paused_ = true;
@@ -150,9 +151,11 @@ proto::Result<void> MultiplexedSocket::after_handshake() {
   config.max_window = proto::max_window_for(transport_.round_trip());
   mux_ = std::make_unique<proto::Mux>(config, tls_.native() ? proto::native_dialect() : proto::jami_dialect(),
                                       context_.handles.channels, context_.loop.now());
-  // One of Jami's devices may answer no beacons; its kernel does.
-  if (!tls_.native())
+  if (!tls_.native()) {
+    // One of Jami's devices may answer no beacons; its kernel does.
     transport_.ask_kernel(2 * std::chrono::ceil<std::chrono::seconds>(mux_config_.keepalive_interval));
+    transport_.limit_unread();
+  }
   arm_timer();
   state_ = State::kGreeting;
   if (!mux_->hello_received()) return {};

@@ -77,12 +77,19 @@ inline constexpr Duration kWindowGrowTime = std::chrono::milliseconds(250);
 inline constexpr Duration kWindowIdleTime = std::chrono::seconds(10);
 
 // --- Jami's dialect, which has no credit ----------------------------------------------------------------------------
-/// Held for one app. A fast link fills a socket's buffers many times over before this.
-inline constexpr std::size_t kMaxHeldPerChannel = std::size_t{8} << 20;
-/// The connection is not read for this long at most: a peer whose beacon gets no answer for 3 s closes the connection.
-inline constexpr Duration kStopTime = std::chrono::milliseconds(1'500);
-/// From the beginning of one such stop to the next: the other channels of the connection wait with it.
-inline constexpr Duration kStopInterval = std::chrono::seconds(10);
+/// From this much held for one app on its connection is read no faster than apps take, but for sips. A fast link fills
+/// a socket's buffers many times over before this.
+inline constexpr std::size_t kHeldMark = std::size_t{8} << 20;
+/// An app that takes neither half of what is held for it nor kStopTake in this time loses its channel while the
+/// connection waits for it: disks and people pause for some seconds.
+inline constexpr Duration kStopTime = std::chrono::seconds(10);
+/// 52 kB/s: whatever reads for a living is faster. At most half of what is held at the mark, and a few reads: below
+/// the mark by this much the brake is off.
+inline constexpr std::size_t kStopTake = std::size_t{512} << 10;
+/// While apps take less, so much is read in this time all the same, up to the connection's buffer. A peer closes the
+/// connection when its beacon gets no answer for 3 s: at 4 MiB/s that is time for what two kernels hold ahead of it.
+inline constexpr std::size_t kSipBytes = std::size_t{1} << 20;
+inline constexpr Duration kSipInterval = std::chrono::milliseconds(250);
 /// A beacon after this long without a byte from the peer: NATs forget a quiet connection sooner than our own keepalive.
 inline constexpr Duration kBeaconInterval = std::chrono::seconds(20);
 /// The version that we send; from it on a peer answers beacons.

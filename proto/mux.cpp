@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kOutputBound = 2 * Mux::kOutputTarget + kMaxFrameBody;
 /// Without credit nothing but the socket's pace bounds a sender.
 constexpr std::uint32_t kNoLimit = kMaxCredit;
-/// What one round of reading may bring for a channel before its stop is noticed: four reads of 256 KiB.
+/// What one round of reading may bring before a stop is noticed: a read of 256 KiB, and what was decrypted before.
 constexpr std::size_t kHeldSlack = std::size_t{2} << 20;
 
 MuxConfig config_for(MuxConfig config, const DialectRules& rules) {
@@ -214,7 +214,7 @@ void Mux::commit(ChannelHandle handle, std::size_t bytes) {
 void Mux::consumed(ChannelHandle handle, std::size_t bytes, TimePoint now) {
   Channel* channel = find(handle);
   if (channel == nullptr || bytes == 0) return;
-  if (!rules_.credit) return brake_.taken(handle, bytes);
+  if (!rules_.credit) return brake_.taken(handle, bytes, now);
   const std::uint32_t grant = channel->receive.consumed(bytes, now);
   if (grant > 0) send(control::Window{channel->id, grant});
 }
@@ -284,6 +284,8 @@ TimePoint Mux::next_deadline() const {
 Result<void> Mux::on_timeout(TimePoint now) {
   if (failed_) return failed_;
   if (ping_sent_ != kNever) {
+    // What is not read may hold the answer.
+    if (reading_stopped()) allow_more_time(now);
     if (now >= dead_at_) {
       failed_ = Errc::kPeerNotAnswering;
       return failed_;
@@ -416,7 +418,7 @@ void Mux::stall(ChannelHandle handle) {
 }
 
 std::size_t Mux::max_held() const {
-  return rules_.credit ? kMaxWindow : kMaxHeldPerChannel + kHeldSlack;
+  return rules_.credit ? kMaxWindow : config_.max_buffer + kHeldSlack;
 }
 
 std::uint64_t Mux::buffered_bytes() const {

@@ -158,7 +158,7 @@ class Mux {
   // ---- state ----
 
   [[nodiscard]] const DialectRules& rules() const { return rules_; }
-  /// Do not feed for now: see Brake. It ends by consumed() or by on_timeout().
+  /// Do not feed for now: see Brake. It ends by consumed(), by on_timeout(), or when a channel goes.
   [[nodiscard]] bool reading_stopped() const { return brake_.stopped(); }
   /// Bytes that may be held for an app at most.
   [[nodiscard]] std::size_t max_held() const;
@@ -184,7 +184,6 @@ class Mux {
   OptionalEvent next_from_input(TimePoint now);
   OptionalEvent on_piece(const FramePiece& piece, TimePoint now);
   OptionalEvent on_data(Channel& channel, Bytes body, TimePoint now);
-  OptionalEvent on_held(Channel& channel, Bytes body, TimePoint now);
   OptionalEvent on_end(Channel& channel);
   OptionalEvent on_end_of_both(Channel& channel);
   OptionalEvent on_message(control::Message& message, TimePoint now);

@@ -80,7 +80,10 @@ Result<std::optional<MuxEvent>> Mux::on_piece(const FramePiece& piece, TimePoint
 Result<std::optional<MuxEvent>> Mux::on_data(Channel& channel, Bytes body, TimePoint now) {
   // Between request and answer, and after our reset, it belongs to nobody any more.
   if (channel.state != ChannelState::kOpen) return std::optional<MuxEvent>{};
-  if (!rules_.credit) return on_held(channel, body, now);
+  if (!rules_.credit) {
+    brake_.held(channel.handle, body.size(), now);
+    return std::optional(MuxEvent{.kind = Kind::kData, .channel = channel.handle, .data = body});
+  }
   std::error_code error;
   if (channel.eof_received) {
     error = Errc::kDataAfterEof;
@@ -92,16 +95,6 @@ Result<std::optional<MuxEvent>> Mux::on_data(Channel& channel, Bytes body, TimeP
     abort(channel, Reason::kProtocolError, error.message());
     return std::optional(
         MuxEvent{.kind = Kind::kReset, .channel = handle, .reason = Reason::kProtocolError, .text = error.message()});
-  }
-  return std::optional(MuxEvent{.kind = Kind::kData, .channel = handle, .data = body});
-}
-
-/// Data where no credit bounds it.
-Result<std::optional<MuxEvent>> Mux::on_held(Channel& channel, Bytes body, TimePoint now) {
-  const ChannelHandle handle = channel.handle;
-  if (const ChannelHandle stalled = brake_.held(handle, body.size(), now)) {
-    stall(stalled);
-    if (stalled == handle) return std::optional<MuxEvent>{};
   }
   return std::optional(MuxEvent{.kind = Kind::kData, .channel = handle, .data = body});
 }

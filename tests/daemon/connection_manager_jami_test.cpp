@@ -153,7 +153,7 @@ TEST_CASE("with a Jami peer: what its end has cut off was not taken") {
   CHECK((two.alice.ended[0].reason == Reason::kStalled || two.alice.ended[0].bytes_out == written));
 }
 
-TEST_CASE("D2: an app that does not read stops the connection for a moment, then stalls alone") {
+TEST_CASE("D2: an app that does not read slows the connection down for one stop, then stalls alone") {
   WithJami two;
   auto [stuck, sender] = two.channel();
   auto [other, other_sender] = two.channel();
@@ -176,7 +176,7 @@ TEST_CASE("D2: an app that does not read stops the connection for a moment, then
   CHECK(two.alice.ended[0].reason == Reason::kStalled);
   CHECK(two.alice.manager->totals().channels_stalled == 1);
   CHECK(took >= proto::kStopTime);
-  CHECK(sent >= proto::kMaxHeldPerChannel);
+  CHECK(sent >= proto::kHeldMark);
   // What the app could have read is in its socket; what lay in the daemon is gone, and the other channel lives.
   write_all(two.world, other_sender.fd.get(), "still here");
   CHECK(read_exactly(two.world, other.fd.get(), 10) == "still here");
@@ -185,15 +185,96 @@ TEST_CASE("D2: an app that does not read stops the connection for a moment, then
       [](const ConnectionView& view) { CHECK(view.socket->mux_state()->buffered_bytes() == 0); });
 }
 
-TEST_CASE("with a Jami peer: a slow reader gets everything") {
+namespace {
+
+/// Writes to `fd` as much of `left` bytes as it takes now.
+void write_some(int fd, std::size_t& left) {
+  static const std::string block(1 << 20, 'w');
+  while (left > 0) {
+    const ssize_t n = ::send(fd, block.data(), std::min(left, block.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n <= 0) return;
+    left -= static_cast<std::size_t>(n);
+  }
+}
+
+std::uint64_t held_at(Node& node) {
+  std::uint64_t held = 0;
+  node.manager->each_connection([&](const ConnectionView& view) {
+    if (view.socket != nullptr && view.socket->mux_state() != nullptr)
+      held = view.socket->mux_state()->buffered_bytes();
+  });
+  return held;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "fault J1: with a Jami peer: a slow reader gets everything, also what came before the end of channel and all") {
+  const bool connection_ends = GENERATE(false, true);
   WithJami two;
   auto [ours, theirs] = two.channel();
-  const std::string all(std::size_t{6} << 20, 'w');
-  write_all(two.world, theirs.fd.get(), all);
-  theirs.fd.reset();
-  CHECK(read_to_end(two.world, ours.fd.get()) == all);
+  std::size_t left = std::size_t{24} << 20;
+  const std::size_t all = left;
+  // Nothing is read until the brake is on.
+  REQUIRE(two.world.run_until(
+      [&, fd = theirs.fd.get()] {
+        write_some(fd, left);
+        return held_at(two.alice) >= proto::kHeldMark;
+      },
+      30s));
+  std::size_t got = 0;
+  std::string part(100'000, ' ');
+  const bool done = two.world.run_until(
+      [&, in = ours.fd.get()] {
+        two.world.loop.post([] {});
+        if (theirs.fd) {
+          write_some(theirs.fd.get(), left);
+          if (left == 0) theirs.fd.reset();
+        }
+        // As soon as all has left the peer, it goes; alice has read none of the last bytes.
+        if (connection_ends && two.jami.ended.size() == 1 && two.jami.manager->connection_count() == 1) {
+          CHECK(two.jami.manager->close_connections(two.alice.id, Reason::kClosed, "") == 1);
+        }
+        const ssize_t n = ::recv(in, part.data(), part.size(), MSG_DONTWAIT);
+        if (n > 0) got += static_cast<std::size_t>(n);
+        return n == 0;
+      },
+      30s);
+  REQUIRE(done);
+  CHECK(got == all);
   REQUIRE(two.until([&] { return two.alice.ended.size() == 1; }));
   CHECK(two.alice.ended[0].reason == Reason::kClosed);
+  CHECK(two.alice.manager->totals().channels_stalled == 0);
+}
+
+TEST_CASE(
+    "fault J1: with a Jami peer: a connection that is broken, closed here, or whose app closes while it is not read") {
+  WithJami two;
+  auto [ours, theirs] = two.channel();
+  auto [other, other_theirs] = two.channel();
+  std::size_t left = std::size_t{200} << 20;
+  REQUIRE(two.world.run_until(
+      [&, fd = theirs.fd.get()] {
+        write_some(fd, left);
+        return held_at(two.alice) >= proto::kHeldMark;
+      },
+      30s));
+  SECTION("closed here") {
+    CHECK(two.alice.manager->close_connections(two.jami.id, Reason::kCancelled, "") == 1);
+    REQUIRE(two.until([&] { return two.alice.ended.size() == 2 && two.jami.ended.size() == 2; }));
+    CHECK(two.until([&] { return two.alice.manager->connection_count() == 0; }));
+  }
+  SECTION("closed there") {
+    CHECK(two.jami.manager->close_connections(two.alice.id, Reason::kCancelled, "") == 1);
+    REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 2; }, 30s));
+    CHECK(two.until([&] { return two.alice.manager->connection_count() == 0; }));
+  }
+  SECTION("the app closes: all that waited behind it comes") {
+    ours.fd.reset();
+    write_all(two.world, other_theirs.fd.get(), "still here");
+    CHECK(read_exactly(two.world, other.fd.get(), 10) == "still here");
+    CHECK(held_at(two.alice) == 0);
+  }
 }
 
 TEST_CASE("opens to an account: any of its devices, the narrowed one, by the short id, and none") {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/peer/hostile_link.h"
 
+#include <algorithm>
+
+#include "proto/jami_frame.h"
+
 namespace connd::test {
 namespace {
 
@@ -57,6 +61,11 @@ void HostileLink::send_plain(const proto::ByteVector& bytes, std::uint64_t times
   pump();
 }
 
+void HostileLink::pour(proto::WireId channel, std::uint64_t bytes, bool end) {
+  pours_.push_back({channel, bytes, end});
+  pump();
+}
+
 void HostileLink::pause(bool on) {
   paused_ = on;
   if (!on) receive();
@@ -107,10 +116,9 @@ void HostileLink::take(proto::Bytes piece) {
 
 void HostileLink::pump() {
   while (!down_) {
-    while (times_ > 0 && tls_.output().size() < kHighWater) {
-      if (const auto written = tls_.write(repeated_); !written) return down(written.error().message());
-      --times_;
+    while (tls_.output().size() < kHighWater && make_output()) {
     }
+    if (down_) return;
     const bool last = times_ == 0 && !repeated_.empty();
     const auto status = transport_->send(tls_.output());
     if (!status) return down(status.error().message());
@@ -119,8 +127,47 @@ void HostileLink::pump() {
       repeated_.clear();
       say_("sent");
     }
-    if (times_ == 0) return;
+    if (times_ == 0 && pours_.empty()) return;
   }
+}
+
+/// One message more. False: there is none, or TLS takes none.
+bool HostileLink::make_output() {
+  if (times_ == 0) return pour_one();
+  --times_;
+  const auto written = tls_.write(repeated_);
+  if (!written) down(written.error().message());
+  return written.ok();
+}
+
+bool HostileLink::pour_one() {
+  if (pours_.empty()) return false;
+  Pour pour = pours_.front();
+  pours_.pop_front();
+  const std::size_t body = std::min<std::uint64_t>(pour.left, proto::kMaxFrameBody);
+  proto::JamiFrameCodec codec;
+  const std::size_t header = codec.header_bytes();
+  proto::ByteVector message(header + body, kFill);
+  codec.write_header(message.data(), pour.channel, body);
+  for (std::size_t i = 0; i < std::min<std::size_t>(body, 8); ++i) {
+    message[header + i] = static_cast<std::uint8_t>(pour.number >> (56 - 8 * i));
+  }
+  ++pour.number;
+  pour.left -= body;
+  // An empty message is EOF.
+  const bool over = body == 0 || (pour.left == 0 && !pour.end);
+  if (body > 0 || pour.end) {
+    if (const auto written = tls_.write(message); !written) {
+      down(written.error().message());
+      return false;
+    }
+  }
+  if (over) {
+    say_("poured " + std::to_string(pour.channel));
+  } else {
+    pours_.push_back(pour);
+  }
+  return true;
 }
 
 void HostileLink::down(const std::string& why) {

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "daemon/ice_transport.h"
+#include "proto/frame.h"
 #include "proto/tls_session.h"
 
 namespace connd::test {
@@ -24,6 +26,11 @@ class HostileLink final : public daemon::EdgeHandler {
   void send_raw(proto::Bytes bytes);
   /// Plaintext, `times` over, as fast as it is taken; `sent` is said when all is with the kernel.
   void send_plain(const proto::ByteVector& bytes, std::uint64_t times);
+  /// In Jami's dialect: `bytes` on `channel`, as fast as they are taken, by turns with other pours. Each message is
+  /// full, and begins with its number (8 bytes, big endian); the rest is `kFill`. Then EOF, if `end`, and `poured
+  /// CHANNEL`.
+  void pour(proto::WireId channel, std::uint64_t bytes, bool end);
+  static constexpr std::uint8_t kFill = 0x5a;
   /// No longer reads from the socket; and again.
   void pause(bool on);
   /// Says `count N` instead of each plaintext.
@@ -35,6 +42,8 @@ class HostileLink final : public daemon::EdgeHandler {
   void receive();
   void take(proto::Bytes piece);
   void pump();
+  bool make_output();
+  bool pour_one();
   void down(const std::string& why);
 
   std::function<void(const std::string&)> say_;
@@ -43,6 +52,13 @@ class HostileLink final : public daemon::EdgeHandler {
   proto::ByteVector scratch_ = proto::ByteVector(64 * 1024);
   proto::ByteVector repeated_;
   std::uint64_t times_ = 0;
+  struct Pour {
+    proto::WireId channel;
+    std::uint64_t left;
+    bool end;
+    std::uint64_t number = 0;
+  };
+  std::deque<Pour> pours_;
   std::uint64_t received_ = 0;
   bool tls_on_ = false;
   bool up_ = false;

@@ -13,6 +13,8 @@
 ///   answer [FILE [FILE]] answers the next request, as `call` asks
 ///   forge ID FILE        sends an answer that nobody asked for
 ///   no-alpn              after `peer`: TLS without the name that both sides' `jc` has promised
+///   pour CHANNEL BYTES [end]
+///                        numbered messages on a channel of Jami's dialect (HostileLink::pour), beside other pours
 ///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · count · quit
 #include <fcntl.h>
 #include <unistd.h>
@@ -111,15 +113,17 @@ class HostilePeer {
     if (verb == "answer") return arm_answer({first, second});
     if (verb == "no-alpn") return void(peer_.native_offered = peer_.native_demanded = false);
     if (verb == "quit") return quit();
-    on_link(verb, first, second);
+    on_link(verb, first, second, third);
   }
 
-  void on_link(const std::string& verb, const std::string& first, const std::string& second) {
+  void on_link(const std::string& verb, const std::string& first, const std::string& second, const std::string& third) {
     if (!link_) return say("error no connection");
     if (verb == "tls") return link_->start_tls();
     if (verb == "raw") return link_->send_raw(test::from_hex(first));
     if (verb == "plain") return link_->send_plain(test::from_hex(first), 1);
     if (verb == "flood") return link_->send_plain(test::from_hex(second), std::stoull(first));
+    if (verb == "pour")
+      return link_->pour(static_cast<proto::WireId>(std::stoul(first)), std::stoull(second), third == "end");
     if (verb == "pause") return link_->pause(true);
     if (verb == "resume") return link_->pause(false);
     if (verb == "quiet") return link_->be_quiet();
