@@ -184,7 +184,7 @@ def test_fault_j1_stops(senders):
 def slower_readers_and_longer_pauses(by):
     """A slow app keeps its channel, and so does one that pauses for less than a stop; one that does so for longer loses it, and
     one that takes a byte a second."""
-    size = sized(12 * MIB, 20 * MIB, 60 * MIB)
+    size = sized(12 * MIB, 20 * MIB, 24 * MIB)
     pausing = {"rate": 50_000_000, "period": 1000}
     keep = {
         "1 MB/s": {"rate": 1_000_000},
