@@ -29,7 +29,8 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       gate_(context.connections.loop, context.signalling, context.stores, context.asker,
             context.connections.handles.questions, settings.gate),
       random_(std::random_device{}()),
-      left_(context.connections.turns, [this](const ChannelEnd& end) { left_channel_ended(end); }),
+      left_(context.connections.turns, LeftChannels::kConnections * settings.mux.max_buffer,
+            [this](const ChannelEnd& end) { left_channel_ended(end); }),
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }) {}

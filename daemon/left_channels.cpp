@@ -5,7 +5,7 @@ namespace connd::daemon {
 
 bool LeftChannels::take(std::unique_ptr<ChannelSocket>& channel) {
   const std::size_t bytes = channel->held();
-  if (bytes > kMaxBytes - bytes_) return false;
+  if (bytes > max_bytes_ - bytes_) return false;
   channel->leave_connection(*this);
   bytes_ += bytes;
   const proto::ChannelHandle handle = channel->handle();

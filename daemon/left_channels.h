@@ -11,18 +11,19 @@
 
 #include "daemon/channel_socket.h"
 #include "daemon/turn_queue.h"
-#include "proto/limits.h"
 
 namespace connd::daemon {
 
 class LeftChannels final : private ChannelEnds, private TurnClient {
  public:
-  /// Held by all of them, when they came: what one connection may hold. An app that never reads costs no more.
-  static constexpr std::size_t kMaxBytes = proto::kMaxConnectionBuffer;
+  /// Connections that may leave as much as each may hold: one slow app may fill one (proto::Brake), and another has to
+  /// find room then.
+  static constexpr std::size_t kConnections = 4;
 
-  /// `on_end` is told each end, once; it does not destroy this object.
-  LeftChannels(TurnQueue& turns, std::function<void(const ChannelEnd&)> on_end)
-      : TurnClient(turns), on_end_(std::move(on_end)) {}
+  /// `max_bytes`: held by all of them, when they came; an app that never reads costs no more. `on_end` is told each
+  /// end, once; it does not destroy this object.
+  LeftChannels(TurnQueue& turns, std::size_t max_bytes, std::function<void(const ChannelEnd&)> on_end)
+      : TurnClient(turns), max_bytes_(max_bytes), on_end_(std::move(on_end)) {}
 
   /// Takes `channel`, which is null then. False when there is no room.
   bool take(std::unique_ptr<ChannelSocket>& channel);
@@ -34,11 +35,12 @@ class LeftChannels final : private ChannelEnds, private TurnClient {
  private:
   struct Entry {
     std::unique_ptr<ChannelSocket> channel;
-    std::size_t bytes;  ///< of kMaxBytes
+    std::size_t bytes;  ///< of max_bytes_
   };
   void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) override;
   bool on_turn() override;
 
+  const std::size_t max_bytes_;
   const std::function<void(const ChannelEnd&)> on_end_;
   std::unordered_map<proto::ChannelHandle, Entry> channels_;
   std::vector<std::unique_ptr<ChannelSocket>> over_;  ///< ended; destroyed at the end of the turn

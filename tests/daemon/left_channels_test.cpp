@@ -15,6 +15,8 @@ using proto::Reason;
 
 namespace {
 
+constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+
 /// Alice's program reads nothing, and has said all it has to say; Bob's has written more than her socket takes, and has
 /// ended, too.
 struct SlowReader : Two {
@@ -138,8 +140,8 @@ TEST_CASE("channels that were left hold no more than one connection may") {
   World world;
   NoHost host(world);
   std::vector<ChannelEnd> ends;
-  LeftChannels left(world.turns, [&](const ChannelEnd& end) { ends.push_back(end); });
-  const proto::ByteVector bytes(host.mux().max_held(), 'x');
+  LeftChannels left(world.turns, kMaxBytes, [&](const ChannelEnd& end) { ends.push_back(end); });
+  const proto::ByteVector bytes(std::size_t{10} << 20, 'x');
   std::vector<ipc::Fd> apps;
   std::size_t held = 0;
   bool taken = true;
@@ -159,10 +161,10 @@ TEST_CASE("channels that were left hold no more than one connection may") {
     taken = left.take(channel);
     CHECK(taken == (channel == nullptr));
     if (taken) held += more;
-    if (!taken) CHECK(held + more > LeftChannels::kMaxBytes);
+    if (!taken) CHECK(held + more > kMaxBytes);
     if (channel) channel->shut();
   }
-  CHECK(held <= LeftChannels::kMaxBytes);
+  CHECK(held <= kMaxBytes);
   left.close_all(Reason::kShuttingDown, {});
   CHECK(ends.size() == apps.size() - 1);
 }
