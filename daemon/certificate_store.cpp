@@ -16,17 +16,18 @@
 namespace connd::daemon {
 namespace {
 
-constexpr std::string_view kSuffix = ".der";
+constexpr std::string_view kSuffix = ".tls";
+constexpr std::string_view kFormerSuffix = ".der";
 
 struct Found {
   std::filesystem::file_time_type used;
   proto::DeviceId device;
 };
 
-std::optional<proto::DeviceId> device_of(const std::string& file_name) {
-  if (!file_name.ends_with(kSuffix)) return std::nullopt;
-  const auto device = proto::DeviceId::from_hex(file_name.substr(0, file_name.size() - kSuffix.size()));
-  if (!device || device->hex() + std::string(kSuffix) != file_name) return std::nullopt;
+std::optional<proto::DeviceId> device_of(const std::string& file_name, std::string_view suffix) {
+  if (!file_name.ends_with(suffix)) return std::nullopt;
+  const auto device = proto::DeviceId::from_hex(file_name.substr(0, file_name.size() - suffix.size()));
+  if (!device || device->hex() + std::string(suffix) != file_name) return std::nullopt;
   return *device;
 }
 
@@ -47,8 +48,13 @@ Outcome<void> CertificateStore::load_index() {
   std::error_code error;
   std::filesystem::directory_iterator at(directory_, error);
   for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
-    const auto device = device_of(at->path().filename().string());
+    const std::string name = at->path().filename().string();
     std::error_code gone;
+    if (device_of(name, kFormerSuffix)) {
+      std::filesystem::remove(at->path(), gone);
+      continue;
+    }
+    const auto device = device_of(name, kSuffix);
     const auto used = std::filesystem::last_write_time(at->path(), gone);
     if (device && !gone) found.push_back({used, *device});
   }

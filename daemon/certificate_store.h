@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// CertificateStore: certificate chains of peers that we have met, so that the next open needs no lookup on the DHT.
+/// CertificateStore: certificate chains of peers that we have met: those that they have shown in TLS. What anybody has
+/// put on the DHT is not kept.
 ///
 /// A cache: what is lost is looked up again, so writes are atomic but not forced to disk, and what is read is checked.
 /// Chains stay on disk: parsed, the bound below would be over 100 MB of memory.
@@ -22,16 +23,17 @@ class CertificateStore {
   /// At about 6 KiB each, 24 MiB of disk. The least recently used goes first.
   static constexpr std::size_t kMaxChains = 4096;
 
-  /// Uses `directory`, made where missing; files in it are named DEVICE-ID.der, others are left alone. When there are
-  /// more than `max_chains`, the oldest go. Failures: the directory cannot be made or read.
+  /// Uses `directory`, made where missing; files in it are named DEVICE-ID.tls, others are left alone, but for
+  /// DEVICE-ID.der: there the first versions kept also what they had found on the DHT, and those are removed. When there
+  /// are more than `max_chains`, the oldest go. Failures: the directory cannot be made or read.
   static Outcome<CertificateStore> open(std::string directory, std::size_t max_chains = kMaxChains);
 
-  /// The chain of a device, whose leaf has the key of that id; nothing when there is none. It was not verified: dates
-  /// pass. Failure: there was a file but it is not a chain of that device, or cannot be read; it is forgotten, and the
+  /// The chain of a device, whose leaf has the key of that id; nothing when there is none. It was verified when it was
+  /// stored, and may be valid no more (KnownChains). Failure: there was a file but it is not a chain of that device, or cannot be read; it is forgotten, and the
   /// device may be looked up as if it had not been there.
   Outcome<std::optional<proto::CertificateChain>> find(const proto::DeviceId& device);
 
-  /// Stores a chain, in place of an older one of the same device. Failures: those of write_atomically; the older one
+  /// Stores a chain that TLS has verified, in place of an older one of the same device. Failures: those of write_atomically; the older one
   /// stays then.
   Outcome<void> put(const proto::CertificateChain& chain);
 

@@ -26,7 +26,8 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       own_(own),
       tls_(std::move(tls)),
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
-      gate_(context.connections.loop, context.signalling, context.stores, context.asker,
+      chains_(context.stores),
+      gate_(context.connections.loop, context.signalling, context.stores, chains_, context.asker,
             context.connections.handles.questions, settings.gate),
       random_(std::random_device{}()),
       left_(context.connections.turns, LeftChannels::kConnections * settings.mux.max_buffer,
@@ -231,7 +232,7 @@ void ConnectionManager::trust_changed() {
   }
   std::vector<ConnectionNumber> banned;
   for (auto& [number, attempt] : attempts_) {
-    if (gate_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(number);
+    if (chains_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(number);
   }
   for (const ConnectionNumber number : banned) {
     // The end of one may have been the end of another.

@@ -19,6 +19,7 @@
 #include "daemon/connect_attempt.h"
 #include "daemon/event_hub.h"
 #include "daemon/heap_trim.h"
+#include "daemon/known_chains.h"
 #include "daemon/left_channels.h"
 #include "daemon/request_gate.h"
 #include "daemon/signalling.h"
@@ -220,6 +221,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     ConnectionNumber dialling = 0;                 ///< the attempt that we make as caller
     std::set<OpenNumber> waiting;                  ///< opens without a connection
     std::optional<proto::ShortDeviceId> short_id;  ///< where it is known: Jami's devices may publish under it alone
+    proto::ByteVector public_key;                  ///< where the search for its account, or for its short id, found it
     unsigned failures = 0;                         ///< attempts failed in a row
     proto::TimePoint retry_at = proto::kNever;
     AttemptFailure last_failure{proto::Reason::kTimedOut, {}, false};  ///< while a retry is due
@@ -306,7 +308,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
   // connections and attempts
   void dial(const proto::DeviceId& device);
-  void resolved(ConnectionNumber number, std::optional<proto::CertificateChain> chain);
+  void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
   void drop_requests(ConnectionNumber connection, proto::Reason reason);
   void on_request(const SignalMessage& message, proto::ConnectionRequest request);
   void on_answer(const SignalMessage& message, const proto::ConnectionRequest& request);
@@ -345,6 +347,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   const proto::DeviceId own_;
   const proto::TlsContext tls_;
   const ConnectAttempt::Context attempts_context_;
+  KnownChains chains_;
   RequestGate gate_;
   std::mt19937_64 random_;
 

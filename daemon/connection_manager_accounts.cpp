@@ -45,19 +45,18 @@ void ConnectionManager::device_found(OpenNumber number, const FoundDevice& found
   const bool narrowed = !open.request.peer.is_zero() && open.request.peer != found.device;
   // It has settled on a device already, if it does not search any more.
   if (!open.searching || narrowed || open.candidates.size() >= kMaxCandidates) return;
-  if (gate_.trust_of(found.device) == Trust::kBanned) {
+  if (chains_.trust_of(found.device) == Trust::kBanned) {
     open.failure = OpenError{proto::Reason::kBanned, "the peer is banned"};
     return;
-  }
-  if (found.chain && !context_.stores.certificates.contains(found.device)) {
-    (void)context_.stores.certificates.put(*found.chain);  // a cache: without it, the chain is looked up
   }
   if (usable(found.device) != nullptr) {
     settle_on(number, found.device);
     return place(number);
   }
   open.candidates.insert(found.device);
-  peers_[found.device].short_id = found.short_id;
+  Peer& peer = peers_[found.device];
+  peer.short_id = found.short_id;
+  peer.public_key = found.public_key;
   wait_for(number, found.device);
   forget_peer_if_unused(found.device);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // How connections come up: attempts of ours, requests and answers from the DHT.
 #include <algorithm>
-#include <ctime>
 
 #include <spdlog/spdlog.h>
 
@@ -55,26 +54,33 @@ void ConnectionManager::launch(std::unique_ptr<ConnectAttempt> attempt) {
 void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   const proto::DeviceId device = attempt.id().peer;
   const ConnectionNumber number = attempt.id().number;
-  auto known = context_.stores.certificates.find(device);
-  if (known && *known) return resolved(number, std::move(*known));
-  context_.signalling.find_certificate(
-      device, peers_[device].short_id, context_.connections.loop.now() + settings_.times.resolve, {},
-      [this, number](std::optional<proto::CertificateChain> chain) { resolved(number, std::move(chain)); });
+  // All that it takes to call a device is its key, which has the id that it is called by. Who it is, and whether its
+  // certificate is good, is seen in TLS.
+  if (auto known = chains_.key_of(device)) return resolved(number, std::move(known), false);
+  const Peer& peer = peers_[device];
+  if (!peer.public_key.empty() && !context_.stores.trust.has_chain_entries()) {
+    return resolved(number, peer.public_key, false);
+  }
+  const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
+  context_.signalling.find_chain(
+      device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve, ChainUse::kCall,
+      chains_.for_call(device, seen), [this, number, seen](const std::optional<proto::CertificateChain>& chain) {
+        resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt, seen->bans());
+      });
 }
 
-void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::CertificateChain> chain) {
+void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   ConnectAttempt& attempt = *it->second;
-  if (!chain) return attempt.on_certificate(false);
-  const auto now = static_cast<std::int64_t>(std::time(nullptr));
-  if (const auto valid = chain->verify(now, context_.stores.is_revoked()); !valid) {
-    return attempt.reject(proto::Reason::kBadCertificate, valid.error().message());
+  const proto::DeviceId device = attempt.id().peer;
+  if (banned || chains_.trust_of(device) == Trust::kBanned) {
+    return attempt.reject(proto::Reason::kBanned, "the peer, its account or CA is banned");
   }
-  if (context_.stores.trust.of(attempt.id().peer, chain->issuer_ids()) == Trust::kBanned) {
-    return attempt.reject(proto::Reason::kBanned, "the peer's account or CA is banned");
-  }
-  targets_[number] = {chain->public_key_der(), SignalKeys::kBoth};
+  const auto peer = peers_.find(device);
+  if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
+  if (!public_key) return attempt.on_certificate(false);
+  targets_[number] = {std::move(*public_key), SignalKeys::kBoth};
   attempt.on_certificate(true);
 }
 
@@ -168,7 +174,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   connection.account = chain.account_id();
   connection.trust = context_.stores.trust.of(device, chain.issuer_ids());
   const Trust trust = connection.trust;
-  if (const auto stored = context_.stores.certificates.put(chain); !stored) {
+  if (const auto stored = chains_.met(chain); !stored) {
     spdlog::warn("certificate of {} not stored: {}", device.abbreviated(), stored.failure().text);
   }
   MultiplexedSocket& socket = *connection.socket;
@@ -230,7 +236,7 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
   const Trust trust = context_.stores.trust.of(device);
   if (trust == Trust::kBanned) return refused(device, proto::Reason::kBanned, "the device is banned");
   // Who is allowed by its account is remembered over a restart too, once its chain is known.
-  const bool allowed = gate_.trust_of(device) == Trust::kAllowed;
+  const bool allowed = chains_.trust_of(device) == Trust::kAllowed;
   if (!context_.stores.requests.first_seen(device, request.id, allowed)) {
     // It comes once per key, and again when the caller thinks that it or the answer was lost.
     if (ConnectAttempt* attempt = callee_attempt(device, request.id)) return attempt->repeat_answer();

@@ -20,7 +20,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   if (request.uri.size() > proto::kMaxName || !proto::is_utf8(request.uri)) {
     return OpenError{Reason::kBadName, std::string(proto::reason_info(Reason::kBadName).text)};
   }
-  const bool banned = gate_.trust_of(request.peer) == Trust::kBanned ||
+  const bool banned = chains_.trust_of(request.peer) == Trust::kBanned ||
                       (request.account && context_.stores.trust.of({}, {&*request.account, 1}) == Trust::kBanned);
   if (banned) return OpenError{Reason::kBanned, "the peer is banned"};
   if (opens_.size() >= settings_.limits.max_pending_opens) {

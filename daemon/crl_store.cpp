@@ -58,6 +58,7 @@ Outcome<std::string> CrlStore::add(std::string_view pem) {
   }
   if (auto written = write_atomically(path_of(id), list->der(), 0600); !written) return written.failure();
   lists_.emplace(id, *std::move(list));
+  ++change_;
   return id;
 }
 
@@ -68,6 +69,7 @@ Outcome<bool> CrlStore::remove(const std::string& id) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return system_failure(errno, path, "cannot be removed");
   if (auto synced = sync_directory(directory_); !synced) return synced.failure();
   lists_.erase(it);
+  ++change_;
   return true;
 }
 

@@ -5,6 +5,7 @@
 /// older list, or one that somebody forged, can undo nothing.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -31,6 +32,9 @@ class CrlStore {
   Outcome<bool> remove(const std::string& id);
   [[nodiscard]] const std::map<std::string, proto::RevocationList>& list() const { return lists_; }
 
+  /// Another one after each change.
+  [[nodiscard]] std::uint64_t change() const { return change_; }
+
   [[nodiscard]] bool is_revoked(const X509& certificate, const X509& issuer) const;
 
  private:
@@ -40,6 +44,7 @@ class CrlStore {
 
   std::string directory_;
   std::map<std::string, proto::RevocationList> lists_;  ///< by id
+  std::uint64_t change_ = 0;
 };
 
 }  // namespace connd::daemon

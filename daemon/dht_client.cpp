@@ -420,9 +420,9 @@ DhtClient::~DhtClient() {
 }
 
 void DhtClient::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                                 proto::TimePoint deadline,
-                                 std::function<void(std::optional<proto::CertificateChain>)> done, ChainJudge judge) {
-  impl_->find_certificate(device, short_id, deadline, std::move(done), std::move(judge));
+                                 proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                                 std::function<void(std::optional<proto::CertificateChain>)> done) {
+  impl_->find_certificate(device, short_id, deadline, use, std::move(wanted), std::move(done));
 }
 
 void DhtClient::find_devices(const proto::AccountId& id, proto::TimePoint deadline,

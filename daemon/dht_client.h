@@ -88,7 +88,7 @@ struct IncomingRequest {
 struct DhtDevice {
   proto::DeviceId id;
   proto::ShortDeviceId short_id;
-  std::optional<proto::CertificateChain> chain;
+  proto::ByteVector public_key_der;  ///< has both ids; to be encrypted to
 };
 
 /// Under which of the peer's ids a request is put.
@@ -143,13 +143,13 @@ class DhtClient {
   DhtClient(const DhtClient&) = delete;
   DhtClient& operator=(const DhtClient&) = delete;
 
-  /// Finds the certificate chain whose device key has the id `device`; `short_id` adds the key at which Jami's devices
-  /// of 2023 publish. The chain is not verified beyond that. `done` is called once: with the first chain that is enough
-  /// for `judge` (empty: any), else with the one of most worth, or with nothing; when all keys were searched,
+  /// Finds certificates whose leaf has the key of `device`, whoever made them; `short_id` adds the key at which Jami's
+  /// devices of 2023 publish. One whose issuers cannot be read comes as the leaf alone. Each is shown to `wanted` once.
+  /// `done` is called once: with the first that is wanted, or with nothing when all keys were searched some times,
   /// `deadline` has passed, or the client shuts down.
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
-                        ChainJudge judge = {});
+                        proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                        std::function<void(std::optional<proto::CertificateChain>)> done);
 
   /// Finds the devices that are announced under the id of an account, by a value that the account's key has signed, and
   /// the device whose short id it is. `found` is called for each of them, as it comes, and once with nothing: when the

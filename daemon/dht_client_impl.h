@@ -72,8 +72,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
   void start(const DhtConfig& config);
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, std::function<void(std::optional<proto::CertificateChain>)> done,
-                        ChainJudge judge);
+                        proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                        std::function<void(std::optional<proto::CertificateChain>)> done);
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<DhtDevice>&)> found);
   void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
@@ -109,16 +109,16 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::deque<std::uint64_t> waiting_;
   };
   struct Lookup {
-    proto::DeviceId wanted;
-    std::function<void(std::optional<proto::CertificateChain>)> done;
-    ChainJudge judge;
-    std::optional<proto::CertificateChain> best;  ///< of those that were not enough
-    ChainWorth best_worth = ChainWorth::kLittle;
+    proto::DeviceId device;
     std::optional<proto::ShortDeviceId> short_id;
+    ChainWanted wanted;
+    std::function<void(std::optional<proto::CertificateChain>)> done;
+    /// What was looked at: the same comes from each node that keeps it, and in each round.
+    std::set<dht::InfoHash> seen{};
     unsigned pending = 0;  ///< one bit a key whose search goes on
     unsigned rounds = 0;   ///< that have found nothing
-    std::unique_ptr<Timer> timer;
-    std::unique_ptr<Timer> pause;
+    std::unique_ptr<Timer> timer{};
+    std::unique_ptr<Timer> pause{};
   };
   struct DeviceSearch {
     proto::AccountId account;

@@ -32,30 +32,24 @@ std::optional<std::uint64_t> DhtClient::Impl::Slots::leave(std::uint64_t id) {
 
 void DhtClient::Impl::find_certificate(const proto::DeviceId& device,
                                        const std::optional<proto::ShortDeviceId>& short_id, proto::TimePoint deadline,
-                                       std::function<void(std::optional<proto::CertificateChain>)> done,
-                                       ChainJudge judge) {
+                                       ChainUse use, ChainWanted wanted,
+                                       std::function<void(std::optional<proto::CertificateChain>)> done) {
   if (shutting_down_) {
     later([done = std::move(done)](Impl&) { done(std::nullopt); });
     return;
   }
   ++status_.lookups;
   const std::uint64_t id = next_id_++;
-  Lookup& lookup = lookups_[id];
-  lookup.wanted = device;
-  lookup.done = std::move(done);
-  lookup.judge = std::move(judge);
-  lookup.short_id = short_id;
+  Lookup& lookup = lookups_[id] = Lookup{device, short_id, std::move(wanted), std::move(done)};
   lookup.timer = std::make_unique<Timer>(loop_, [this, id] { finish_lookup(id, std::nullopt); });
   lookup.timer->arm(deadline);
   lookup.pause = std::make_unique<Timer>(loop_, [this, id] { search_all(id); });
-  // Who judges decides about a peer's request, and clients' opens shall not keep it from that.
-  const bool first = lookup.judge != nullptr;
-  if (lookup_slots_.enter(id, first)) search_all(id);
+  if (lookup_slots_.enter(id, use == ChainUse::kRequest)) search_all(id);
 }
 
 void DhtClient::Impl::search_all(std::uint64_t id) {
   Lookup& lookup = lookups_.at(id);
-  const proto::DeviceId& device = lookup.wanted;
+  const proto::DeviceId& device = lookup.device;
   lookup.pending = lookup.short_id ? 0b111u : 0b011u;
   search(id, own_chain_key(device), 0b001u, dht::ValueType::USER_DATA, dht::Value::UserTypeFilter(kChainType));
   search(id, long_id_key(device), 0b010u, dht::CERTIFICATE_TYPE);
@@ -82,13 +76,9 @@ void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& 
   if (found == lookups_.end()) return;
   Lookup& lookup = found->second;
   for (const auto& packed : chains) {
-    auto chain = chain_of(packed, lookup.wanted);
-    if (!chain) continue;
-    const ChainWorth worth = lookup.judge ? lookup.judge(*chain) : ChainWorth::kEnough;
-    if (worth == ChainWorth::kEnough) return finish_lookup(id, std::move(chain));
-    if (lookup.best && worth < lookup.best_worth) continue;
-    lookup.best = std::move(chain);
-    lookup.best_worth = worth;
+    if (!lookup.seen.insert(dht::InfoHash::get(packed)).second) continue;
+    auto chain = chain_of(packed, lookup.device);
+    if (chain && lookup.wanted(*chain)) return finish_lookup(id, std::move(chain));
   }
 }
 
@@ -98,7 +88,7 @@ void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
   Lookup& lookup = found->second;
   lookup.pending &= ~bit;
   if (lookup.pending != 0) return;
-  if (lookup.best || lookup.rounds == kLookupRounds || shutting_down_) return finish_lookup(id, std::nullopt);
+  if (lookup.rounds == kLookupRounds || shutting_down_) return finish_lookup(id, std::nullopt);
   lookup.pause->arm_in(kLookupPause * (1 << lookup.rounds++));
 }
 
@@ -162,8 +152,7 @@ void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::Certi
   const auto node = lookups_.extract(id);  // its timer goes last, after the call
   if (!node) return;
   if (const auto next = lookup_slots_.leave(id); next && !shutting_down_) search_all(*next);
-  Lookup& lookup = node.mapped();
-  lookup.done(chain ? std::move(chain) : std::move(lookup.best));
+  node.mapped().done(std::move(chain));
 }
 
 }  // namespace connd::daemon

@@ -195,11 +195,12 @@ std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys
 
 namespace {
 
-std::optional<proto::CertificateChain> any_chain_of(const dht::Blob& packed) {
+/// The certificates in `packed`, all or the leaf alone. OpenDHT reads what OpenDHT has written: PEM or DER, bare or packed
+/// once more by msgpack.
+std::optional<proto::CertificateChain> certificates_in(const dht::Blob& packed, bool all) {
   std::string pem;
   try {
-    // PEM or DER, bare or packed once more by msgpack: OpenDHT reads what OpenDHT has written.
-    pem = dht::crypto::Certificate(packed).toString(true);
+    pem = dht::crypto::Certificate(packed).toString(all);
   } catch (const std::exception&) {
     return std::nullopt;
   }
@@ -211,7 +212,8 @@ std::optional<proto::CertificateChain> any_chain_of(const dht::Blob& packed) {
 }  // namespace
 
 std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted) {
-  auto chain = any_chain_of(packed);
+  auto chain = certificates_in(packed, true);
+  if (!chain) chain = certificates_in(packed, false);
   if (chain && chain->device_id() != wanted) return std::nullopt;
   return chain;
 }
@@ -226,9 +228,10 @@ std::optional<DhtDevice> announced_device(const dht::Blob& data) {
         msgpack::unpack(reinterpret_cast<const char*>(data.data()), data.size(), nullptr, nullptr, limit);
     const auto members = unpacked->as<std::map<std::string, msgpack::object>>();
     const auto dev = members.at("dev").as<dht::InfoHash>();
-    const auto key = members.at("pk").as<dht::Blob>();
-    if (proto::short_device_id_of(key) != id_of<proto::ShortDeviceId>(dev)) return std::nullopt;
-    return DhtDevice{proto::device_id_of(key), id_of<proto::ShortDeviceId>(dev), std::nullopt};
+    auto key = members.at("pk").as<dht::Blob>();
+    const auto short_id = proto::short_device_id_of(key);
+    if (short_id != id_of<proto::ShortDeviceId>(dev) || !proto::is_usable_key(key)) return std::nullopt;
+    return DhtDevice{proto::device_id_of(key), short_id, std::move(key)};
   } catch (const std::exception&) {
     return std::nullopt;
   }
@@ -238,10 +241,9 @@ std::optional<DhtDevice> announced_device(const dht::Blob& data) {
 
 std::optional<DhtDevice> device_of(const Announced& value) {
   if (!value.is_chain) return announced_device(value.data);
-  auto chain = any_chain_of(value.data);
-  if (!chain || hash_of(chain->short_device_id()) != value.key) return std::nullopt;
-  const proto::DeviceId id = chain->device_id();
-  return DhtDevice{id, chain->short_device_id(), std::move(chain)};
+  const auto leaf = certificates_in(value.data, false);
+  if (!leaf || hash_of(leaf->short_device_id()) != value.key) return std::nullopt;
+  return DhtDevice{leaf->device_id(), leaf->short_device_id(), leaf->public_key_der()};
 }
 
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path) {

@@ -77,7 +77,8 @@ dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::Inf
 /// What we put for good, and where, beyond what OpenDHT puts by itself.
 std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys);
 
-/// The chain in `packed`, when its first key has the id `wanted`. Anybody may have put it there: nothing else is known.
+/// The chain in `packed`, or its leaf alone, when the first key has the id `wanted`. Anybody may have put it there: nothing
+/// else is known.
 std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted);
 
 /// A value that was found under a 40-digit id: a certificate chain, or what an account's key has signed.

@@ -16,15 +16,15 @@ class DhtSignalling final : public Signalling {
   /// `dht` outlives this.
   explicit DhtSignalling(DhtClient& dht) : dht_(dht) {}
 
-  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, ChainJudge judge,
-                        std::function<void(std::optional<proto::CertificateChain>)> done) override {
-    dht_.find_certificate(device, short_id, deadline, std::move(done), std::move(judge));
+  void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                  proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                  std::function<void(std::optional<proto::CertificateChain>)> done) override {
+    dht_.find_certificate(device, short_id, deadline, use, std::move(wanted), std::move(done));
   }
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<FoundDevice>&)> found) override {
     dht_.find_devices(id, deadline, [found = std::move(found)](const std::optional<DhtDevice>& device) {
-      found(device ? std::optional(FoundDevice{device->id, device->short_id, device->chain}) : std::nullopt);
+      found(device ? std::optional(FoundDevice{device->id, device->short_id, device->public_key_der}) : std::nullopt);
     });
   }
   void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) override {

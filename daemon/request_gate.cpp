@@ -2,7 +2,6 @@
 #include "daemon/request_gate.h"
 
 #include <algorithm>
-#include <ctime>
 
 namespace connd::daemon {
 namespace {
@@ -22,11 +21,12 @@ proto::TokenBucket lookup_rate(const GateSettings& settings, proto::TimePoint no
 
 }  // namespace
 
-RequestGate::RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker,
-                         proto::HandleSource& questions, const GateSettings& settings)
+RequestGate::RequestGate(Loop& loop, Signalling& signalling, Stores& stores, KnownChains& chains,
+                         ConnectionAsker& asker, proto::HandleSource& questions, const GateSettings& settings)
     : loop_(loop),
       signalling_(signalling),
       stores_(stores),
+      chains_(chains),
       asker_(asker),
       questions_(questions),
       settings_(settings),
@@ -38,77 +38,55 @@ void RequestGate::set_settings(const GateSettings& settings) {
   settings_ = settings;
 }
 
-Trust RequestGate::trust_of(const proto::DeviceId& device) {
-  const Trust own = stores_.trust.of(device);
-  if (own == Trust::kBanned || !stores_.trust.has_chain_entries()) return own;
-  const auto chain = stores_.certificates.find(device);
-  if (!chain || !*chain) return own;
-  return stores_.trust.of(device, (*chain)->issuer_ids());
-}
-
 void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
   const Trust own = stores_.trust.of(signer);
   if (own == Trust::kBanned) return done(refused(own, proto::Reason::kBanned, "the device is banned"));
-  if (own == Trust::kAllowed && !stores_.trust.has_chain_entries()) return done(accepted(own));
-  auto known = stores_.certificates.find(signer);
-  if (known && *known && !may_have_moved(signer, **known)) return with_chain(signer, *known, done);
-  if (own == Trust::kAllowed) return done(accepted(own));  // bans above it are found out by TLS at the latest
-  if (!stores_.trust.has_chain_entries()) return by_policy(signer, std::nullopt, done);
+  const Trust trust = chains_.trust_of(signer);
+  if (trust == Trust::kBanned) return done(refused(trust, proto::Reason::kBanned, "its account or CA is banned"));
+  if (trust == Trust::kAllowed) return done(accepted(trust));
+  // What its chain could change: it is below an account or CA that is allowed, which we do not know, or no more.
+  if (!stores_.trust.has_chain_entries()) return by_policy(signer, {}, done);
   look_up(signer, short_id, std::move(done));
 }
 
-/// A device may have joined an account that is trusted since its chain was stored. That is worth a lookup where it
-/// would be refused otherwise.
-bool RequestGate::may_have_moved(const proto::DeviceId& signer, const proto::CertificateChain& known) const {
-  return settings_.policy == IceRequestPolicy::kTrusted && stores_.trust.has_chain_entries() &&
-         stores_.trust.of(signer, known.issuer_ids()) == Trust::kUnknown;
-}
-
 void RequestGate::look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
-  if (known_missing(signer)) return by_policy(signer, std::nullopt, done);
+  if (known_missing(signer)) return by_policy(signer, chains_.fault_of(signer), done);
   if (lookups_ >= settings_.max_lookups || !lookup_rate_.take(loop_.now(), kTokensPerLookup)) {
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many unknown signers to look up"));
   }
   ++lookups_;
-  // What allows the device ends the search; what bans it says more than a chain of nobody's.
-  ChainJudge judge = [this, signer](const proto::CertificateChain& chain) {
-    const auto now = static_cast<std::int64_t>(std::time(nullptr));
-    const Trust trust = stores_.trust.of(signer, chain.issuer_ids());
-    if (trust == Trust::kUnknown || !chain.verify(now, stores_.is_revoked())) return ChainWorth::kLittle;
-    return trust == Trust::kAllowed ? ChainWorth::kEnough : ChainWorth::kMore;
-  };
-  signalling_.find_certificate(signer, short_id, loop_.now() + settings_.lookup_time, std::move(judge),
-                               [this, signer, done = std::move(done)](const auto& chain) {
-                                 --lookups_;
-                                 if (!chain) remember_missing(signer);
-                                 with_chain(signer, chain, done);
-                               });
+  const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
+  signalling_.find_chain(
+      signer, short_id, loop_.now() + settings_.lookup_time, ChainUse::kRequest, chains_.for_request(signer, seen),
+      [this, signer, seen, done = std::move(done)](const std::optional<proto::CertificateChain>& chain) {
+        // The trust list may have changed meanwhile.
+        const bool allowed = chain && stores_.trust.of(signer, chain->issuer_ids()) == Trust::kAllowed;
+        looked_up(signer, allowed, *seen, done);
+      });
 }
 
-void RequestGate::with_chain(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain,
-                             const Done& done) {
-  Trust trust = stores_.trust.of(signer);
-  if (chain) {
-    const auto valid = chain->verify(static_cast<std::int64_t>(std::time(nullptr)), stores_.is_revoked());
-    if (!valid) return done(refused(trust, proto::Reason::kBadCertificate, valid.error().message()));
-    trust = stores_.trust.of(signer, chain->issuer_ids());
-  }
-  if (trust == Trust::kBanned) return done(refused(trust, proto::Reason::kBanned, "its account or CA is banned"));
-  if (trust == Trust::kAllowed) return done(accepted(trust));
-  by_policy(signer, chain, done);
-}
-
-void RequestGate::by_policy(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain,
+void RequestGate::looked_up(const proto::DeviceId& signer, bool allowed, const KnownChains::Seen& seen,
                             const Done& done) {
+  --lookups_;
+  if (!seen.any) remember_missing(signer);
+  const Trust trust = chains_.trust_of(signer);
+  if (trust == Trust::kBanned) return done(refused(trust, proto::Reason::kBanned, "the device is banned"));
+  if (allowed || trust == Trust::kAllowed) return done(accepted(Trust::kAllowed));
+  if (seen.bans()) return done(refused(Trust::kBanned, proto::Reason::kBanned, "its account or CA is banned"));
+  by_policy(signer, seen.fault ? seen.fault : chains_.fault_of(signer), done);
+}
+
+/// `fault`: of a chain that would have allowed the device; said where it is refused.
+void RequestGate::by_policy(const proto::DeviceId& signer, std::error_code fault, const Done& done) {
   if (settings_.policy == IceRequestPolicy::kAnyone) return done(accepted(Trust::kUnknown));
   if (settings_.policy == IceRequestPolicy::kTrusted) {
+    if (fault) return done(refused(Trust::kUnknown, proto::Reason::kBadCertificate, fault.message()));
     return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "the device is not allowed"));
   }
   if (asked_.size() >= settings_.max_questions) {
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many questions wait for an answer"));
   }
-  ConnectionAsker::Question question{questions_.take(), signer, std::nullopt};
-  if (chain) question.account = chain->account_id();
+  const ConnectionAsker::Question question{questions_.take(), signer, chains_.account_of(signer)};
   if (!asker_.ask_connection(question)) {
     return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "nobody is there to decide"));
   }
@@ -123,7 +101,7 @@ bool RequestGate::answer(std::uint64_t question, bool accept) {
   asked_.erase(it);
   arm();
   // What the answer did not know: the device may have been banned meanwhile, or allowed.
-  const Trust trust = trust_of(asked.signer);
+  const Trust trust = chains_.trust_of(asked.signer);
   if (trust == Trust::kBanned) {
     asked.done(refused(trust, proto::Reason::kBanned, "the device is banned"));
   } else if (accept) {

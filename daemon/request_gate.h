@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// RequestGate: who may make us run ICE (SPEC section 4.3). The order of checks is by cost: the signer's own entry
 /// first, without I/O; then account and CA, for which a chain may have to be looked up, within limits that strangers
-/// cannot pass; then the ICE-request policy.
+/// cannot pass; then the ICE-request policy. What a chain from the DHT can do here is to let in, and little more
+/// (KnownChains): anybody may have made it.
 #pragma once
 
 #include <functional>
@@ -10,6 +11,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "daemon/known_chains.h"
 #include "daemon/loop.h"
 #include "daemon/policy.h"
 #include "daemon/signalling.h"
@@ -28,7 +30,7 @@ struct GateSettings {
   /// Without an answer from the local client by then: declined.
   proto::Duration ask_time = std::chrono::seconds(10);
   std::size_t max_questions = 64;
-  /// Signers whose chain was not found are not looked up again for this long.
+  /// Signers of whose key no chain at all was found are not looked up again for this long.
   proto::Duration negative_time = std::chrono::minutes(10);
   std::size_t max_negative = 4'096;
 };
@@ -39,7 +41,7 @@ class ConnectionAsker {
   struct Question {
     std::uint64_t number;
     proto::DeviceId device;
-    std::optional<proto::AccountId> account;  ///< if the chain is known
+    std::optional<proto::AccountId> account;  ///< if it was met before, and its chain is still valid
   };
   /// False: nobody has registered.
   virtual bool ask_connection(const Question& question) = 0;
@@ -60,7 +62,7 @@ class RequestGate {
   };
   using Done = std::function<void(const Verdict&)>;
 
-  RequestGate(Loop& loop, Signalling& signalling, Stores& stores, ConnectionAsker& asker,
+  RequestGate(Loop& loop, Signalling& signalling, Stores& stores, KnownChains& chains, ConnectionAsker& asker,
               proto::HandleSource& questions, const GateSettings& settings);
 
   /// From now on; questions that are open keep their time.
@@ -75,9 +77,6 @@ class RequestGate {
   /// The same for another reason: the client is told that it need not answer.
   void give_up_all();
 
-  /// What the stores say of a device, its cached chain included.
-  [[nodiscard]] Trust trust_of(const proto::DeviceId& device);
-
  private:
   struct Asked {
     proto::DeviceId signer;
@@ -85,10 +84,9 @@ class RequestGate {
     Done done;
   };
 
-  [[nodiscard]] bool may_have_moved(const proto::DeviceId& signer, const proto::CertificateChain& known) const;
   void look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
-  void with_chain(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
-  void by_policy(const proto::DeviceId& signer, const std::optional<proto::CertificateChain>& chain, const Done& done);
+  void looked_up(const proto::DeviceId& signer, bool allowed, const KnownChains::Seen& seen, const Done& done);
+  void by_policy(const proto::DeviceId& signer, std::error_code fault, const Done& done);
   void remember_missing(const proto::DeviceId& signer);
   [[nodiscard]] bool known_missing(const proto::DeviceId& signer);
   void expire();
@@ -97,6 +95,7 @@ class RequestGate {
   Loop& loop_;
   Signalling& signalling_;
   Stores& stores_;
+  KnownChains& chains_;
   ConnectionAsker& asker_;
   proto::HandleSource& questions_;
   GateSettings settings_;

@@ -25,30 +25,27 @@ struct SignalMessage {
 /// Under which of a device's ids a message is put.
 enum class SignalKeys : std::uint8_t { kShort, kLong, kBoth };
 
-/// How much a chain tells the asker. A device may have more than one: it changed its account, or somebody else has
-/// certified its key.
-enum class ChainWorth : std::uint8_t {
-  kLittle,
-  kMore,    ///< the answer, unless one that is enough comes
-  kEnough,  ///< no need to look further
-};
-using ChainJudge = std::function<ChainWorth(const proto::CertificateChain&)>;
+/// Whether a chain of the device is what the asker looks for. Anybody can make one, for anybody's key: unless it was
+/// verified it is worth its public key and no more (KnownChains has the two that there are).
+using ChainWanted = std::function<bool(const proto::CertificateChain&)>;
+/// What a search is for: a peer's request is decided first, and opens do not keep it from that.
+enum class ChainUse : std::uint8_t { kCall, kRequest };
 
-/// A device that was found by a 40-digit id: its account's, or its own short one.
+/// A device that was found by a 40-digit id: its account's, or its own short one. Both ids are those of the key.
 struct FoundDevice {
   proto::DeviceId device;
   proto::ShortDeviceId short_id;
-  std::optional<proto::CertificateChain> chain;  ///< if it came with it; not verified
+  proto::ByteVector public_key;  ///< SubjectPublicKeyInfo, DER
 };
 
 class Signalling {
  public:
-  /// Finds the chain of a device; not verified beyond the id. A Jami device may be found by its short id alone. The
-  /// first that is enough for `judge` (empty: any is); else, once all places were looked at, the one of most worth.
-  /// `done` is called once, in a later turn; never after this object's end.
-  virtual void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                                proto::TimePoint deadline, ChainJudge judge,
-                                std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
+  /// Finds certificates whose leaf has the key of `device`, whoever made them; one whose issuers cannot be read comes as
+  /// the leaf alone. A Jami device may be found by its short id alone. `done` is called once, in a later turn, with the
+  /// first that is `wanted`, or with nothing; never after this object's end. All others are passed over.
+  virtual void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                          proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                          std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
   /// Finds the devices that an account has announced, and the one whose short id this is. `found` is called for each,
   /// and at the end, or at the deadline, once with nothing; in later turns, never after this object's end.
   virtual void find_devices(const proto::AccountId& id, proto::TimePoint deadline,

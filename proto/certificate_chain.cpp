@@ -2,6 +2,9 @@
 #include "proto/certificate_chain.h"
 
 #include <algorithm>
+#include <ctime>
+#include <limits>
+#include <optional>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -47,6 +50,12 @@ Result<void> check_dates(const X509* certificate, std::int64_t now_unix) {
   return {};
 }
 
+std::optional<std::int64_t> unix_time_of(const ASN1_TIME* time) {
+  std::tm broken_down{};
+  if (ASN1_TIME_to_tm(time, &broken_down) != 1) return std::nullopt;
+  return static_cast<std::int64_t>(::timegm(&broken_down));
+}
+
 // RFC 5280, 4.2.1.3 and 4.2.1.12: an extension that is absent permits everything.
 Result<void> check_leaf_usage(X509* leaf) {
   if ((X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE) == 0) return Errc::kCertificateWrongUsage;
@@ -76,8 +85,7 @@ Result<void> check_signature(X509* certificate, X509* issuer) {
 
 /// What OpenSSL itself refuses to encrypt to (OPENSSL_RSA_MAX_MODULUS_BITS, _PUBEXP_BITS), for an operation with it
 /// would take minutes.
-bool is_oversized(const X509* certificate) {
-  EVP_PKEY* key = X509_get0_pubkey(certificate);
+bool is_oversized(const EVP_PKEY* key) {
   if (key == nullptr || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA) return false;
   BIGNUM* exponent = nullptr;
   if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &exponent) != 1) return true;
@@ -108,7 +116,7 @@ Result<CertificateChain> CertificateChain::bounded(std::vector<X509Ptr> certific
   for (const X509Ptr& certificate : certificates) {
     const ByteVector der = der_of(certificate.get());
     if (der.empty() || spki_of(certificate.get()).empty()) return Errc::kCertificateUnreadable;
-    if (is_oversized(certificate.get())) return Errc::kTooLong;
+    if (is_oversized(X509_get0_pubkey(certificate.get()))) return Errc::kTooLong;
     total += der.size();
     // Parses and caches the extensions now, while this thread is the only owner.
     X509_check_purpose(certificate.get(), -1, 0);
@@ -246,6 +254,18 @@ Result<void> CertificateChain::verify(std::int64_t now_unix, const IsRevoked& is
   return verify_by_path_rules(now_unix);
 }
 
+Result<Validity> CertificateChain::validity() const {
+  Validity all{std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
+  for (std::size_t i = 0; i < size(); ++i) {
+    const auto from = unix_time_of(X509_get0_notBefore(certificate(i)));
+    const auto until = unix_time_of(X509_get0_notAfter(certificate(i)));
+    if (!from || !until) return Errc::kCertificateUnreadable;
+    all.from_unix = std::max(all.from_unix, *from);
+    all.until_unix = std::min(all.until_unix, *until);
+  }
+  return all;
+}
+
 bool CertificateChain::has_revoked(const IsRevoked& is_revoked) const {
   for (std::size_t i = 0; i + 1 < size(); ++i) {
     if (is_revoked(*certificate(i), *certificate(i + 1))) return true;
@@ -283,6 +303,13 @@ ByteVector public_key_der_of(const EVP_PKEY* key) {
   ByteVector out(encoded, encoded + size);
   OPENSSL_free(encoded);
   return out;
+}
+
+bool is_usable_key(Bytes public_key_der) {
+  const unsigned char* at = public_key_der.data();
+  const PkeyPtr key(d2i_PUBKEY(nullptr, &at, static_cast<long>(public_key_der.size())));
+  ERR_clear_error();
+  return key != nullptr && !is_oversized(key.get());
 }
 
 AccountId key_id_of(Bytes public_key_der) {

@@ -24,6 +24,11 @@ inline constexpr int kMinSecurityBits = 112;
 /// Whether `issuer` has revoked `certificate`; the place where CRLs come in.
 using IsRevoked = std::function<bool(const X509& certificate, const X509& issuer)>;
 
+struct Validity {
+  std::int64_t from_unix;   ///< seconds since 1970
+  std::int64_t until_unix;  ///< seconds since 1970; of what is made anew, later than `from_unix`
+};
+
 /// A value: never empty, never changed once made; copies share the parsed certificates, whose count is atomic, so that
 /// copies may be used on different threads. Parsing checks the form alone; call `verify` before believing any of it.
 class CertificateChain {
@@ -85,6 +90,10 @@ class CertificateChain {
   /// checked.
   Result<void> verify(std::int64_t now_unix, const IsRevoked& is_revoked = {}) const;
 
+  /// When all certificates are valid at once: `verify` finds no fault with dates from `from_unix` to just before
+  /// `until_unix`, which may be no time at all. Errors: kCertificateUnreadable.
+  [[nodiscard]] Result<Validity> validity() const;
+
   /// Whether any certificate below the top is.
   [[nodiscard]] bool has_revoked(const IsRevoked& is_revoked) const;
 
@@ -103,6 +112,10 @@ class CertificateChain {
 ByteVector public_key_der_of(const EVP_PKEY* key);
 /// SHA-1 key id of a SubjectPublicKeyInfo in DER.
 AccountId key_id_of(Bytes public_key_der);
+
+/// Whether a SubjectPublicKeyInfo in DER is a key to encrypt to: it can be read, and is no longer than what OpenSSL itself
+/// takes (with an oversized one it would take minutes).
+bool is_usable_key(Bytes public_key_der);
 
 /// The ids of a public key, given as its SubjectPublicKeyInfo in DER.
 DeviceId device_id_of(Bytes public_key_der);

@@ -26,11 +26,6 @@ struct Identity {
   static Result<Identity> load(std::string_view key_pem, std::string_view chain_pem);
 };
 
-struct Validity {
-  std::int64_t from_unix;   ///< seconds since 1970
-  std::int64_t until_unix;  ///< seconds since 1970, later than `from_unix`
-};
-
 struct IdentityOptions {
   /// What Jami makes; tests use 2048, which takes 0.3 s instead of seconds.
   unsigned rsa_bits = 4096;

@@ -75,7 +75,7 @@ void ApiNode::find_devices(const proto::AccountId& account, proto::TimePoint,
   std::vector<std::optional<FoundDevice>> devices;
   for (const auto& [device, node] : world_.nodes) {
     if (node->chain.account_id() != account) continue;
-    devices.push_back(FoundDevice{device, node->chain.short_device_id(), std::nullopt});
+    devices.push_back(FoundDevice{device, node->chain.short_device_id(), node->chain.public_key_der()});
   }
   devices.emplace_back();
   world_.world.loop.post([world = &world_, self = id, devices = std::move(devices), found = std::move(found)] {
@@ -85,12 +85,11 @@ void ApiNode::find_devices(const proto::AccountId& account, proto::TimePoint,
   });
 }
 
-void ApiNode::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&,
-                               proto::TimePoint, ChainJudge,
-                               std::function<void(std::optional<proto::CertificateChain>)> done) {
+void ApiNode::find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&, proto::TimePoint,
+                         ChainUse, ChainWanted wanted, std::function<void(std::optional<proto::CertificateChain>)> done) {
   const auto it = world_.nodes.find(device);
   std::optional<proto::CertificateChain> found;
-  if (it != world_.nodes.end()) found = it->second->chain;
+  if (it != world_.nodes.end() && wanted(it->second->chain)) found = it->second->chain;
   world_.world.loop.post([world = &world_, self = id, found, done = std::move(done)] {
     if (world->nodes.count(self) != 0) done(found);
   });

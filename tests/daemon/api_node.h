@@ -54,9 +54,9 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
   void allow(const ApiNode& peer);
 
  private:
-  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, daemon::ChainJudge judge,
-                        std::function<void(std::optional<proto::CertificateChain>)> done) override;
+  void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                  proto::TimePoint deadline, daemon::ChainUse use, daemon::ChainWanted wanted,
+                  std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
   void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;

@@ -33,7 +33,7 @@ bool holds(CertificateStore& store, const CertificateChain& chain) {
 }
 
 std::string file_of(const TempDir& dir, const CertificateChain& chain) {
-  return dir.file("certificates/" + chain.device_id().hex() + ".der");
+  return dir.file("certificates/" + chain.device_id().hex() + ".tls");
 }
 
 void set_age(const std::string& path, long seconds_since_1970) {
@@ -129,7 +129,7 @@ TEST_CASE("a file that vanished is not there; foreign files are left alone; left
   CHECK(store.size() == 0);
 
   write_file(dir.file("certificates/README"), "mine");
-  write_file(dir.file("certificates/" + std::string(64, 'A') + ".der"), "upper case: not our name");
+  write_file(dir.file("certificates/" + std::string(64, 'A') + ".tls"), "upper case: not our name");
   write_file(dir.file("certificates/x.der.tmp-abcdef"), "half");
   CHECK(opened(dir.file("certificates")).size() == 0);
   CHECK(dir.names("certificates").size() == 2);

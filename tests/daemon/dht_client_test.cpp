@@ -149,12 +149,12 @@ TEST_CASE("DhtClient: a lookup ends at its deadline; those that find no place wa
   std::size_t ended = 0;
   bool last_ended = false;
   for (std::size_t i = 0; i < kMaxLookups; ++i) {
-    alone.client->find_certificate(device(1).id, {}, loop.now() + milliseconds(500), [&](const auto& chain) {
+    alone.client->find_certificate(device(1).id, {}, loop.now() + milliseconds(500), ChainUse::kCall, kAny, [&](const auto& chain) {
       CHECK_FALSE(chain.has_value());
       ++ended;
     });
   }
-  alone.client->find_certificate(device(1).id, {}, loop.now() + seconds(60), [&](const auto&) { last_ended = true; });
+  alone.client->find_certificate(device(1).id, {}, loop.now() + seconds(60), ChainUse::kCall, kAny, [&](const auto&) { last_ended = true; });
   REQUIRE(run_until(loop, [&] { return ended == kMaxLookups; }));
   CHECK_FALSE(last_ended);  // it is no answer that there was no place
   bool down = false;
@@ -292,7 +292,7 @@ TEST_CASE("DhtClient: a device that comes up while it is looked for is found") {
   REQUIRE(run_until(loop, [&] { return asker.connected(); }));
   std::optional<proto::CertificateChain> found;
   int calls = 0;
-  asker.client->find_certificate(device(0).id, std::nullopt, loop.now() + seconds(20),
+  asker.client->find_certificate(device(0).id, std::nullopt, loop.now() + seconds(20), ChainUse::kCall, kAny,
                                  [&](std::optional<proto::CertificateChain> chain) {
                                    found = std::move(chain);
                                    ++calls;
@@ -354,15 +354,14 @@ TEST_CASE("DhtClient finds the devices of an account, and a device by its short 
   REQUIRE(devices.size() == 1);
   CHECK(devices[0].id == device(0).id);
   CHECK(devices[0].short_id == device(0).short_id);
-  CHECK_FALSE(devices[0].chain);
+  CHECK(devices[0].public_key_der == device(0).public_key);
 
   proto::AccountId short_id;
   short_id.bytes = device(0).short_id.bytes;
   const auto one = bob.find_all(short_id);
   REQUIRE(one.size() == 1);
   CHECK(one[0].id == device(0).id);
-  REQUIRE(one[0].chain);
-  CHECK(one[0].chain->device_id() == device(0).id);
+  CHECK(one[0].public_key_der == device(0).public_key);
   CHECK(bob.find_all(proto::AccountId{}).empty());
 }
 
@@ -420,7 +419,7 @@ TEST_CASE("DhtClient may be destroyed from its callbacks, and is silent afterwar
     client.reset();
   };
   client = std::make_unique<DhtClient>(loop, config_of(device(1), {server.address()}), std::move(handlers));
-  client->find_certificate(device(2).id, {}, loop.now() + seconds(20),
+  client->find_certificate(device(2).id, {}, loop.now() + seconds(20), ChainUse::kCall, kAny,
                            [&](const std::optional<proto::CertificateChain>&) { ++calls; });
   client->send_request(device(0).public_key, kBody, RequestKeys::kBoth, [&](bool) { ++calls; });
   REQUIRE(run_until(loop, [&] { return !client; }));

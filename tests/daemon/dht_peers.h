@@ -89,6 +89,8 @@ bool run_until(Loop& loop, F done, milliseconds limit = seconds(30)) {
   return !late;
 }
 
+inline const ChainWanted kAny = [](const proto::CertificateChain&) { return true; };
+
 /// A client that keeps what it hears.
 struct Peer {
   Loop& loop;
@@ -109,7 +111,8 @@ struct Peer {
                                               milliseconds within = seconds(20)) {
     std::optional<proto::CertificateChain> found;
     int calls = 0;
-    client->find_certificate(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within,
+    client->find_certificate(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within, ChainUse::kCall,
+                             kAny,
                              [&](std::optional<proto::CertificateChain> chain) {
                                found = std::move(chain);
                                ++calls;

@@ -153,7 +153,7 @@ void Node::find_devices(const proto::AccountId& account, proto::TimePoint,
   for (const auto& [device, node] : exchange_.nodes) {
     const proto::ShortDeviceId short_id = node->chain.short_device_id();
     const bool wanted = node->chain.account_id() == account || short_id.bytes == account.bytes;
-    if (wanted) devices.push_back(FoundDevice{device, short_id, std::nullopt});
+    if (wanted) devices.push_back(FoundDevice{device, short_id, node->public_key});
   }
   devices.emplace_back();
   exchange_.world().loop.post([this, self = id, devices = std::move(devices), found = std::move(found)] {
@@ -163,15 +163,20 @@ void Node::find_devices(const proto::AccountId& account, proto::TimePoint,
   });
 }
 
-void Node::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&, proto::TimePoint,
-                            ChainJudge, std::function<void(std::optional<proto::CertificateChain>)> done) {
+void Node::find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&, proto::TimePoint,
+                      ChainUse, ChainWanted wanted, std::function<void(std::optional<proto::CertificateChain>)> done) {
   ++exchange_.lookups;
-  const auto it = exchange_.nodes.find(device);
-  std::optional<proto::CertificateChain> found;
-  if (it != exchange_.nodes.end()) found = it->second->chain;
-  exchange_.world().loop.post([this, self = id, found, done = std::move(done)] {
-    if (exchange_.nodes.count(self) != 0) done(found);
-  });
+  std::vector<proto::CertificateChain> there = exchange_.planted;
+  if (const auto it = exchange_.nodes.find(device); it != exchange_.nodes.end()) there.push_back(it->second->chain);
+  exchange_.world().loop.post(
+      [this, self = id, device, there = std::move(there), wanted = std::move(wanted), done = std::move(done)] {
+        if (exchange_.nodes.count(self) == 0) return;
+        std::optional<proto::CertificateChain> found;
+        for (const auto& chain : there) {
+          if (!found && chain.device_id() == device && wanted(chain)) found = chain;
+        }
+        done(std::move(found));
+      });
 }
 
 void Node::send(const proto::ByteVector& key, proto::Bytes body, SignalKeys) {

@@ -55,6 +55,7 @@ class Exchange {
   /// False drops a message.
   std::function<bool(const proto::DeviceId& from, const proto::DeviceId& to, const proto::ByteVector& body)> filter;
   std::map<proto::DeviceId, Node*> nodes;
+  std::vector<proto::CertificateChain> planted;  ///< found before the right ones
   int lookups = 0;
   int messages = 0;
 
@@ -117,9 +118,9 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
 
  private:
   daemon::OpenResult open(const daemon::OpenRequest& request);
-  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, daemon::ChainJudge judge,
-                        std::function<void(std::optional<proto::CertificateChain>)> done) override;
+  void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                  proto::TimePoint deadline, daemon::ChainUse use, daemon::ChainWanted wanted,
+                  std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
   void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;

@@ -231,8 +231,8 @@ class LoadPeer final : private Signalling, private ChannelApps, private Connecti
     say("error " + id().abbreviated() + " " + std::string(proto::reason_name(error.reason)) + " " + error.text);
   }
 
-  void find_certificate(const proto::DeviceId&, const std::optional<proto::ShortDeviceId>&, proto::TimePoint,
-                        ChainJudge, std::function<void(std::optional<proto::CertificateChain>)> done) override {
+  void find_chain(const proto::DeviceId&, const std::optional<proto::ShortDeviceId>&, proto::TimePoint, ChainUse,
+                  ChainWanted, std::function<void(std::optional<proto::CertificateChain>)> done) override {
     world_.loop.post([this, done = std::move(done)] { done(world_.daemon); });
   }
   void find_devices(const proto::AccountId&, proto::TimePoint,

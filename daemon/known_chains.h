@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// KnownChains: which certificate chains we believe, and what follows from them.
+///
+/// Anybody can make a chain for anybody's public key, and put it where that device's is looked for. So:
+/// - a chain that a device has shown in TLS, with the key that belongs to it, is its own word. It is stored, and believed
+///   for as long as it is valid; a ban of what it names holds for the device afterwards too;
+/// - a chain from elsewhere is taken for its public key, and for what its issuers say of that key if it verifies now: it
+///   can let the device in. It is not stored, and does not ban or refuse, unless there is no other valid one of the
+///   device. One that does not verify is passed over: the right one may come behind it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/signalling.h"
+#include "daemon/stores.h"
+
+namespace connd::daemon {
+
+/// Used on the loop's thread. What it knows of a chain it has read once, and keeps: at most CertificateStore::kMaxChains
+/// of some 200 bytes.
+class KnownChains {
+ public:
+  /// Seconds since 1970.
+  using Clock = std::function<std::int64_t()>;
+
+  /// `stores` outlive this. `clock`: another than the machine's, for tests.
+  explicit KnownChains(Stores& stores, Clock clock = {});
+
+  /// What the trust list says of a device, its stored chain included: that may ban it at any time, and allow it while it
+  /// is valid.
+  [[nodiscard]] Trust trust_of(const proto::DeviceId& device);
+  /// Its account by its stored chain, if that is valid.
+  [[nodiscard]] std::optional<proto::AccountId> account_of(const proto::DeviceId& device);
+  /// Why its stored chain is not believed; no error when it is, or there is none.
+  [[nodiscard]] std::error_code fault_of(const proto::DeviceId& device);
+  /// Its public key by its stored chain, which need not be valid: the key has the device's id.
+  [[nodiscard]] std::optional<proto::ByteVector> key_of(const proto::DeviceId& device);
+
+  /// What TLS has just verified, of the device that holds the key: stored in place of what was there. Failures: those of
+  /// CertificateStore::put; what was there stays.
+  Outcome<void> met(const proto::CertificateChain& chain);
+
+  /// What a search has come by.
+  struct Seen {
+    bool any = false;       ///< a chain of that key
+    bool banned = false;    ///< a valid one below an account or CA that is banned
+    bool other = false;     ///< another valid one
+    std::error_code fault;  ///< of the first that would allow the device, if it were valid
+    /// Nothing valid speaks for the device.
+    [[nodiscard]] bool bans() const { return banned && !other; }
+  };
+  // The two ways to take a stranger's chain. Both are for one search each, and write down in `seen` what is passed over.
+
+  /// To call the device: all that it takes is its key, from any chain that does not ban it. TLS decides.
+  [[nodiscard]] ChainWanted for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const;
+  /// To let it in: a chain that allows it, and is valid.
+  [[nodiscard]] ChainWanted for_request(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const;
+
+ private:
+  struct Facts {
+    std::vector<proto::AccountId> issuers;
+    proto::Validity dates{};
+    std::error_code fault;         ///< whatever the date
+    std::uint64_t crl_change = 0;  ///< the revocation lists that it was held to
+  };
+
+  [[nodiscard]] const Facts* facts_of(const proto::DeviceId& device);
+  [[nodiscard]] Facts facts_in(const proto::CertificateChain& chain) const;
+  [[nodiscard]] std::error_code fault_now(const Facts& facts) const;
+  Trust judge(const proto::DeviceId& device, const proto::CertificateChain& chain, Seen& seen) const;
+
+  Stores& stores_;
+  Clock clock_;
+  std::unordered_map<proto::DeviceId, Facts> facts_;  ///< of those in the store
+};
+
+}  // namespace connd::daemon

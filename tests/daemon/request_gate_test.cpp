@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Whom the gate lets in, with a DHT on which anybody has put what he likes. Rates, questions and bans of devices are in
+// connection_manager_test.cpp and the tests with real daemons.
+#include "daemon/request_gate.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/daemon/temp_dir.h"
+#include "tests/proto/certificates.h"
+
+using namespace connd;
+using namespace connd::daemon;
+using namespace connd::test;
+using proto::CertificateChain;
+using proto::Reason;
+
+namespace {
+
+/// A gate before a DHT that holds `there`, in that order.
+class Gated final : private Signalling, private ConnectionAsker {
+ public:
+  explicit Gated(IceRequestPolicy policy = IceRequestPolicy::kTrusted) {
+    GateSettings settings;
+    settings.policy = policy;
+    gate.emplace(loop, *this, stores, chains, *this, questions_, settings);
+  }
+
+  RequestGate::Verdict judge(const CertificateChain& signer = alice_chain()) {
+    std::optional<RequestGate::Verdict> out;
+    gate->judge(signer.device_id(), signer.short_device_id(), [&](const RequestGate::Verdict& v) { out = v; });
+    if (pending) std::exchange(pending, nullptr)();
+    if (!out) {
+      REQUIRE(asked);
+      gate->answer(asked->number, true);
+    }
+    REQUIRE(out);
+    return *out;
+  }
+  void allow(const proto::AccountId& account) {
+    REQUIRE(stores.trust.allow(TrustSubject(TrustKind::kAccount, account), 1).ok());
+  }
+  void ban(const proto::AccountId& account) {
+    REQUIRE(stores.trust.ban(TrustSubject(TrustKind::kAccount, account), 1).ok());
+  }
+
+  TempDir dir;
+  Loop loop;
+  Stores stores = *Stores::open(dir.path());
+  std::int64_t now = kNow;
+  KnownChains chains{stores, [this] { return now; }};
+  std::optional<RequestGate> gate;
+  std::vector<CertificateChain> there;
+  int lookups = 0;
+  std::function<void()> pending;
+  std::optional<Question> asked;
+
+ private:
+  void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&, proto::TimePoint, ChainUse,
+                  ChainWanted wanted, std::function<void(std::optional<CertificateChain>)> done) override {
+    ++lookups;
+    pending = [this, device, wanted = std::move(wanted), done = std::move(done)] {
+      for (const CertificateChain& one : there) {
+        if (one.device_id() == device && wanted(one)) return done(one);
+      }
+      done(std::nullopt);
+    };
+  }
+  void find_devices(const proto::AccountId&, proto::TimePoint,
+                    std::function<void(const std::optional<FoundDevice>&)>) override {}
+  void send(const proto::ByteVector&, proto::Bytes, SignalKeys) override {}
+  bool ask_connection(const Question& question) override {
+    asked = question;
+    return true;
+  }
+  void connection_question_over(std::uint64_t) override {}
+
+  proto::HandleSource questions_;
+};
+
+CertificateChain of_account(std::size_t account, proto::Validity validity = kValid) {
+  Spec device = device_spec(0);
+  device.validity = validity;
+  return chain({device, issuer_spec(account)});
+}
+const proto::Validity kPast{kNow - 2 * kDay, kNow - kDay};
+
+}  // namespace
+
+TEST_CASE("fault A3: chains that others have made hide neither the right one, nor do they ban or refuse") {
+  Gated here;
+  here.allow(alice_chain().account_id());
+  here.ban(of_account(4).account_id());
+  here.there = {of_account(5, kPast), of_account(5), of_account(4), alice_chain(), of_account(6)};
+  CHECK(here.judge().accept);
+  CHECK(here.lookups == 1);
+  CHECK(here.stores.certificates.size() == 0);  // seen in TLS is what is stored
+}
+
+TEST_CASE("fault A3: chains that others have made let nobody in") {
+  Gated here;
+  here.allow(bob_chain().account_id());
+  here.there = {of_account(4), of_account(5, kPast)};
+  const auto verdict = here.judge();
+  CHECK_FALSE(verdict.accept);
+  CHECK(verdict.reason == Reason::kNotPermitted);
+}
+
+TEST_CASE("fault A3: an allowed device needs no chain, and none on the DHT is its ban") {
+  Gated here;
+  REQUIRE(here.stores.trust.allow(TrustSubject(alice_chain().device_id()), 1).ok());
+  here.ban(of_account(4).account_id());
+  here.there = {of_account(4)};
+  CHECK(here.judge().accept);
+  CHECK(here.lookups == 0);
+}
+
+TEST_CASE("fault A3: a renewed certificate is looked for where the stored one is valid no more") {
+  Gated here;
+  Spec old = device_spec(0);
+  old.validity = {kNow - 9 * kDay, kNow};
+  const CertificateChain former = chain({old, issuer_spec(1), issuer_spec(2)});
+  here.allow(former.account_id());
+  here.now = kNow - 1;
+  REQUIRE(here.chains.met(former).ok());
+  CHECK(here.judge().accept);
+  CHECK(here.lookups == 0);
+  here.now = kNow;
+  here.there = {former};
+  auto verdict = here.judge();
+  CHECK(verdict.reason == Reason::kBadCertificate);
+  CHECK(verdict.text.find("expired") != std::string::npos);
+  // It was not put on the list of those that are not looked for again.
+  here.there = {former, alice_chain()};
+  CHECK(here.judge().accept);
+  CHECK(here.lookups == 2);
+}
+
+TEST_CASE("fault A3: who left a stored account for one that is allowed is let in; a ban in store holds") {
+  Gated here;
+  REQUIRE(here.chains.met(of_account(4)).ok());
+  here.allow(alice_chain().account_id());
+  here.there = {alice_chain()};
+  CHECK(here.judge().accept);
+  here.ban(of_account(4).account_id());
+  CHECK(here.judge().reason == Reason::kBanned);
+  CHECK(here.lookups == 1);
+}
+
+TEST_CASE("fault A3: where nothing valid speaks for a device, what bans it counts") {
+  for (const auto policy : {IceRequestPolicy::kTrusted, IceRequestPolicy::kAnyone, IceRequestPolicy::kAsk}) {
+    Gated here(policy);
+    here.ban(alice_chain().account_id());
+    here.there = {of_account(4, kPast), alice_chain()};
+    CHECK(here.judge().reason == Reason::kBanned);
+    here.there = {of_account(4), alice_chain()};
+    CHECK(here.judge().accept == (policy != IceRequestPolicy::kTrusted));
+  }
+}
+
+TEST_CASE("fault A3: a question names the account that was shown in TLS, none that was found") {
+  Gated here(IceRequestPolicy::kAsk);
+  here.allow(bob_chain().account_id());
+  here.there = {of_account(4)};
+  CHECK(here.judge().accept);
+  CHECK_FALSE(here.asked->account);
+  REQUIRE(here.chains.met(of_account(5)).ok());
+  CHECK(here.judge().accept);
+  CHECK(here.asked->account == of_account(5).account_id());
+}
+
+TEST_CASE("fault A3: who was banned, or allowed, while its chain was looked for") {
+  Gated here;
+  here.allow(alice_chain().account_id());
+  here.there = {alice_chain()};
+  std::optional<RequestGate::Verdict> out;
+  const auto ask = [&] {
+    here.gate->judge(alice_chain().device_id(), alice_chain().short_device_id(),
+                     [&](const RequestGate::Verdict& v) { out = v; });
+  };
+  ask();
+  here.ban(alice_chain().account_id());
+  std::exchange(here.pending, nullptr)();
+  REQUIRE(out);
+  CHECK(out->reason == Reason::kBanned);
+  here.there = {};
+  REQUIRE(*here.stores.trust.unset(TrustSubject(TrustKind::kAccount, alice_chain().account_id())));
+  here.allow(bob_chain().account_id());
+  REQUIRE(here.stores.trust.unset(TrustSubject(alice_chain().device_id())).ok());
+  ask();
+  REQUIRE(here.stores.trust.allow(TrustSubject(alice_chain().device_id()), 1).ok());
+  std::exchange(here.pending, nullptr)();
+  CHECK(out->accept);
+}
