@@ -24,17 +24,17 @@ class CertificateStore {
   static constexpr std::size_t kMaxChains = 4096;
 
   /// Uses `directory`, made where missing; files in it are named DEVICE-ID.tls, others are left alone, but for
-  /// DEVICE-ID.der: there the first versions kept also what they had found on the DHT, and those are removed. When there
-  /// are more than `max_chains`, the oldest go. Failures: the directory cannot be made or read.
+  /// DEVICE-ID.der: there the first versions kept also what they had found on the DHT, and those are removed. When
+  /// there are more than `max_chains`, the oldest go. Failures: the directory cannot be made or read.
   static Outcome<CertificateStore> open(std::string directory, std::size_t max_chains = kMaxChains);
 
   /// The chain of a device, whose leaf has the key of that id; nothing when there is none. It was verified when it was
-  /// stored, and may be valid no more (KnownChains). Failure: there was a file but it is not a chain of that device, or cannot be read; it is forgotten, and the
-  /// device may be looked up as if it had not been there.
+  /// stored, and may be valid no more (KnownChains). Failure: there was a file but it is not a chain of that device, or
+  /// cannot be read; it is forgotten, and the device may be looked up as if it had not been there.
   Outcome<std::optional<proto::CertificateChain>> find(const proto::DeviceId& device);
 
-  /// Stores a chain that TLS has verified, in place of an older one of the same device. Failures: those of write_atomically; the older one
-  /// stays then.
+  /// Stores a chain that TLS has verified, in place of an older one of the same device. Failures: those of
+  /// write_atomically; the older one stays then.
   Outcome<void> put(const proto::CertificateChain& chain);
 
   [[nodiscard]] bool contains(const proto::DeviceId& device) const { return index_.contains(device); }

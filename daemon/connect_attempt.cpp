@@ -35,7 +35,8 @@ void ConnectAttempt::start() {
   feed(ConnectEvent::kStart);
 }
 
-void ConnectAttempt::on_certificate(bool found) {
+void ConnectAttempt::on_certificate(bool found, bool by_pair) {
+  if (by_pair) machine_.ask_by_pair_first();
   feed(found ? ConnectEvent::kCertificate : ConnectEvent::kNoCertificate);
 }
 

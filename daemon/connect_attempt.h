@@ -68,7 +68,8 @@ class ConnectAttempt {
 
   /// Begins. From here on the owner's functions are called, from later turns only, and each may destroy the attempt.
   void start();
-  void on_certificate(bool found);
+  /// `by_pair`: the first request goes by pair keys alone.
+  void on_certificate(bool found, bool by_pair = false);
   /// The peer's answer. Ignored when it is not awaited (a second one, or after a failure).
   void on_answer(const proto::IceDescription& remote, PeerKind kind);
   /// The peer will not do: it is banned, or what came of it is no answer.

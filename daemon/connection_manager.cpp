@@ -34,7 +34,10 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
             [this](const ChannelEnd& end) { left_channel_ended(end); }),
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
-      soon_(context.connections.loop, [this] { run_later(); }) {}
+      soon_(context.connections.loop, [this] { run_later(); }),
+      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }) {
+  prune_pairs();  // the trust list may have changed without us
+}
 
 void ConnectionManager::set_settings(const Settings& settings) {
   settings_.limits = settings.limits;
@@ -218,6 +221,7 @@ std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, 
 }
 
 void ConnectionManager::trust_changed() {
+  prune_pairs();
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
@@ -244,6 +248,7 @@ void ConnectionManager::trust_changed() {
 
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
+  pairs_timer_.stop();
   shut_down_done_ = std::move(done);
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);

@@ -229,8 +229,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   };
   /// Where an attempt's requests or answers go.
   struct Target {
-    proto::ByteVector public_key;
-    SignalKeys keys;
+    SignalTarget to;
+    bool by_pair_first = false;  ///< the next message goes to the pair keys alone
   };
   struct UniqueChannel {
     MultiplexedSocket* socket = nullptr;
@@ -306,6 +306,13 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void offer_held();
   void drop_held(ConnectionNumber connection);
 
+  // secrets shared with peers (connection_manager_pairs.cpp)
+  void remember_pair(const MultiplexedSocket& socket, Trust trust, proto::ConnectRole role);
+  void prune_pairs();
+  void pairs_changed();
+  [[nodiscard]] std::vector<proto::PairKey> pair_keys_to(const proto::DeviceId& peer);
+  void save_pairs();
+
   // connections and attempts
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
@@ -313,6 +320,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void on_request(const SignalMessage& message, proto::ConnectionRequest request);
   void on_answer(const SignalMessage& message, const proto::ConnectionRequest& request);
   void answer_request(const SignalMessage& message, const proto::ConnectionRequest& request, Trust trust);
+  [[nodiscard]] SignalTarget to_answer(const SignalMessage& message);
+  void repeat_answer(ConnectAttempt& attempt, const SignalMessage& message);
   void launch(std::unique_ptr<ConnectAttempt> attempt);
   void drop_attempt(ConnectionNumber number);
   void abandon_attempt(ConnectionNumber number, proto::Reason reason);
@@ -377,12 +386,14 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   bool saving_requests_ = false;
+  bool saving_pairs_ = false;
   HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
   std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
   Timer tick_;                                            ///< each kTick while there is anything to look after
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
+  Timer pairs_timer_;                                     ///< pair keys change with the day
 };
 
 }  // namespace connd::daemon

@@ -80,8 +80,10 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::B
   const auto peer = peers_.find(device);
   if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
   if (!public_key) return attempt.on_certificate(false);
-  targets_[number] = {std::move(*public_key), SignalKeys::kBoth};
-  attempt.on_certificate(true);
+  Target& target = targets_[number];
+  target.to = {std::move(*public_key), SignalKeys::kBoth, pair_keys_to(device)};
+  target.by_pair_first = !target.to.pair_keys.empty();
+  attempt.on_certificate(true, target.by_pair_first);
 }
 
 void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::string& ice_text, bool is_answer) {
@@ -92,7 +94,9 @@ void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::stri
   request.ice_text = ice_text;
   request.is_answer = is_answer;
   if (settings_.native) request.native_version = proto::ConnectionRequest::kNativeVersion;
-  context_.signalling.send(target->second.public_key, request.encode(), target->second.keys);
+  SignalTarget to = target->second.to;
+  if (std::exchange(target->second.by_pair_first, false)) to.keys = SignalKeys::kNone;
+  context_.signalling.send(to, request.encode());
 }
 
 void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
@@ -190,6 +194,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
                 {"after_ms", elapsed.count()}};
   if (!peer.met) event["certificate"] = chain.pem();
   peer.met = true;
+  remember_pair(socket, trust, connection.role);
   connections_.emplace(number, std::move(connection));
   peer.connections.push_back(number);
   start_ticking();
@@ -239,7 +244,7 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
   const bool allowed = chains_.trust_of(device) == Trust::kAllowed;
   if (!context_.stores.requests.first_seen(device, request.id, allowed)) {
     // It comes once per key, and again when the caller thinks that it or the answer was lost.
-    if (ConnectAttempt* attempt = callee_attempt(device, request.id)) return attempt->repeat_answer();
+    if (ConnectAttempt* attempt = callee_attempt(device, request.id)) return repeat_answer(*attempt, message);
     if (!waits_for_room(device, request.id)) return;
   }
   later_save_requests();
@@ -274,11 +279,26 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
   if (!room_for_setup(trust)) return turn_away(device, request.id, "too many connections are being set up");
 
   const AttemptId id{context_.connections.handles.connections.take(), request.id, device};
-  targets_[id.number] = {message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
+  targets_[id.number].to = to_answer(message);
   if (trust != Trust::kAllowed) unknown_setups_.insert(id.number);
   ConnectAttempt::Owner& owner = *this;
   launch(std::make_unique<ConnectAttempt>(attempts_context_, owner, id, settings_.times, std::move(*remote),
                                           kind_of(request, settings_)));
+}
+
+/// By the key by which the message came.
+SignalTarget ConnectionManager::to_answer(const SignalMessage& message) {
+  SignalTarget to{message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
+  if (message.at_pair_key) to.pair_keys = pair_keys_to(message.signer);
+  if (!to.pair_keys.empty()) to.keys = SignalKeys::kNone;
+  return to;
+}
+
+/// A caller that was asked by a pair key, and asks by the others now, may not have heard the answer there.
+void ConnectionManager::repeat_answer(ConnectAttempt& attempt, const SignalMessage& message) {
+  SignalTarget& to = targets_[attempt.id().number].to;
+  if (to.keys == SignalKeys::kNone && !message.at_pair_key) to.keys = to_answer(message).keys;
+  attempt.repeat_answer();
 }
 
 /// A refusal that is over when there is room: what the caller sends again is judged anew.

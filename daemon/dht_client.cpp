@@ -16,20 +16,11 @@ constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
 /// it knows nobody at all.
 constexpr unsigned kFewNodes = 8;
 
-/// On its way through the pool.
-struct OpeningJob {
-  std::shared_ptr<dht::crypto::PrivateKey> key;
-  SealedRequest sealed;
-  std::optional<IncomingRequest> request;
-  std::chrono::nanoseconds cost{};
-};
-
-/// What the calling thread has had of the processor.
-std::chrono::nanoseconds thread_cpu_time() {
-  timespec spent{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-  return std::chrono::seconds(spent.tv_sec) + std::chrono::nanoseconds(spent.tv_nsec);
-}
+/// What strangers can make us spend on opening requests: a quarter of one core's time, and at once 2 s of it, or some
+/// 250 requests with a key of 4,096 bits.
+constexpr RequestOpener::Budget kPublicBudget{kMaxWaitingRequests, 4, std::chrono::seconds(8)};
+/// What peers, and storage nodes that see their keys, can: a tenth, and half a second at once, or some 60 requests.
+constexpr RequestOpener::Budget kPairBudget{kMaxWaitingPairRequests, 10, std::chrono::seconds(5)};
 
 DhtState state_of(dht::NodeStatus status) {
   switch (status) {
@@ -69,11 +60,7 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
       node_(std::make_shared<DhtNode>()),
       stats_timer_(loop, [this] { ask_stats(); }),
       save_timer_(loop, [this] { save(); }),
-      grace_timer_(loop, [this] { on_shutdown(); }),
-      opening_pause_(loop, [this] {
-        opening_ = false;
-        open_next();
-      }) {}
+      grace_timer_(loop, [this] { on_shutdown(); }) {}
 
 void DhtClient::Impl::start(const DhtConfig& config) {
   const DhtKeys keys = load_dht_keys(config);
@@ -84,8 +71,11 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   status_.port6 = socket->hasIPv6() ? socket->getPort(AF_INET6) : std::uint16_t{0};
 
   key_ = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem));
-  opening_key_ = keys.device.first;
   bridge_ = std::make_shared<Bridge>(loop_, weak_from_this());
+  const auto opened = [this](const std::optional<IncomingRequest>& request) { on_opened(request); };
+  public_opener_.emplace(loop_, keys.device.first, kPublicBudget, opened);
+  pair_opener_.emplace(loop_, std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem)),
+                       kPairBudget, opened);
   auto& runner = node_->runner;
   runner.run(dht_runner_config(config, node_id), context(std::move(socket)));
   runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
@@ -96,8 +86,8 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   const auto short_key = request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex());
   runner.registerType(user_data_type(long_key, short_key, keep));
   begin_bootstrap(config, node_id);
-  listen(long_key, false);
-  listen(short_key, true);
+  listen(long_key, Arrival{});
+  listen(short_key, Arrival{true, std::nullopt});
   publish(keys);
   stats_timer_.arm_in(kDhtStatsInterval);
   save_timer_.arm_in(kSaveInterval);
@@ -175,16 +165,6 @@ void DhtClient::Impl::publish(const DhtKeys& keys) {
   }
 }
 
-void DhtClient::Impl::listen(const dht::InfoHash& key, bool at_short_key) {
-  tell_node([this, key, at_short_key] {
-    // The returned future is for cancelling, which the end of the node does for us.
-    (void)node_->runner.listen(
-        key, dht::ValueCallback([bridge = bridge_, at_short_key](const DhtValues& values, bool expired) {
-          return bridge->requests(values, expired, at_short_key);
-        }));
-  });
-}
-
 // What others put for us at our own node is taken as it comes, not kept: OpenDHT would look through all of it at each
 // one that follows, and strangers can send a thousand a second.
 dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key,
@@ -194,14 +174,14 @@ dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, co
                          dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
                          const dht::SockAddr& address) {
     if (key != long_key && key != short_key) return others(key, value, from, address);
-    bridge->request(*value, key == short_key);
+    bridge->request(*value, Arrival{key == short_key, std::nullopt});
     return false;
   };
   return type;
 }
 
 void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys,
-                                   std::function<void(bool)> done) {
+                                   std::function<void(bool)> done, const std::vector<proto::PairKey>& pair_keys) {
   if (shutting_down_ || sends_.size() >= kMaxSends || body.size() > kMaxRequestBodyBytes) {
     later([done = std::move(done)](Impl&) { done(false); });
     return;
@@ -214,6 +194,7 @@ void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, Requ
   job->peer_key_der.assign(key_der.begin(), key_der.end());
   job->body.assign(body.begin(), body.end());
   job->keys = keys;
+  for (const proto::PairKey& key : pair_keys) job->at.push_back(hash_of(key));
   loop_.post_work([job] { job->run(); },
                   [weak = weak_from_this(), job, id] {
                     if (const auto self = weak.lock()) self->put_sealed(id, *job);
@@ -249,33 +230,15 @@ void DhtClient::Impl::finish_send(std::uint64_t id, bool ok) {
   if (node) node.mapped().done(ok);
 }
 
-// One at a time, so that strangers who send requests for nothing have one thread of the pool busy and not all.
 void DhtClient::Impl::on_sealed(SealedRequest sealed) {
-  sealed_.push_back(std::move(sealed));
-  open_next();
+  const bool by_pair = sealed.arrival.pair_peer.has_value();
+  --(by_pair ? bridge_->waiting_pair_requests : bridge_->waiting_requests);
+  if (shutting_down_ || closed_) return;
+  if (!(by_pair ? pair_opener_ : public_opener_)->add(std::move(sealed))) ++bridge_->dropped;
 }
 
-void DhtClient::Impl::open_next() {
-  if (opening_ || sealed_.empty() || shutting_down_) return;
-  opening_ = true;
-  auto job = std::make_shared<OpeningJob>(OpeningJob{opening_key_, std::move(sealed_.front()), {}});
-  sealed_.pop_front();
-  --bridge_->waiting_requests;
-  loop_.post_work(
-      [job] {
-        const auto before = thread_cpu_time();
-        job->request = open_request(std::move(job->sealed), *job->key);
-        job->cost = thread_cpu_time() - before;
-      },
-      [weak = weak_from_this(), job] {
-        if (const auto self = weak.lock()) self->on_opened(job->request, job->cost);
-      });
-}
-
-void DhtClient::Impl::on_opened(const std::optional<IncomingRequest>& request, std::chrono::nanoseconds cost) {
+void DhtClient::Impl::on_opened(const std::optional<IncomingRequest>& request) {
   if (closed_ || shutting_down_) return;
-  opening_paid_at_ = std::max(opening_paid_at_, loop_.now()) + std::chrono::ceil<proto::Duration>(kOpeningShare * cost);
-  opening_pause_.arm(opening_paid_at_ - kOpeningCredit);
   if (!request) {
     ++bridge_->ignored;
     return;
@@ -356,6 +319,8 @@ void DhtClient::Impl::shutdown(std::function<void()> done) {
   save_timer_.stop();
   bootstrap_->stop();
   held_.clear();
+  public_opener_->stop();
+  pair_opener_->stop();
   later([](Impl& self) { self.end_pending(); });
   grace_timer_.arm_in(kDhtShutdownGrace);
   // Saving and asking for the end may wait for OpenDHT's lock.
@@ -396,6 +361,8 @@ void DhtClient::Impl::close() {
   closed_ = true;
   if (bootstrap_) bootstrap_->stop();
   held_.clear();
+  if (public_opener_) public_opener_->stop();
+  if (pair_opener_) pair_opener_->stop();
   node_->join();
   lookups_.clear();
   device_searches_.clear();
@@ -431,8 +398,12 @@ void DhtClient::find_devices(const proto::AccountId& id, proto::TimePoint deadli
 }
 
 void DhtClient::send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,
-                             std::function<void(bool)> done) {
-  impl_->send_request(peer_public_key_der, body, keys, std::move(done));
+                             std::function<void(bool)> done, const std::vector<proto::PairKey>& pair_keys) {
+  impl_->send_request(peer_public_key_der, body, keys, std::move(done), pair_keys);
+}
+
+void DhtClient::listen_pairs(const std::vector<PairListen>& keys) {
+  impl_->listen_pairs(keys);
 }
 
 void DhtClient::network_changed() {

@@ -14,7 +14,8 @@
 ///   of the long id (where Jami's devices of 2026 look; storage nodes up to OpenDHT 2.4 refuse it there), and, for
 ///   those who know nothing but the long id, as user data under SHA-1 of `jami-connd:certificate:LONG-ID-HEX`;
 /// - with an account key, the announcement that this device belongs to the account, permanently, under the account id;
-/// - requests, for ten minutes, under SHA-1 of `peer:ID-HEX`, ID being the long or the short device id of the receiver.
+/// - requests, for ten minutes, under SHA-1 of `peer:ID-HEX`, ID being the long or the short device id of the receiver;
+///   or under keys that only the two know (proto/pair_key.h).
 #pragma once
 
 #include <cstddef>
@@ -39,8 +40,13 @@ namespace connd::daemon {
 /// Bodies of requests, in and out. OpenDHT's values end at 64 KiB; encryption and signature need some of that.
 inline constexpr std::size_t kMaxRequestBodyBytes = 60'000;
 /// Requests on their way from OpenDHT's thread to the loop; more are dropped and counted. The loop takes them all at
-/// each turn, so that only a flood, or a loop that stands still, gets there.
+/// each turn, so that only a loop that stands still gets there. As many then wait to be opened, the newest first; of
+/// more any one goes.
 inline constexpr unsigned kMaxWaitingRequests = 256;
+/// The same for those that come by pair keys: a few peers call at a time, and each a few times.
+inline constexpr unsigned kMaxWaitingPairRequests = 32;
+/// 64 peers, two secrets each, today and the day beside it.
+inline constexpr std::size_t kMaxPairListens = 256;
 /// Values looked at under one key. Anybody can put there; more junk than this hides the certificate.
 inline constexpr unsigned kMaxValuesPerKey = 32;
 /// Lookups at one time, and searches for devices. More wait for their turn: as many as the callers have.
@@ -82,6 +88,7 @@ struct IncomingRequest {
   proto::ByteVector signer_public_key_der;
   proto::ByteVector body;
   bool at_short_key = false;  ///< it was put under our short id: answer under the peer's short id
+  bool at_pair_key = false;   ///< it was put where only the signer and we look
 };
 
 /// A device that an account has announced, or that has published its chain under its short id.
@@ -91,8 +98,8 @@ struct DhtDevice {
   proto::ByteVector public_key_der;  ///< has both ids; to be encrypted to
 };
 
-/// Under which of the peer's ids a request is put.
-enum class RequestKeys { kShort, kLong, kBoth };
+/// Under which of the peer's public ids a request is put.
+enum class RequestKeys { kNone, kShort, kLong, kBoth };
 
 enum class DhtState { kDisconnected, kConnecting, kConnected };
 const char* to_string(DhtState state);
@@ -162,7 +169,11 @@ class DhtClient {
   /// is too long (false). Before the DHT is connected it waits for that. Nobody needs to wait for `done`: a peer may
   /// answer before it comes.
   void send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,
-                    std::function<void(bool stored)> done);
+                    std::function<void(bool stored)> done, const std::vector<proto::PairKey>& pair_keys = {});
+
+  /// Listens at these keys too from now on, and at no others that were given before: at most kMaxPairListens. What
+  /// comes there has a queue and a budget of its own; what another than the peer has signed is ignored.
+  void listen_pairs(const std::vector<PairListen>& keys);
 
   /// Addresses or routes have changed: the DHT contacts its neighbours anew.
   void network_changed();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// The inside of DhtClient: Impl, on the loop's thread, and Bridge, which OpenDHT's threads call. Private to
-/// dht_client.cpp and dht_client_search.cpp.
+/// dht_client.cpp, dht_client_search.cpp and dht_pair_listens.cpp.
 #pragma once
 
 #include <array>
@@ -18,6 +18,7 @@
 #include "daemon/dht_client.h"
 #include "daemon/dht_setup.h"
 #include "daemon/dht_socket.h"
+#include "daemon/request_opener.h"
 
 namespace connd::daemon {
 
@@ -27,10 +28,6 @@ using DhtNodes = std::vector<std::shared_ptr<dht::Node>>;
 /// Lines of OpenDHT's log on their way to the loop.
 inline constexpr unsigned kMaxWaitingLogLines = 1'024;
 inline constexpr std::size_t kMaxLogLineBytes = 1'024;
-/// What strangers can make us spend on opening requests: one core's time divided by this, and at once what that is in
-/// kOpeningCredit: 2 s, or some 250 requests with a key of 4,096 bits.
-inline constexpr int kOpeningShare = 4;
-inline constexpr proto::Duration kOpeningCredit = std::chrono::seconds(8);
 
 /// What came lately: the same value comes from each node that keeps it, and costs an RSA operation.
 class RecentValues {
@@ -76,7 +73,9 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
                         std::function<void(std::optional<proto::CertificateChain>)> done);
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<DhtDevice>&)> found);
-  void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done);
+  void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done,
+                    const std::vector<proto::PairKey>& pair_keys);
+  void listen_pairs(const std::vector<PairListen>& wanted);
   void network_changed();
   const DhtStatus& status();
   void shutdown(std::function<void()> done);
@@ -127,6 +126,10 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     unsigned pending = 0;  ///< searches that go on
     std::unique_ptr<Timer> timer;
   };
+  struct Listen {
+    Arrival arrival;
+    std::shared_future<std::size_t> token;  ///< for cancelling; the end of the node cancels all
+  };
   struct Send {
     std::function<void(bool)> done;
     int pending = 0;
@@ -136,7 +139,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void publish(const DhtKeys& keys);
   [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key,
                                               const KeepRules& keep) const;
-  void listen(const dht::InfoHash& key, bool at_short_key);
+  void listen(const dht::InfoHash& key, const Arrival& arrival);
+  void unlisten(const dht::InfoHash& key);
   void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
               dht::Value::Filter filter = {});
   void search_all(std::uint64_t lookup);
@@ -145,8 +149,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void finish_device_search(std::uint64_t search);
   void put_sealed(std::uint64_t send, const Sealing& sealed);
   void finish_send(std::uint64_t send, bool ok);
-  void open_next();
-  void on_opened(const std::optional<IncomingRequest>& request, std::chrono::nanoseconds cost);
+  void on_opened(const std::optional<IncomingRequest>& request);
   void ask_stats();
   [[nodiscard]] std::unique_ptr<dht::net::DatagramSocket> open_socket(const DhtConfig& config,
                                                                       const dht::InfoHash& node_id);
@@ -175,12 +178,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   std::shared_ptr<DhtPort> port_;   // second owner: the node's socket
   std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
   std::shared_ptr<Bridge> bridge_;  // second owner: OpenDHT, in its callbacks
-  // Second owners: work on the pool, which seals several at a time and opens one.
+  // Second owner: work on the pool, which seals several at a time.
   std::shared_ptr<dht::crypto::PrivateKey> key_;
-  std::shared_ptr<dht::crypto::PrivateKey> opening_key_;
-  std::deque<SealedRequest> sealed_;    ///< at most kMaxWaitingRequests: the bridge counts
-  bool opening_ = false;                ///< one is opened, or the pause behind it goes on
-  proto::TimePoint opening_paid_at_{};  ///< when the share has paid for all that were opened
+  std::optional<RequestOpener> public_opener_;
+  std::optional<RequestOpener> pair_opener_;
+  std::map<dht::InfoHash, Listen> listens_;  ///< the public keys, and those of pairs
   DhtStatus status_;
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Lookup> lookups_;
@@ -191,7 +193,6 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Timer stats_timer_;
   Timer save_timer_;
   Timer grace_timer_;
-  Timer opening_pause_;
   std::function<void()> shutdown_done_;
   bool shutting_down_ = false;
   bool joining_ = false;
@@ -205,8 +206,10 @@ struct DhtClient::Impl::Bridge {
 
   Loop& loop;
   const std::weak_ptr<Impl> impl;
-  std::array<RecentValues, 2> recent_values;  ///< at the long key, at the short one; for OpenDHT's thread alone
+  /// At the long key, at the short one, at any of the pairs; for OpenDHT's thread alone.
+  std::array<RecentValues, 3> recent_values;
   std::atomic<unsigned> waiting_requests{0};
+  std::atomic<unsigned> waiting_pair_requests{0};
   std::atomic<unsigned> waiting_lines{0};
   std::atomic<std::uint64_t> ignored{0};
   std::atomic<std::uint64_t> dropped{0};
@@ -220,28 +223,28 @@ struct DhtClient::Impl::Bridge {
     });
   }
 
-  void request(const dht::Value& value, bool at_short_key) {
+  void request(const dht::Value& value, const Arrival& arrival) {
+    const bool by_pair = arrival.pair_peer.has_value();
     const auto hash = value.isEncrypted() ? dht::InfoHash::get(value.cypher) : dht::InfoHash::get(value.getToSign());
-    RecentValues& recent = recent_values[at_short_key ? 1 : 0];
+    RecentValues& recent = recent_values[by_pair ? 2 : arrival.at_short_key ? 1 : 0];
     if (!recent.add(hash)) return;
     if (!value.isEncrypted()) {
       ++ignored;
       return;
     }
-    if (waiting_requests.fetch_add(1) >= kMaxWaitingRequests) {
-      --waiting_requests;
+    auto& waiting = by_pair ? waiting_pair_requests : waiting_requests;
+    if (waiting.fetch_add(1) >= (by_pair ? kMaxWaitingPairRequests : kMaxWaitingRequests)) {
+      --waiting;
       ++dropped;
       recent.forget_last();  // its next copy may find room
       return;
     }
-    post([sealed = SealedRequest{value.cypher, at_short_key}](Impl& self) mutable {
-      self.on_sealed(std::move(sealed));
-    });
+    post([sealed = SealedRequest{value.cypher, arrival}](Impl& self) mutable { self.on_sealed(std::move(sealed)); });
   }
 
-  bool requests(const DhtValues& values, bool expired, bool at_short_key) {
+  bool requests(const DhtValues& values, bool expired, const Arrival& arrival) {
     if (expired) return true;
-    for (const auto& value : values) request(*value, at_short_key);
+    for (const auto& value : values) request(*value, arrival);
     return true;
   }
 

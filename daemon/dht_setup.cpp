@@ -42,6 +42,10 @@ dht::InfoHash hash_of(const proto::ShortDeviceId& id) {
   return {id.bytes.data(), id.bytes.size()};
 }
 
+dht::InfoHash hash_of(const proto::PairKey& key) {
+  return {key.bytes.data(), key.bytes.size()};
+}
+
 dht::InfoHash long_id_key(const proto::DeviceId& device) {
   return dht::InfoHash::get(device.bytes.data(), device.bytes.size());
 }
@@ -195,8 +199,8 @@ std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys
 
 namespace {
 
-/// The certificates in `packed`, all or the leaf alone. OpenDHT reads what OpenDHT has written: PEM or DER, bare or packed
-/// once more by msgpack.
+/// The certificates in `packed`, all or the leaf alone. OpenDHT reads what OpenDHT has written: PEM or DER, bare or
+/// packed once more by msgpack.
 std::optional<proto::CertificateChain> certificates_in(const dht::Blob& packed, bool all) {
   std::string pem;
   try {
@@ -293,7 +297,9 @@ std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::cry
                         id_of<proto::ShortDeviceId>(plain.owner->getId()),
                         {},
                         plain.data,
-                        sealed.at_short_key};
+                        sealed.arrival.at_short_key,
+                        sealed.arrival.pair_peer.has_value()};
+    if (sealed.arrival.pair_peer && *sealed.arrival.pair_peer != out.signer) return std::nullopt;
     // Throws for keys of more than 2,048 bytes: before the check, which would take minutes with such a one.
     plain.owner->pack(out.signer_public_key_der);
     if (!plain.checkSignature()) return std::nullopt;
@@ -309,8 +315,9 @@ void Sealing::run() {
     dht::Value plain(dht::ValueType::USER_DATA.id, body, id);
     plain.user_type = kRequestType;
     cypher = plain.encrypt(*key, peer).cypher;
-    if (keys != RequestKeys::kShort) at.push_back(request_key(id_of<proto::DeviceId>(peer.getLongId()).hex()));
-    if (keys != RequestKeys::kLong) at.push_back(request_key(id_of<proto::ShortDeviceId>(peer.getId()).hex()));
+    const bool both = keys == RequestKeys::kBoth;
+    if (both || keys == RequestKeys::kLong) at.push_back(request_key(id_of<proto::DeviceId>(peer.getLongId()).hex()));
+    if (both || keys == RequestKeys::kShort) at.push_back(request_key(id_of<proto::ShortDeviceId>(peer.getId()).hex()));
   } catch (const std::exception&) {
     at.clear();  // no key, or not one to encrypt to
   }

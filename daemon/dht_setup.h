@@ -33,6 +33,7 @@ Id id_of(const Hash& hash) {
 }
 
 dht::InfoHash hash_of(const proto::ShortDeviceId& id);
+dht::InfoHash hash_of(const proto::PairKey& key);
 /// The keys of the DHT; see dht_client.h.
 dht::InfoHash long_id_key(const proto::DeviceId& device);
 dht::InfoHash own_chain_key(const proto::DeviceId& device);
@@ -77,8 +78,8 @@ dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::Inf
 /// What we put for good, and where, beyond what OpenDHT puts by itself.
 std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys);
 
-/// The chain in `packed`, or its leaf alone, when the first key has the id `wanted`. Anybody may have put it there: nothing
-/// else is known.
+/// The chain in `packed`, or its leaf alone, when the first key has the id `wanted`. Anybody may have put it there:
+/// nothing else is known.
 std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const proto::DeviceId& wanted);
 
 /// A value that was found under a 40-digit id: a certificate chain, or what an account's key has signed.
@@ -95,14 +96,20 @@ std::optional<DhtDevice> device_of(const Announced& value);
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path);
 void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path& path);
 
+/// At which of our keys a value came.
+struct Arrival {
+  bool at_short_key = false;
+  std::optional<proto::DeviceId> pair_peer{};  ///< at one that we share with this peer
+};
+
 /// A value that was put where we listen, before anybody has looked into it.
 struct SealedRequest {
   dht::Blob cypher;
-  bool at_short_key = false;
+  Arrival arrival{};
 };
 /// Decrypts it and checks the signature; with an RSA key of 4096 bits it takes 4 ms. Nothing when it is not for `key`,
-/// not signed, of another type, or too long. Uses the key: on one thread at a time. (OpenDHT would do the same on the
-/// thread of its network, and answer nobody meanwhile.)
+/// not signed, of another type, or too long, or not by the peer whose key it came by. Uses the key: on one thread at a
+/// time. (OpenDHT would do the same on the thread of its network, and answer nobody meanwhile.)
 std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key);
 
 /// A request being signed by the private key and encrypted to the peer's, once for all the keys of the DHT that it is
@@ -113,9 +120,9 @@ struct Sealing {
   proto::ByteVector body;
   RequestKeys keys = RequestKeys::kBoth;
   dht::Value::Id id = random_value_id();
+  std::vector<dht::InfoHash> at;  ///< before: further keys; after: all; empty: the peer's key cannot be used
   // The outcome.
   dht::Blob cypher;
-  std::vector<dht::InfoHash> at;  ///< empty: the peer's key cannot be used
 
   void run();
 };

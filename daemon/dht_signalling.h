@@ -27,18 +27,23 @@ class DhtSignalling final : public Signalling {
       found(device ? std::optional(FoundDevice{device->id, device->short_id, device->public_key_der}) : std::nullopt);
     });
   }
-  void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) override {
+  void send(const SignalTarget& target, proto::Bytes body) override {
     // A message that is lost is sent again when no answer comes.
-    dht_.send_request(public_key, body, request_keys(keys), [](bool) {});
+    dht_.send_request(
+        target.public_key, body, request_keys(target.keys), [](bool) {}, target.pair_keys);
   }
+  void listen_pairs(const std::vector<PairListen>& keys) override { dht_.listen_pairs(keys); }
 
   static SignalMessage message_from(IncomingRequest request) {
-    return {request.signer, std::move(request.signer_public_key_der), std::move(request.body), request.at_short_key};
+    return {request.signer, std::move(request.signer_public_key_der), std::move(request.body), request.at_short_key,
+            request.at_pair_key};
   }
 
  private:
   static RequestKeys request_keys(SignalKeys keys) {
     switch (keys) {
+      case SignalKeys::kNone:
+        return RequestKeys::kNone;
       case SignalKeys::kShort:
         return RequestKeys::kShort;
       case SignalKeys::kLong:

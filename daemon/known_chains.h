@@ -2,9 +2,11 @@
 /// KnownChains: which certificate chains we believe, and what follows from them.
 ///
 /// Anybody can make a chain for anybody's public key, and put it where that device's is looked for. So:
-/// - a chain that a device has shown in TLS, with the key that belongs to it, is its own word. It is stored, and believed
+/// - a chain that a device has shown in TLS, with the key that belongs to it, is its own word. It is stored, and
+/// believed
 ///   for as long as it is valid; a ban of what it names holds for the device afterwards too;
-/// - a chain from elsewhere is taken for its public key, and for what its issuers say of that key if it verifies now: it
+/// - a chain from elsewhere is taken for its public key, and for what its issuers say of that key if it verifies now:
+/// it
 ///   can let the device in. It is not stored, and does not ban or refuse, unless there is no other valid one of the
 ///   device. One that does not verify is passed over: the right one may come behind it.
 #pragma once
@@ -21,8 +23,8 @@
 
 namespace connd::daemon {
 
-/// Used on the loop's thread. What it knows of a chain it has read once, and keeps: at most CertificateStore::kMaxChains
-/// of some 200 bytes.
+/// Used on the loop's thread. What it knows of a chain it has read once, and keeps: at most
+/// CertificateStore::kMaxChains of some 200 bytes.
 class KnownChains {
  public:
   /// Seconds since 1970.
@@ -31,8 +33,8 @@ class KnownChains {
   /// `stores` outlive this. `clock`: another than the machine's, for tests.
   explicit KnownChains(Stores& stores, Clock clock = {});
 
-  /// What the trust list says of a device, its stored chain included: that may ban it at any time, and allow it while it
-  /// is valid.
+  /// What the trust list says of a device, its stored chain included: that may ban it at any time, and allow it while
+  /// it is valid.
   [[nodiscard]] Trust trust_of(const proto::DeviceId& device);
   /// Its account by its stored chain, if that is valid.
   [[nodiscard]] std::optional<proto::AccountId> account_of(const proto::DeviceId& device);
@@ -41,8 +43,8 @@ class KnownChains {
   /// Its public key by its stored chain, which need not be valid: the key has the device's id.
   [[nodiscard]] std::optional<proto::ByteVector> key_of(const proto::DeviceId& device);
 
-  /// What TLS has just verified, of the device that holds the key: stored in place of what was there. Failures: those of
-  /// CertificateStore::put; what was there stays.
+  /// What TLS has just verified, of the device that holds the key: stored in place of what was there. Failures: those
+  /// of CertificateStore::put; what was there stays.
   Outcome<void> met(const proto::CertificateChain& chain);
 
   /// What a search has come by.
@@ -54,7 +56,8 @@ class KnownChains {
     /// Nothing valid speaks for the device.
     [[nodiscard]] bool bans() const { return banned && !other; }
   };
-  // The two ways to take a stranger's chain. Both are for one search each, and write down in `seen` what is passed over.
+  // The two ways to take a stranger's chain. Both are for one search each, and write down in `seen` what is passed
+  // over.
 
   /// To call the device: all that it takes is its key, from any chain that does not ban it. TLS decides.
   [[nodiscard]] ChainWanted for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const;

@@ -6,10 +6,12 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "proto/bytes.h"
 #include "proto/certificate_chain.h"
 #include "proto/device_id.h"
+#include "proto/pair_key.h"
 #include "proto/time.h"
 
 namespace connd::daemon {
@@ -20,10 +22,25 @@ struct SignalMessage {
   proto::ByteVector signer_public_key;  ///< SubjectPublicKeyInfo, DER: an answer is encrypted to it
   proto::ByteVector body;
   bool at_short_key = false;
+  bool at_pair_key = false;  ///< of the signer and us
 };
 
-/// Under which of a device's ids a message is put.
-enum class SignalKeys : std::uint8_t { kShort, kLong, kBoth };
+/// Under which of a device's public ids a message is put.
+enum class SignalKeys : std::uint8_t { kNone, kShort, kLong, kBoth };
+
+/// Where a message goes.
+struct SignalTarget {
+  proto::ByteVector public_key;  ///< to which it is encrypted
+  SignalKeys keys = SignalKeys::kBoth;
+  std::vector<proto::PairKey> pair_keys{};  ///< and there
+};
+
+/// A key of the DHT at which a peer, and nobody else that we know of, puts messages for us.
+struct PairListen {
+  proto::PairKey key;
+  proto::DeviceId peer;
+  friend bool operator==(const PairListen&, const PairListen&) = default;
+};
 
 /// Whether a chain of the device is what the asker looks for. Anybody can make one, for anybody's key: unless it was
 /// verified it is worth its public key and no more (KnownChains has the two that there are).
@@ -40,9 +57,9 @@ struct FoundDevice {
 
 class Signalling {
  public:
-  /// Finds certificates whose leaf has the key of `device`, whoever made them; one whose issuers cannot be read comes as
-  /// the leaf alone. A Jami device may be found by its short id alone. `done` is called once, in a later turn, with the
-  /// first that is `wanted`, or with nothing; never after this object's end. All others are passed over.
+  /// Finds certificates whose leaf has the key of `device`, whoever made them; one whose issuers cannot be read comes
+  /// as the leaf alone. A Jami device may be found by its short id alone. `done` is called once, in a later turn, with
+  /// the first that is `wanted`, or with nothing; never after this object's end. All others are passed over.
   virtual void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                           proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
                           std::function<void(std::optional<proto::CertificateChain>)> done) = 0;
@@ -51,7 +68,10 @@ class Signalling {
   virtual void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                             std::function<void(const std::optional<FoundDevice>&)> found) = 0;
   /// Sends a body to a device, encrypted to its key. Best effort: a loss shows as a missing answer.
-  virtual void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys keys) = 0;
+  virtual void send(const SignalTarget& target, proto::Bytes body) = 0;
+  /// From now on messages come from these keys too, and from none that were given before. What another than the peer
+  /// has signed is dropped.
+  virtual void listen_pairs(const std::vector<PairListen>& keys) = 0;
 
  protected:
   ~Signalling() = default;

@@ -14,8 +14,10 @@ Outcome<Stores> Stores::open(const std::string& directory) {
   if (!certificates) return certificates.failure();
   auto crls = CrlStore::open(directory + "/crls");
   if (!crls) return crls.failure();
-  return Stores{std::move(*trust), std::move(*aliases), std::move(*requests), std::move(*certificates),
-                std::move(*crls)};
+  auto pairs = PairStore::open(directory + "/pairs");
+  if (!pairs) return pairs.failure();
+  return Stores{std::move(*trust),        std::move(*aliases), std::move(*requests),
+                std::move(*certificates), std::move(*crls),    std::move(*pairs)};
 }
 
 }  // namespace connd::daemon

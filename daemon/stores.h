@@ -5,6 +5,7 @@
 #include "daemon/alias_store.h"
 #include "daemon/certificate_store.h"
 #include "daemon/crl_store.h"
+#include "daemon/pair_store.h"
 #include "daemon/request_log.h"
 #include "daemon/trust_store.h"
 
@@ -19,6 +20,7 @@ struct Stores {
   RequestLog requests;
   CertificateStore certificates;
   CrlStore crls;
+  PairStore pairs;
 
   /// For CertificateChain::verify; holds a reference to this.
   [[nodiscard]] proto::IsRevoked is_revoked() const {

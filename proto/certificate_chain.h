@@ -113,8 +113,8 @@ ByteVector public_key_der_of(const EVP_PKEY* key);
 /// SHA-1 key id of a SubjectPublicKeyInfo in DER.
 AccountId key_id_of(Bytes public_key_der);
 
-/// Whether a SubjectPublicKeyInfo in DER is a key to encrypt to: it can be read, and is no longer than what OpenSSL itself
-/// takes (with an oversized one it would take minutes).
+/// Whether a SubjectPublicKeyInfo in DER is a key to encrypt to: it can be read, and is no longer than what OpenSSL
+/// itself takes (with an oversized one it would take minutes).
 bool is_usable_key(Bytes public_key_der);
 
 /// The ids of a public key, given as its SubjectPublicKeyInfo in DER.

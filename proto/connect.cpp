@@ -123,7 +123,7 @@ std::optional<Duration> ConnectMachine::stage_time() const {
     case State::kGathering:
       return times_.gather;
     case State::kOffered:
-      return times_.resend;
+      return pair_first_ ? times_.pair_wait : times_.resend;
     case State::kChecking:
       return times_.check;
     case State::kHandshaking:

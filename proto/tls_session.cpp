@@ -189,6 +189,14 @@ Result<void> TlsSession::finish_handshake() {
   return fail(Errc::kTlsNoNativeProtocol);
 }
 
+bool TlsSession::export_secret(std::string_view label, MutableBytes out) const {
+  if (!handshake_done_ || SSL_version(ssl_.get()) < TLS1_3_VERSION) return false;
+  const bool done =
+      SSL_export_keying_material(ssl_.get(), out.data(), out.size(), label.data(), label.size(), nullptr, 0, 0) == 1;
+  ERR_clear_error();
+  return done;
+}
+
 Result<void> TlsSession::judge_peer(const STACK_OF(X509) * presented) {
   auto chain = CertificateChain::from_stack(presented);
   std::error_code verdict = chain.error();

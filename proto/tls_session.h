@@ -103,6 +103,9 @@ class TlsSession {
   /// E.g. "TLSv1.3" and "TLS_AES_256_GCM_SHA384"; static text.
   [[nodiscard]] std::string_view version() const { return SSL_get_version(ssl_.get()); }
   [[nodiscard]] std::string_view cipher() const { return SSL_get_cipher_name(ssl_.get()); }
+  /// Fills `out` with a secret of this session that the other side can compute, and nobody else: RFC 8446, 7.5, with an
+  /// empty context. False before the handshake is done, and below TLS 1.3.
+  [[nodiscard]] bool export_secret(std::string_view label, MutableBytes out) const;
   /// Records of application data, each way; handshake, alerts and key updates are not counted.
   [[nodiscard]] std::uint64_t records_out() const { return records_out_; }
   [[nodiscard]] std::uint64_t records_in() const { return records_in_; }

@@ -86,7 +86,8 @@ void ApiNode::find_devices(const proto::AccountId& account, proto::TimePoint,
 }
 
 void ApiNode::find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>&, proto::TimePoint,
-                         ChainUse, ChainWanted wanted, std::function<void(std::optional<proto::CertificateChain>)> done) {
+                         ChainUse, ChainWanted wanted,
+                         std::function<void(std::optional<proto::CertificateChain>)> done) {
   const auto it = world_.nodes.find(device);
   std::optional<proto::CertificateChain> found;
   if (it != world_.nodes.end() && wanted(it->second->chain)) found = it->second->chain;
@@ -95,9 +96,9 @@ void ApiNode::find_chain(const proto::DeviceId& device, const std::optional<prot
   });
 }
 
-void ApiNode::send(const proto::ByteVector& key, proto::Bytes body, SignalKeys) {
+void ApiNode::send(const SignalTarget& target, proto::Bytes body) {
   for (const auto& [to, node] : world_.nodes) {
-    if (node->chain.public_key_der() != key) continue;
+    if (node->chain.public_key_der() != target.public_key) continue;
     const SignalMessage message{id, chain.public_key_der(), {body.begin(), body.end()}, false};
     world_.world.loop.post([world = &world_, to = to, message] {
       const auto it = world->nodes.find(to);

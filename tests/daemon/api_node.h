@@ -59,7 +59,8 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
                   std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
-  void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
+  void send(const daemon::SignalTarget& target, proto::Bytes body) override;
+  void listen_pairs(const std::vector<daemon::PairListen>&) override {}
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
   [[nodiscard]] ipc::DaemonState state() const override;
   [[nodiscard]] ipc::DhtState network() const override { return ipc::DhtState::kConnected; }

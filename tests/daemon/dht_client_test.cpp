@@ -149,12 +149,14 @@ TEST_CASE("DhtClient: a lookup ends at its deadline; those that find no place wa
   std::size_t ended = 0;
   bool last_ended = false;
   for (std::size_t i = 0; i < kMaxLookups; ++i) {
-    alone.client->find_certificate(device(1).id, {}, loop.now() + milliseconds(500), ChainUse::kCall, kAny, [&](const auto& chain) {
-      CHECK_FALSE(chain.has_value());
-      ++ended;
-    });
+    alone.client->find_certificate(device(1).id, {}, loop.now() + milliseconds(500), ChainUse::kCall, kAny,
+                                   [&](const auto& chain) {
+                                     CHECK_FALSE(chain.has_value());
+                                     ++ended;
+                                   });
   }
-  alone.client->find_certificate(device(1).id, {}, loop.now() + seconds(60), ChainUse::kCall, kAny, [&](const auto&) { last_ended = true; });
+  alone.client->find_certificate(device(1).id, {}, loop.now() + seconds(60), ChainUse::kCall, kAny,
+                                 [&](const auto&) { last_ended = true; });
   REQUIRE(run_until(loop, [&] { return ended == kMaxLookups; }));
   CHECK_FALSE(last_ended);  // it is no answer that there was no place
   bool down = false;

@@ -111,9 +111,8 @@ struct Peer {
                                               milliseconds within = seconds(20)) {
     std::optional<proto::CertificateChain> found;
     int calls = 0;
-    client->find_certificate(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within, ChainUse::kCall,
-                             kAny,
-                             [&](std::optional<proto::CertificateChain> chain) {
+    client->find_certificate(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within,
+                             ChainUse::kCall, kAny, [&](std::optional<proto::CertificateChain> chain) {
                                found = std::move(chain);
                                ++calls;
                              });

@@ -102,9 +102,10 @@ TEST_CASE("fault A3: what is stored is verified when it is used, at the clock of
     std::int64_t now;
     std::error_code fault;
   };
-  for (const auto& [now, fault] : {Row{kValid.from_unix - 1, proto::make_error_code(proto::Errc::kCertificateNotYetValid)},
-                                   Row{kValid.until_unix, proto::make_error_code(proto::Errc::kCertificateExpired)},
-                                   Row{0, proto::make_error_code(proto::Errc::kCertificateNotYetValid)}}) {
+  for (const auto& [now, fault] :
+       {Row{kValid.from_unix - 1, proto::make_error_code(proto::Errc::kCertificateNotYetValid)},
+        Row{kValid.until_unix, proto::make_error_code(proto::Errc::kCertificateExpired)},
+        Row{0, proto::make_error_code(proto::Errc::kCertificateNotYetValid)}}) {
     world.now = now;
     CHECK(world.chains.trust_of(device) == Trust::kUnknown);
     CHECK(world.chains.fault_of(device) == fault);

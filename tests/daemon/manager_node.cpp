@@ -54,17 +54,24 @@ void Exchange::remove(Node& node) {
   nodes.erase(node.id);
 }
 
-void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_key, const proto::ByteVector& to_key,
+void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_key, const SignalTarget& target,
                     proto::ByteVector body) {
   for (const auto& [id, node] : nodes) {
-    if (node->public_key != to_key) continue;
+    if (node->public_key != target.public_key) continue;
     ++messages;
     if (filter && !filter(from, id, body)) return;
-    const proto::DeviceId to = id;
-    world_.loop.post([this, to, message = SignalMessage{from, from_key, std::move(body), false}] {
-      const auto it = nodes.find(to);
-      if (it != nodes.end()) it->second->manager->on_signal(message);
+    const bool pair = std::any_of(target.pair_keys.begin(), target.pair_keys.end(), [&](const proto::PairKey& key) {
+      return std::count(node->pair_listens.begin(), node->pair_listens.end(), PairListen{key, from}) > 0;
     });
+    const bool open = target.keys != SignalKeys::kNone && (!public_keys_work || public_keys_work(id));
+    by_pair += pair ? 1 : 0;
+    for (const bool by_pair_key : {true, false}) {
+      if (!(by_pair_key ? pair : open)) continue;
+      world_.loop.post([this, to = id, message = SignalMessage{from, from_key, body, false, by_pair_key}] {
+        const auto it = nodes.find(to);
+        if (it != nodes.end()) it->second->manager->on_signal(message);
+      });
+    }
     return;
   }
 }
@@ -179,8 +186,8 @@ void Node::find_chain(const proto::DeviceId& device, const std::optional<proto::
       });
 }
 
-void Node::send(const proto::ByteVector& key, proto::Bytes body, SignalKeys) {
-  exchange_.send(id, public_key, key, {body.begin(), body.end()});
+void Node::send(const SignalTarget& target, proto::Bytes body) {
+  exchange_.send(id, public_key, target, {body.begin(), body.end()});
 }
 
 void Node::on_channel_requested(const IncomingChannel& request) {

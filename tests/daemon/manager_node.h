@@ -50,8 +50,11 @@ class Exchange {
   explicit Exchange(World& world) : world_(world) {}
   void add(Node& node);
   void remove(Node& node);
-  void send(const proto::DeviceId& from, const proto::ByteVector& from_key, const proto::ByteVector& to_key,
+  void send(const proto::DeviceId& from, const proto::ByteVector& from_key, const daemon::SignalTarget& to,
             proto::ByteVector body);
+  /// False: nothing gets through to that device by its public keys.
+  std::function<bool(const proto::DeviceId& to)> public_keys_work;
+  int by_pair = 0;  ///< messages that came by a pair key
   /// False drops a message.
   std::function<bool(const proto::DeviceId& from, const proto::DeviceId& to, const proto::ByteVector& body)> filter;
   std::map<proto::DeviceId, Node*> nodes;
@@ -108,6 +111,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   };
   bool accept = true;   ///< else requests wait in `requests`
   bool strict = false;  ///< of accepted channels
+  std::vector<daemon::PairListen> pair_listens;
   std::vector<daemon::IncomingChannel> requests;
   std::deque<Accepted> accepted;
   std::vector<std::pair<proto::ChannelHandle, proto::Reason>> cancelled;
@@ -123,7 +127,8 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
                   std::function<void(std::optional<proto::CertificateChain>)> done) override;
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
-  void send(const proto::ByteVector& key, proto::Bytes body, daemon::SignalKeys keys) override;
+  void send(const daemon::SignalTarget& target, proto::Bytes body) override;
+  void listen_pairs(const std::vector<daemon::PairListen>& keys) override { pair_listens = keys; }
   void on_channel_requested(const daemon::IncomingChannel& request) override;
   void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;
   void on_channel_closed(const daemon::ChannelEnd& end) override;

@@ -67,7 +67,8 @@ class Gated final : private Signalling, private ConnectionAsker {
   }
   void find_devices(const proto::AccountId&, proto::TimePoint,
                     std::function<void(const std::optional<FoundDevice>&)>) override {}
-  void send(const proto::ByteVector&, proto::Bytes, SignalKeys) override {}
+  void send(const SignalTarget&, proto::Bytes) override {}
+  void listen_pairs(const std::vector<PairListen>&) override {}
   bool ask_connection(const Question& question) override {
     asked = question;
     return true;

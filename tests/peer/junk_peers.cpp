@@ -6,12 +6,15 @@
 /// requests in all, each with an id of its own, sealed to the key of CHAIN (PEM) beforehand. Prints `sealed`, and
 /// `connected` when each node is; then, for each line of standard input:
 ///   send RATE N  N of them, RATE a second; `sent N SECONDS`
-///   quit
+///   junk RATE N  the same of values that nobody has sealed: it takes a private key to see that (COUNT: one for each
+///   ADDRESS) quit
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iostream>
+#include <random>
 #include <sstream>
 #include <thread>
 
@@ -110,11 +113,25 @@ class Stranger {
     sealed_.pop_back();
   }
 
+  /// As long as a request that has a few candidates.
+  void send_junk() {
+    dht::Blob junk(600);
+    for (std::size_t i = 0; i < junk.size(); i += sizeof(std::uint64_t)) {
+      const std::uint64_t number = random_();
+      std::memcpy(junk.data() + i, &number, sizeof number);
+    }
+    junk[0] = 0;  // below any modulus
+    auto value = std::make_shared<dht::Value>(random_value_id());
+    value->setCypher(std::move(junk));
+    runner_.put(at_, std::move(value));
+  }
+
  private:
   std::shared_ptr<dht::crypto::PrivateKey> key_;
   dht::InfoHash at_;
   std::vector<std::shared_ptr<dht::Value>> sealed_;
   std::atomic<bool> connected_{false};
+  std::mt19937_64 random_{std::random_device{}()};
   dht::DhtRunner runner_;
 };
 
@@ -140,12 +157,12 @@ void seal_all(Strangers& strangers, const proto::ByteVector& victim_key, std::ui
   for (auto& thread : threads) thread.join();
 }
 
-void send_some(Strangers& strangers, std::uint64_t count, std::uint64_t rate) {
+void send_some(Strangers& strangers, std::uint64_t count, std::uint64_t rate, void (Stranger::*send)()) {
   static std::size_t turn = 0;
   const auto began = Clock::now();
   for (std::uint64_t sent = 0; sent < count; ++sent) {
     std::this_thread::sleep_until(began + std::chrono::nanoseconds(1'000'000'000 / rate * sent));
-    strangers[turn++ % strangers.size()]->send_one();
+    (*strangers[turn++ % strangers.size()].*send)();
   }
   const std::chrono::duration<double> took = Clock::now() - began;
   say("sent " + std::to_string(count) + " " + std::to_string(took.count()));
@@ -175,9 +192,10 @@ void run(const std::vector<std::string>& words) {
     std::uint64_t rate = 0;
     std::uint64_t count = 0;
     command >> verb >> rate >> count;
-    if (verb != "send" || rate == 0 || count > left) break;
-    send_some(strangers, count, rate);
-    left -= count;
+    const bool sealed = verb == "send";
+    if ((!sealed && verb != "junk") || rate == 0 || (sealed && count > left)) break;
+    send_some(strangers, count, rate, sealed ? &Stranger::send_one : &Stranger::send_junk);
+    if (sealed) left -= count;
   }
 }
 

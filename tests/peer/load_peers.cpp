@@ -239,9 +239,10 @@ class LoadPeer final : private Signalling, private ChannelApps, private Connecti
                     std::function<void(const std::optional<FoundDevice>&)> found) override {
     world_.loop.post([found = std::move(found)] { found(std::nullopt); });
   }
-  void send(const proto::ByteVector& public_key, proto::Bytes body, SignalKeys) override {
-    world_.dht.send(signing_key_, public_key, body, RequestKeys::kLong);
+  void send(const SignalTarget& target, proto::Bytes body) override {
+    if (target.keys != SignalKeys::kNone) world_.dht.send(signing_key_, target.public_key, body, RequestKeys::kLong);
   }
+  void listen_pairs(const std::vector<PairListen>&) override {}
   void on_channel_requested(const IncomingChannel& request) override {
     manager_->refuse_channel(request.channel, proto::Reason::kDeclined, {});
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// plant_chain BOOTSTRAP: somebody who puts certificates of other people's keys on the DHT, as anybody can. BOOTSTRAP is
-/// ADDRESS:PORT of a node. Prints `connected`; then, for each line of standard input:
+/// plant_chain BOOTSTRAP: somebody who puts certificates of other people's keys on the DHT, as anybody can. BOOTSTRAP
+/// is ADDRESS:PORT of a node. Prints `connected`; then, for each line of standard input:
 ///   put WHERE CHAIN  the chain in the file CHAIN (PEM), at the key of its leaf where jami-connd looks for it: `own`,
 ///                    `short` or `long`; `stored`, or `refused` when no node took it
 #include <cstdio>
@@ -59,7 +59,8 @@ void run(const std::string& bootstrap) {
     const std::string pem(std::istreambuf_iterator<char>(in), {});
     auto [key, value] = planted(where, dht::crypto::Certificate(pem));
     std::promise<bool> stored;
-    runner.put(key, std::move(value), [&](bool ok) { stored.set_value(ok); }, dht::time_point::max(), true);
+    runner.put(
+        key, std::move(value), [&](bool ok) { stored.set_value(ok); }, dht::time_point::max(), true);
     say(stored.get_future().get() ? "stored" : "refused");
   }
   runner.join();
