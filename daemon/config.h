@@ -51,6 +51,7 @@ struct Config {
   std::chrono::seconds open_timeout{};
   std::chrono::seconds accept_timeout{};
   std::chrono::seconds policy_timeout{};
+  std::chrono::seconds crash_pause{};  ///< the longest; see CrashBrake
 
   std::uint64_t dht_max_requests = 0;
   std::uint64_t dht_max_peer_requests = 0;

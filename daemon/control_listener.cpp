@@ -77,6 +77,15 @@ Outcome<void> check_place(const std::string& path) {
   return system_failure(errno, path, "connect");
 }
 
+/// A socket has the group of who made it, or of its directory: as a rule the right one, and nothing has to be done that
+/// the service may not do (its unit forbids chown).
+bool give_to_group(const std::string& path, std::optional<gid_t> group) {
+  if (!group) return true;
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0 && info.st_gid == *group) return true;
+  return ::chown(path.c_str(), static_cast<uid_t>(-1), *group) == 0;
+}
+
 /// A socket that listens under a name of its own and is renamed when everything about it is right.
 Outcome<ipc::Fd> listen_at(const ControlListener::Place& place) {
   const std::string fresh = place.path + kNewSuffix;
@@ -94,7 +103,7 @@ Outcome<ipc::Fd> listen_at(const ControlListener::Place& place) {
     return system_failure(errno, place.path, "bind");
   }
   const char* failed = nullptr;
-  if (place.group && ::chown(fresh.c_str(), static_cast<uid_t>(-1), *place.group) != 0) failed = "chown";
+  if (!give_to_group(fresh, place.group)) failed = "chown";
   if (failed == nullptr && ::chmod(fresh.c_str(), place.mode) != 0) failed = "chmod";
   if (failed == nullptr && ::listen(socket.get(), kBacklog) != 0) failed = "listen";
   if (failed == nullptr && ::rename(fresh.c_str(), place.path.c_str()) != 0) failed = "rename";

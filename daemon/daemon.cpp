@@ -8,6 +8,7 @@
 #include <spdlog/fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/crash_brake.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/reload.h"
@@ -171,6 +172,13 @@ int Daemon::run() {
   sigterm_.emplace(loop_, SIGTERM, [this] { stop(); });
   sigint_.emplace(loop_, SIGINT, [this] { stop(); });
   sighup_.emplace(loop_, SIGHUP, [this] { reload(); });
+  const CrashBrake brake = CrashBrake::begin(state_dir_.file("run"), CrashBrake::Clocks::now());
+  if (const auto pause = brake.pause(config_.crash_pause); pause.count() > 0) {
+    join_at_ = loop_.now() + pause;
+    pause_reason_ =
+        fmt::format("it has ended {} times in a row without a proper end (killed, or a crash)", brake.ends());
+    spdlog::warn("{}: it joins the network in {} s", pause_reason_, pause.count());
+  }
   load_identity();
   // The control socket listens: what is not there yet is a state, and clients can ask for it.
   ServiceManager::ready();
@@ -179,6 +187,7 @@ int Daemon::run() {
   loop_.run();
   ipc_.set_manager(nullptr);
   network_.reset();
+  brake.ended();
   return exit_code_;
 }
 
@@ -199,8 +208,13 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
   spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
-  retry_network();
+  join_network();
   events_.publish("identity.ready", {{"device", chain.device_id().hex()}, {"account", chain.account_id().hex()}});
+}
+
+void Daemon::join_network() {
+  if (loop_.now() >= join_at_) return retry_network();
+  retry_.arm(join_at_);
 }
 
 void Daemon::retry_network() {
@@ -430,6 +444,10 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.limits["max_channels"] = fds_.max_channels;
   status.limits["max_pending_opens"] = manager_settings().limits.max_pending_opens;
   status.metrics["network_changes"] = network_changes_;
+  if (loop_.now() < join_at_) {
+    const auto left = std::chrono::ceil<std::chrono::seconds>(join_at_ - loop_.now());
+    status.problems.push_back(fmt::format("{}: it joins the network in {} s", pause_reason_, left.count()));
+  }
   if (!problem_.empty()) status.problems.push_back(problem_);
   if (!reload_problem_.empty()) status.problems.push_back(reload_problem_);
   if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");

@@ -42,6 +42,7 @@ class Daemon final : private DaemonView {
 
   void load_identity();
   void on_identity(Outcome<LoadedIdentity> loaded);
+  void join_network();
   void retry_network();
   Outcome<void> start_network(const LoadedIdentity& loaded);
   void on_addresses(const std::vector<std::string>& addresses);
@@ -81,6 +82,8 @@ class Daemon final : private DaemonView {
   std::optional<LoadedIdentity> identity_;
   std::optional<IdentityKeeper> keeper_;
   std::unique_ptr<Network> network_;
+  proto::TimePoint join_at_{};  ///< not before; after crashes it is later than the start
+  std::string pause_reason_;    ///< why it is
   std::string problem_;         ///< why there is no network, if it failed
   std::string reload_problem_;  ///< why the configuration that was read last is not, or not all, in effect
   ServiceManager service_manager_{loop_};

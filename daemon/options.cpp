@@ -72,6 +72,8 @@ const std::array kOptions = {
                "a listener that was asked has this long to accept a channel"},
     OptionSpec{"policy-timeout", "SECONDS", "10", 1, kDaySeconds, &Config::policy_timeout, kNow,
                "a client that was asked has this long to accept a connection"},
+    OptionSpec{"crash-pause", "SECONDS", "60", 0, 3'600, &Config::crash_pause, kRestart,
+               "longest that the network waits after crash upon crash; 0: it never does"},
 
     // 0 would mean "the default" to OpenDHT, hence the range.
     OptionSpec{"dht-max-requests", "N", "1600", 1, kMillion, &Config::dht_max_requests, kRestart,

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -24,6 +25,8 @@ namespace {
 
 /// The mode that a socket had when it got its last one; 0: none was given a mode.
 mode_t mode_at_birth = 0;
+/// How often a path was given another owner or group.
+int chowns = 0;
 
 sockaddr_un address_of(const std::string& path) {
   sockaddr_un address{};
@@ -48,6 +51,27 @@ extern "C" int chmod(const char* path, mode_t mode) noexcept {
   struct stat info {};
   if (::lstat(path, &info) == 0 && S_ISSOCK(info.st_mode)) mode_at_birth = info.st_mode & 07777;
   return ::fchmodat(AT_FDCWD, path, mode, 0);
+}
+
+/// The service's unit forbids it: EPERM, also for root.
+extern "C" int chown(const char* /*path*/, uid_t /*owner*/, gid_t /*group*/) noexcept {
+  ++chowns;
+  errno = EPERM;
+  return -1;
+}
+
+TEST_CASE("fault E0: a socket that has its group from the start needs no chown") {
+  const TempDir dir;
+  const std::string path = dir.file("run/control.sock");
+  chowns = 0;
+  REQUIRE(ControlListener::bind({path, 0660, ::getegid()}).ok());
+  CHECK(chowns == 0);
+  const auto other = ControlListener::bind({path, 0660, ::getegid() + 1});
+  REQUIRE_FALSE(other.ok());
+  CHECK(chowns == 1);
+  CHECK(other.failure().text.find("chown") != std::string::npos);
+  CHECK_FALSE(exists(path));
+  CHECK_FALSE(exists(path + ".new"));
 }
 
 TEST_CASE("nobody else can come in before the socket has its mode, whatever the umask") {

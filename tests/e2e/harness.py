@@ -91,6 +91,8 @@ class Node:
             out += ["--bootstrap", place]
         if not self.lan_discovery:
             out.append("--no-lan-discovery")
+        if "--crash-pause" not in self.options:
+            out += ["--crash-pause", "0"]  # whoever kills it wants it back at once
         return [str(part) for part in out + self.options]
 
     def environment(self, **more):

@@ -2,6 +2,7 @@
 """The daemon as a service: readiness, reload, watchdog, socket activation, as systemd does them."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 import stat
@@ -210,3 +211,21 @@ def test_service_of_the_system_manager_runs_as_its_user(local_lab, local_notify)
     assert stat.S_IMODE(os.stat(node.socket_path).st_mode) == 0o660
     assert node.status()["state"] in ("starting", "ready")
     node.api.call("trust.list")
+
+
+def test_fault_a1_crash_upon_crash_keeps_it_off_the_network_for_a_while(lab):
+    node = lab.node("alice", "--crash-pause", "60")
+    for _ in range(4):
+        node.start(ready=False)
+        node.kill()
+    node.start(ready=False)
+    status = node.status()  # the socket listens at once
+    assert status["state"] == "starting"
+    assert len(status["problems"]) == 1 and re.fullmatch(
+        r"it has ended 4 times in a row without a proper end \(killed, or a crash\): it joins the network in [12] s", status["problems"][0]), status
+    node.wait_ready()
+    assert node.status()["problems"] == []
+    node.stop()
+    node.start(ready=False)
+    assert node.status()["problems"] == []
+    assert "in a row" not in node.process.log()

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The packages on a booted machine: installed, both services started by systemd under all that the units forbid, used,
+killed, rebooted, upgraded, removed and purged. One machine, on which each test goes on where the last one ended."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+import pytest
+from machine import CannotBoot, Machine, cached_root, check_place, depends_of
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
+NEXT_VERSION = "0.1.0+next"
+SYSTEM_SOCKET = "/run/jami-connd/control.sock"
+DHT_PORT = 4222
+WAIT = 60
+
+
+def next_version(deb, directory):
+    """The same package with a higher version."""
+    tree = directory / "tree"
+    subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"^Version: .*", f"Version: {NEXT_VERSION}", control.read_text(encoding="utf-8"), flags=re.MULTILINE),
+                       encoding="utf-8")
+    subprocess.run(["dpkg-deb", "-Zgzip", "-z1", "-b", tree, directory / "next" / deb.name], check=True, capture_output=True)
+    subprocess.run(["rm", "-rf", tree], check=True)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """A directory with the packages of this build in now/, and the same with a higher version in next/."""
+    try:
+        check_place()
+    except CannotBoot as why:
+        pytest.skip(f"no machine can be booted here: {why}")
+    directory = tmp_path_factory.mktemp("packages")
+    made = subprocess.run([ROOT / "packaging/build-deb.sh", "--built", BUILD, directory / "now"], check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    (directory / "next").mkdir()
+    for deb in (directory / "now").glob("jami-conn*.deb"):
+        next_version(deb, directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def machine(packages):
+    try:
+        root = cached_root(depends_of(sorted((packages / "now").glob("jami-conn*.deb"))))
+        made = Machine(root, packages)
+    except CannotBoot as why:
+        pytest.skip(f"no machine can be booted here: {why}")
+    try:
+        made.boot()
+        yield made
+    finally:
+        made.close()
+
+
+def ctl(machine, *words, user, system=False, **options):
+    command = ["jami-connctl", *(["--socket", SYSTEM_SOCKET] if system else []), *words]
+    return machine.run(*command, user=user, **options)
+
+
+def status(machine, **who):
+    return json.loads(ctl(machine, "call", "daemon.status", **who).stdout)
+
+
+def manage(machine, *words, user=None, **options):
+    return machine.run("systemctl", *(["--user"] if user else []), "--no-pager", *words, user=user, **options)
+
+
+def shown(machine, unit="jami-connd.service", user=None):
+    names = ["ActiveState", "SubState", "Result", "NRestarts", "MainPID"]
+    lines = manage(machine, "show", "--property", ",".join(names), unit, user=user).stdout.splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def until(machine, question, what):
+    end = time.monotonic() + WAIT
+    while not (answer := question()):
+        assert time.monotonic() < end, f"not in {WAIT} s: {what}\n{machine.journal()}"
+        time.sleep(0.1)
+    return answer
+
+
+def print_status(machine, when):
+    """What a person is shown of both."""
+    for user in (None, "alice"):
+        print(f"---- {when}: systemctl {'--user ' if user else ''}status jami-connd")
+        print(manage(machine, "status", "--lines=4", "jami-connd", user=user, check=False).stdout)
+
+
+def up(machine, user=None, but=None):
+    """It runs, as another process than `but`, and answers."""
+    def question():
+        now = shown(machine, user=user)
+        return now if now["ActiveState"] == "active" and now["MainPID"] not in ("0", but) else None
+
+    now = until(machine, question, f"the service of {user or 'the system'} is up")
+    until(machine, lambda: status(machine, user=user or "root", system=not user)["state"] == "ready", "it is ready")
+    return now
+
+
+def listen_and_open(machine):
+    """alice takes a channel at the system's service and opens it from her own: the bytes that came back."""
+    device = ctl(machine, "id", "--wait", str(WAIT), user="alice", system=True).stdout.strip()
+    listener = machine.start("jami-connctl", "--socket", SYSTEM_SOCKET, "listen", "echo", "--once", "--exec", "cat", user="alice")
+    until(machine, lambda: status(machine, user="root", system=True)["counts"]["listeners"] == 1, "the listener")
+    back = ctl(machine, "open", "--timeout", str(WAIT), device, "echo", user="alice", text="over the booted machine").stdout
+    said, _ = listener.communicate(timeout=WAIT)
+    assert listener.returncode == 0, said
+    return back
+
+
+def test_fault_e0_installed_and_nothing_runs(machine):
+    machine.run("sh", "-c", "dpkg -i /shared/now/jami-conn*.deb")
+    assert shown(machine)["ActiveState"] == "inactive"
+    assert machine.run("systemctl", "is-enabled", "jami-connd.service", "jami-connd.socket", check=False).stdout.split() == ["disabled"] * 2
+    assert machine.run("pgrep", "jami-connd", check=False).returncode in (1, 127)
+    for user, groups in (("alice", "jami-connd"), ("admin", "jami-connd,jami-connd-admin"), ("guest", "")):
+        machine.run("useradd", "--create-home", *(["-G", groups] if groups else []), user)
+    machine.run("sh", "-c", f"printf 'bootstrap = none\\nno-lan-discovery = true\\ndht-port = {DHT_PORT}\\n' >>/etc/jami-connd/jami-connd.conf")
+    machine.run("sh", "-c", "mkdir -p ~/.config/jami-connd && "
+                f"printf 'bootstrap = 127.0.0.1:{DHT_PORT}\\nno-lan-discovery = true\\n' >~/.config/jami-connd/jami-connd.conf", user="alice")
+    machine.run("loginctl", "enable-linger", "alice")
+    until(machine, lambda: shown(machine, "user@1000.service")["ActiveState"] == "active", "the manager of alice")
+
+
+def test_fault_e0_the_services_start(machine):
+    manage(machine, "enable", "--now", "jami-connd")
+    manage(machine, "enable", "--now", "jami-connd", user="alice")
+    for user in (None, "alice"):
+        assert up(machine, user)["NRestarts"] == "0"
+    assert machine.run("stat", "-c", "%U:%G %a", SYSTEM_SOCKET).stdout.strip() == "jami-connd:jami-connd 660"
+    # It gives way where it must not hurt others: a filter that forbids setpriority would keep it from that.
+    niceness = machine.run("sh", "-c", f"cut -d' ' -f19 /proc/{shown(machine)['MainPID']}/task/*/stat").stdout.split()
+    assert "5" in niceness, niceness
+    print_status(machine, "after the first start")
+
+
+def test_fault_e0_who_may_what(machine):
+    for user in ("alice", "admin"):
+        assert status(machine, user=user, system=True)["problems"] == []
+    ctl(machine, "trust", "list", user="admin", system=True)
+    assert ctl(machine, "trust", "list", user="alice", system=True, check=False).returncode == 6
+    refused = ctl(machine, "status", user="guest", system=True, check=False)
+    assert refused.returncode != 0, refused.stdout
+    print(refused.stdout)
+
+
+def test_fault_e0_channels_between_the_services(machine):
+    alice = ctl(machine, "id", "--wait", str(WAIT), user="alice").stdout.strip()
+    ctl(machine, "trust", "allow", alice, user="admin", system=True)
+    assert listen_and_open(machine) == "over the booted machine"
+
+
+def test_fault_e0_reload_restart(machine):
+    machine.run("sh", "-c", "echo 'idle-timeout = 60' >>/etc/jami-connd/jami-connd.conf")
+    manage(machine, "reload", "jami-connd")
+    until(machine, lambda: status(machine, user="alice", system=True)["limits"]["idle_timeout_s"] == 60, "the reload")
+    for user in (None, "alice"):
+        before = shown(machine, user=user)["MainPID"]
+        manage(machine, "restart", "jami-connd", user=user)
+        assert up(machine, user, but=before)["Result"] == "success"
+
+
+def test_fault_a1_whatever_kills_it_it_comes_again(machine):
+    for number, name in enumerate(("SEGV", "KILL"), 1):
+        for user in (None, "alice"):
+            before = shown(machine, user=user)["MainPID"]
+            machine.run("kill", f"-{name}", before)
+            assert up(machine, user, but=before)["NRestarts"] == str(number)
+    print_status(machine, "after SIGSEGV and SIGKILL")
+    for user in (None, "alice"):
+        assert manage(machine, "show", "--property", "StartLimitIntervalUSec", "--value", "jami-connd", user=user).stdout.strip() == "0"
+
+
+def test_fault_e0_socket_activation(machine):
+    manage(machine, "stop", "jami-connd")
+    manage(machine, "start", "jami-connd.socket")
+    assert machine.run("stat", "-c", "%G %a", SYSTEM_SOCKET).stdout.strip() == "jami-connd 660"
+    assert status(machine, user="alice", system=True)["problems"] == []
+    assert shown(machine)["ActiveState"] == "active"
+    manage(machine, "stop", "jami-connd.service", "jami-connd.socket")
+    manage(machine, "start", "jami-connd")
+
+
+def test_fault_e0_after_a_boot(machine):
+    machine.power_off()
+    machine.boot()
+    for user in (None, "alice"):
+        assert up(machine, user)["NRestarts"] == "0"
+        assert status(machine, user=user or "root", system=not user)["problems"] == []
+    assert listen_and_open(machine) == "over the booted machine"
+    print_status(machine, "after a boot")
+
+
+def test_fault_e0_upgrade(machine):
+    before = shown(machine)["MainPID"]
+    machine.run("sh", "-c", "dpkg -i /shared/next/jami-conn*.deb")
+    assert machine.run("dpkg-query", "-W", "-f", "${Version}", "jami-connd").stdout == NEXT_VERSION
+    up(machine, but=before)
+    manage(machine, "restart", "jami-connd", user="alice")
+    up(machine, "alice")
+    assert listen_and_open(machine) == "over the booted machine"
+    print_status(machine, "after an upgrade")
+
+
+def test_fault_e0_remove_and_purge(machine):
+    manage(machine, "disable", "--now", "jami-connd", user="alice")
+    machine.run("dpkg", "--remove", "jami-connd", "jami-connctl")
+    assert shown(machine)["ActiveState"] == "inactive"
+    assert machine.run("pgrep", "jami-connd", check=False).returncode in (1, 127)
+    assert machine.run("test", "-d", "/var/lib/jami-connd", check=False).returncode == 0
+    machine.run("dpkg", "--purge", "jami-connd", "jami-connctl")
+    left = machine.run("sh", "-c", "ls -d /var/lib/jami-connd /run/jami-connd /etc/jami-connd /etc/systemd/system/*/jami-connd*", check=False).stdout
+    assert "No such file" in left and "\n/" not in f"\n{left}", left
