@@ -17,7 +17,7 @@ out=${1:-build/deb}
 mkdir -p "$out"
 out=$(realpath "$out")
 
-tools/setup.sh dpkg-dev debhelper fakeroot
+tools/setup.sh build dpkg-dev debhelper fakeroot
 # Always the same place, and our cache though debhelper has another HOME, so that ccache knows the files again.
 if command -v ccache >/dev/null; then
   CCACHE_DIR=$(ccache --get-config cache_dir)

@@ -29,7 +29,7 @@ while (($#)); do
   shift
 done
 
-tools/setup.sh
+tools/setup.sh test
 jobs=$(nproc)
 cmake --preset "$preset" >/dev/null
 # Sanitizers have no packages to test: without the real daemons' tests their programs are of no use.

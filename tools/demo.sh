@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Two daemons that have never met, on a private DHT on this machine: two files over two channels of one connection.
-# Installs what is missing, builds, runs, cleans up. Exits 0 only if everything was right.
+# Installs what is missing, builds (some minutes, once), runs, cleans up. Exits 0 only if everything was right.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly kStartSeconds=60 kKeySeconds=180 kTransferSeconds=60
 
-tools/setup.sh
+tools/setup.sh demo
 echo "building…"
 cmake --preset release >/dev/null
 cmake --build build/release -j "$(nproc)" --target jami-connd jami-connctl
@@ -47,24 +47,24 @@ free_udp_port() {
 ctl() { "$connctl" --socket "$work/$1.sock" "${@:2}"; }
 answers() { ctl "$1" call hello '{"client":"demo"}' >"$work/$1.hello" 2>/dev/null; }
 ready() { answers "$1" && grep -q '"ready": *true' "$work/$1.hello"; }
+on_dht() { ctl "$1" call daemon.status 2>/dev/null | grep -qE '"dht": *\{[^}]*"state": *"connected"'; }
 device_of() { sed -E 's/.*"device": *"([0-9a-f]{64})".*/\1/' "$work/$1.hello"; }
 
+# start_daemon NAME OPTION…
 start_daemon() {
-  "$connd" --state-dir "$work/$1" --socket "$work/$1.sock" --bootstrap "127.0.0.1:$dht_port" --no-lan-discovery \
-    --log-level debug 2>"$work/$1.log" &
+  "$connd" --state-dir "$work/$1" --socket "$work/$1.sock" --no-lan-discovery --log-level debug "${@:2}" 2>"$work/$1.log" &
   pids+=($!)
 }
 
+# Each daemon is a node of the DHT, which another one may start from.
 dht_port=$(free_udp_port)
-dhtnode -s -n 0 -p "$dht_port" >"$work/dht.log" 2>&1 </dev/null &
-pids+=($!)
-echo "a DHT of our own: dhtnode on 127.0.0.1:$dht_port"
-
-start_daemon alice
-start_daemon bob
+echo "a DHT of our own, which begins with alice's node on 127.0.0.1:$dht_port"
+start_daemon alice --bootstrap none --dht-port "$dht_port"
+start_daemon bob --bootstrap "127.0.0.1:$dht_port"
 for name in alice bob; do until_true "$kStartSeconds" "control socket of $name" answers "$name"; done
 echo "two daemons are up; each makes its keys now (3 RSA keys of 4096 bits: some seconds)…"
 for name in alice bob; do until_true "$kKeySeconds" "identity and network of $name" ready "$name"; done
+for name in alice bob; do until_true "$kStartSeconds" "DHT of $name" on_dht "$name"; done
 alice=$(device_of alice)
 bob=$(device_of bob)
 echo "alice is $alice"

@@ -19,6 +19,10 @@ import time
 SUITE = "bookworm"
 # What a minimal root lacks of an ordinary machine: an init, logins, and their bus.
 ORDINARY = ["dbus", "libpam-systemd", "systemd", "systemd-sysv"]
+# What is not installed there, but can be without a network.
+AT_HAND = ["dhtnode"]
+# dpkg's list of what a minimal root has, kept for questions about one.
+MINIMAL = "/var/lib/dpkg/status-minimal"
 MAKE_SECONDS = 900
 BOOT_SECONDS = 90
 RUN_SECONDS = 90
@@ -63,10 +67,12 @@ def make_root(directory, packages):
     """A minimal root, and in it the packages, by apt; whatever fails has its log in the error."""
     log = directory.with_suffix(".log")
     steps = [["debootstrap", "--variant=minbase", SUITE, str(directory), mirror()],
+             ["cp", f"{directory}/var/lib/dpkg/status", f"{directory}{MINIMAL}"],
              ["cp", "-r", "/etc/apt/apt.conf.d/.", f"{directory}/etc/apt/apt.conf.d/"],
              ["chroot", str(directory), "apt-get", "-q", "update"],
              ["chroot", str(directory), "apt-get", "-q", "-y", "--no-install-recommends", "install", *packages],
-             ["chroot", str(directory), "apt-get", "clean"]]
+             ["chroot", str(directory), "apt-get", "clean"],
+             ["chroot", str(directory), "apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "install", *AT_HAND]]
     # Mounts are of a namespace of their own: none is left behind, whatever happens.
     script = "set -e; mkdir -p \"$0/proc\"; mount -t proc proc \"$0/proc\"; shift 0; exec \"$@\""
     with open(log, "w", encoding="utf-8") as out:
@@ -86,7 +92,7 @@ def cached_root(packages):
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "jami-connd"
     cache.mkdir(parents=True, exist_ok=True)
     wanted = sorted({*ORDINARY, *packages})
-    recipe = " ".join([SUITE, os.uname().machine, *wanted])
+    recipe = " ".join([SUITE, os.uname().machine, *wanted, "at hand", *AT_HAND])
     root = cache / f"root-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     with open(cache / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once make one
@@ -185,7 +191,7 @@ class Machine:
         return shown.stdout
 
     def _command(self, command, user):
-        into = ["nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/"]
+        into = ["nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
         environment = CLEAN
         become = []
         if user:
@@ -193,7 +199,7 @@ class Machine:
             become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
             environment = CLEAN | {"HOME": home, "USER": user, "LOGNAME": user, "XDG_RUNTIME_DIR": f"/run/user/{uid}"}
         # The shell's $! and job control are not needed: one program, in a clean environment.
-        return [*into, "env", "-i", *[f"{name}={value}" for name, value in environment.items()], *become, *command]
+        return [*into, "env", "-i", "--chdir=/", *[f"{name}={value}" for name, value in environment.items()], *become, *command]
 
     def _who(self, user):
         entry = self.run("getent", "passwd", user).stdout.split(":")

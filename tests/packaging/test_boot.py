@@ -5,11 +5,12 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import time
 
 import pytest
-from machine import CannotBoot, Machine, cached_root, check_place, depends_of
+from machine import MINIMAL, CannotBoot, Machine, cached_root, check_place, depends_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
@@ -40,6 +41,7 @@ def packages(tmp_path_factory):
     directory = tmp_path_factory.mktemp("packages")
     made = subprocess.run([ROOT / "packaging/build-deb.sh", "--built", BUILD, directory / "now"], check=False, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    shutil.copy(ROOT / "tools/setup.sh", directory)
     (directory / "next").mkdir()
     for deb in (directory / "now").glob("jami-conn*.deb"):
         next_version(deb, directory)
@@ -219,3 +221,43 @@ def test_fault_e0_remove_and_purge(machine):
     machine.run("dpkg", "--purge", "jami-connd", "jami-connctl")
     left = machine.run("sh", "-c", "ls -d /var/lib/jami-connd /run/jami-connd /etc/jami-connd /etc/systemd/system/*/jami-connd*", check=False).stdout
     assert "No such file" in left and "\n/" not in f"\n{left}", left
+
+
+def dhtnode(machine):
+    """(whether it runs, what systemd says of its start with the machine)."""
+    return (shown(machine, "dhtnode.service")["ActiveState"] == "active",
+            manage(machine, "is-enabled", "dhtnode.service", check=False).stdout.strip())
+
+
+def test_fault_e11_what_is_installed_for_us_starts_nothing(machine):
+    before = manage(machine, "list-unit-files", "--state=enabled", "--no-legend").stdout
+    machine.run("bash", "/shared/setup.sh", "none", "dhtnode")
+    assert machine.run("dpkg-query", "-W", "-f", "${db:Status-Status}", "dhtnode").stdout == "installed"
+    assert dhtnode(machine) == (False, "masked")
+    assert machine.run("sh", "-c", "grep -l dhtnode /proc/[0-9]*/comm", check=False).stdout == ""
+    assert manage(machine, "list-unit-files", "--state=enabled", "--no-legend").stdout == before
+    assert machine.run("test", "-e", "/usr/sbin/policy-rc.d", check=False).returncode == 1
+
+
+def test_fault_e11_a_service_that_was_there_stays_as_it_was(machine):
+    machine.run("apt-get", "-y", "purge", "dhtnode")
+    manage(machine, "unmask", "dhtnode.service", check=False)
+    machine.run("apt-get", "-y", "--no-install-recommends", "install", "dhtnode")
+    assert dhtnode(machine) == (True, "enabled")  # Debian's way
+    machine.run("bash", "/shared/setup.sh", "none", "dhtnode")
+    assert dhtnode(machine) == (True, "enabled")
+    # And a policy of the administrator's.
+    machine.run("apt-get", "-y", "purge", "dhtnode")
+    machine.run("sh", "-c", "printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d")
+    machine.run("bash", "/shared/setup.sh", "none", "dhtnode")
+    assert dhtnode(machine) == (False, "masked")
+    assert machine.run("cat", "/usr/sbin/policy-rc.d").stdout == "#!/bin/sh\nexit 101\n"
+
+
+def test_fault_e11_the_demo_needs_few_packages(machine):
+    wanted = machine.run("bash", "/shared/setup.sh", "--list", "demo").stdout.split()
+    assert not {"dhtnode", "jami-daemon", "systemd"} & set(wanted), wanted
+    asked = machine.run("apt-get", "-o", f"Dir::State::status={MINIMAL}", "--assume-no", "--no-install-recommends", "install", *wanted, check=False).stdout
+    found = re.search(r"^Need to get (?:[\d.]+ .B/)?([\d.]+) MB of archives", asked, re.MULTILINE)
+    print(found and found.group(0))
+    assert found and float(found.group(1)) <= 180, asked[-2000:]
