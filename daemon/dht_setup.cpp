@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "daemon/atomic_file.h"
+#include "daemon/dht_failure.h"
 
 namespace connd::daemon {
 namespace {
@@ -17,10 +18,6 @@ constexpr const char* kDefaultBootstrapPort = "4222";  // OpenDHT's well-known p
 // A routing table of the public network holds about this many good nodes; a few that answer are enough for a start.
 constexpr std::size_t kMaxSavedNodes = 256;
 constexpr std::size_t kMaxStateFileBytes = 64 * 1024;  // 256 nodes are about 16 KiB
-
-[[noreturn]] void fail(const std::string& text) {
-  throw std::runtime_error(text);
-}
 
 // The announcement of a device under its account's id (JAMI_WIRE, "Finding a device").
 struct DeviceAnnouncement {
@@ -125,19 +122,19 @@ DhtKeys load_dht_keys(const DhtConfig& config) {
       keys.account = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.account_key_pem));
     }
     if (keys.device.first->getPublicKey() != keys.device.second->getPublicKey()) {
-      fail("the device key does not belong to the device certificate");
+      fail_dht("the device key does not belong to the device certificate");
     }
     if (keys.account &&
         (!keys.device.second->issuer || keys.account->getPublicKey() != keys.device.second->issuer->getPublicKey())) {
-      fail("the account key is not the one that issued the device certificate");
+      fail_dht("the account key is not the one that issued the device certificate");
     }
   } catch (const dht::crypto::CryptoException& e) {
-    fail(std::string("the device's or account's key or certificate cannot be read: ") + e.what());
+    fail_dht(std::string("the device's or account's key or certificate cannot be read: ") + e.what());
   }
   try {
     (void)keys.device.second->getPublicKey().encrypt(dht::Blob{0});
   } catch (const dht::crypto::CryptoException&) {
-    fail("the device key is not an RSA key, and OpenDHT encrypts to no other");
+    fail_dht("the device key is not an RSA key, and OpenDHT encrypts to no other");
   }
   return keys;
 }
@@ -155,7 +152,7 @@ std::pair<std::string, std::string> parse_bootstrap(const std::string& text) {
   const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), ::isdigit);
   const bool bare6 = bracket == std::string::npos && host.find(':') != std::string::npos;
   if (host.empty() || !digits || std::stoul(port) == 0 || std::stoul(port) > 65'535 || bare6) {
-    fail("bootstrap '" + text + "' is not HOST:PORT");
+    fail_dht("bootstrap '" + text + "' is not HOST:PORT");
   }
   return {host, port};
 }

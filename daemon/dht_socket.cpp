@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include "daemon/dht_failure.h"
 #include "daemon/loop.h"
 #include "daemon/resolver.h"
 #include "proto/dht_limits.h"
@@ -35,10 +36,6 @@ constexpr std::size_t kBatch = 32;
 /// One more than the longest that passes: the gate sees what is too long.
 constexpr std::size_t kSlot_bytes = proto::kMaxDhtDatagram + 1;
 
-[[noreturn]] void fail(const std::string& text) {
-  throw std::runtime_error(text);
-}
-
 std::string port_is_taken(std::uint16_t port) {
   return "UDP port " + std::to_string(port) + " is taken (choose another for the DHT)";
 }
@@ -51,7 +48,7 @@ sockaddr_storage parse_address(int family, const std::string& text, std::uint16_
   void* address = family == AF_INET ? static_cast<void*>(&v4->sin_addr) : static_cast<void*>(&v6->sin6_addr);
   (family == AF_INET ? v4->sin_port : v6->sin6_port) = htons(port);
   if (!text.empty() && inet_pton(family, text.c_str(), address) != 1) {
-    fail("'" + text + "' is not an IPv" + (family == AF_INET ? "4" : "6") + " address to bind");
+    fail_dht("'" + text + "' is not an IPv" + (family == AF_INET ? "4" : "6") + " address to bind");
   }
   return storage;
 }
@@ -68,10 +65,10 @@ ipc::Fd bind_one(int family, const sockaddr_storage& address, const std::string&
   if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer_bytes, sizeof kReceiveBuffer_bytes);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length_of(family)) == 0) return fd;
-  if (errno == EADDRINUSE) fail(port_is_taken(port));
-  if (errno == EACCES) fail("no permission to bind UDP port " + std::to_string(port) + " for the DHT");
+  if (errno == EADDRINUSE) fail_dht(port_is_taken(port));
+  if (errno == EACCES) fail_dht("no permission to bind UDP port " + std::to_string(port) + " for the DHT");
   if (text.empty()) return {};
-  fail("cannot bind the DHT to " + text + ": " + std::generic_category().message(errno));
+  fail_dht("cannot bind the DHT to " + text + ": " + std::generic_category().message(errno));
 }
 
 /// With a free port of the kernel's choice: the one that IPv4 has, if it is free in IPv6, too.
@@ -175,14 +172,14 @@ int send_datagram(int fd, const dht::SockAddr& to, const std::uint8_t* data, std
 
 DhtPort::DhtPort(const DhtSocketConfig& config)
     : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), gate_(gate_config(config)) {
-  if (!wake_) fail("the DHT's UDP socket cannot be opened: " + std::generic_category().message(errno));
+  if (!wake_) fail_dht("the DHT's UDP socket cannot be opened: " + std::generic_category().message(errno));
   const auto address4 = parse_address(AF_INET, config.bind4, config.port);
   const auto address6 = parse_address(AF_INET6, config.bind6, config.port);
   fd4_ = bind_one(AF_INET, address4, config.bind4, config.port);
   bound4_ = bound_address(fd4_);
   fd6_ = bind_second(address6, config.bind6, config.port, bound4_ ? bound4_.getPort() : std::uint16_t{0});
   bound6_ = bound_address(fd6_);
-  if (!fd4_ && !fd6_) fail("neither IPv4 nor IPv6 can be used for the DHT");
+  if (!fd4_ && !fd6_) fail_dht("neither IPv4 nor IPv6 can be used for the DHT");
 }
 
 proto::DhtGateCounters DhtPort::counters() const {
