@@ -3,6 +3,7 @@
 /// apps have not taken. The connection is no loss to them: they end `closed` when all is taken.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,11 +19,11 @@ class LeftChannels final : private ChannelEnds, private TurnClient {
  public:
   /// Connections that may leave as much as each may hold: one slow app may fill one (proto::Brake), and another has to
   /// find room then.
-  static constexpr std::size_t kConnections = 4;
+  static constexpr std::uint64_t kConnections = 4;
 
   /// `max_bytes`: held by all of them, when they came; an app that never reads costs no more. `on_end` is told each
   /// end, once; it does not destroy this object.
-  LeftChannels(TurnQueue& turns, std::size_t max_bytes, std::function<void(const ChannelEnd&)> on_end)
+  LeftChannels(TurnQueue& turns, std::uint64_t max_bytes, std::function<void(const ChannelEnd&)> on_end)
       : TurnClient(turns), max_bytes_(max_bytes), on_end_(std::move(on_end)) {}
 
   /// Takes `channel`, which is null then. False when there is no room.
@@ -40,11 +41,11 @@ class LeftChannels final : private ChannelEnds, private TurnClient {
   void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) override;
   bool on_turn() override;
 
-  const std::size_t max_bytes_;
+  const std::uint64_t max_bytes_;
   const std::function<void(const ChannelEnd&)> on_end_;
   std::unordered_map<proto::ChannelHandle, Entry> channels_;
   std::vector<std::unique_ptr<ChannelSocket>> over_;  ///< ended; destroyed at the end of the turn
-  std::size_t bytes_ = 0;
+  std::uint64_t bytes_ = 0;
 };
 
 }  // namespace connd::daemon

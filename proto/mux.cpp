@@ -418,7 +418,7 @@ void Mux::stall(ChannelHandle handle) {
 }
 
 std::size_t Mux::max_held() const {
-  return rules_.credit ? kMaxWindow : config_.max_buffer + kHeldSlack;
+  return rules_.credit ? kMaxWindow : static_cast<std::size_t>(config_.max_buffer) + kHeldSlack;
 }
 
 std::uint64_t Mux::buffered_bytes() const {

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include <catch2/catch.hpp>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 using namespace connd;
@@ -16,6 +18,10 @@ using namespace connd::daemon;
 using namespace std::chrono_literals;
 
 namespace {
+
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72  // since Linux 5.14
+#endif
 
 struct Deaf final : EdgeHandler {
   void on_edge(std::uint32_t /*events*/) override {}
@@ -68,4 +74,33 @@ TEST_CASE("IceTransport: what the peer's kernel has said of what was sent") {
   }
   CHECK(transport.delivery().complete);
   CHECK(transport.delivery().acknowledged >= all);
+}
+
+TEST_CASE(
+    "fault J1: IceTransport: what the kernel holds for a peer without credit is bounded, or the kernel's choice") {
+  Loop loop;
+  EdgePoller poller(loop);
+  Deaf deaf;
+  auto [near, far] = tcp_pair();
+  const int raw = near.get();
+  IcePath path;
+  path.socket = std::move(near);
+  IceTransport transport(poller, std::move(path), deaf);
+  transport.limit_unread();
+  int locked = 0;
+  socklen_t size = sizeof locked;
+  REQUIRE(::getsockopt(raw, SOL_SOCKET, SO_BUF_LOCK, &locked, &size) == 0);
+  REQUIRE(::fcntl(far.get(), F_SETFL, O_NONBLOCK) == 0);
+  std::array<char, 64 << 10> chunk{};
+  while (::send(far.get(), chunk.data(), chunk.size(), 0) > 0) {
+  }
+  int unread = 0;
+  REQUIRE(::ioctl(raw, SIOCINQ, &unread) == 0);
+  CHECK(unread > 0);
+  if ((locked & 2) != 0) {  // SOCK_BUF_LOCK of the receive buffer
+    int granted = 0;
+    REQUIRE(::getsockopt(raw, SOL_SOCKET, SO_RCVBUF, &granted, &size) == 0);
+    CHECK(granted == 4 << 20);
+    CHECK(unread <= granted);
+  }
 }
