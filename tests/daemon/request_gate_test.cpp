@@ -22,7 +22,9 @@ class Gated final : private Signalling, private ConnectionAsker {
   explicit Gated(IceRequestPolicy policy = IceRequestPolicy::kTrusted) {
     GateSettings settings;
     settings.policy = policy;
-    gate.emplace(loop, *this, stores, chains, *this, questions_, settings);
+    Signalling& signalling = *this;
+    ConnectionAsker& asker = *this;
+    gate.emplace(loop, signalling, stores, chains, asker, questions_, settings);
   }
 
   RequestGate::Verdict judge(const CertificateChain& signer = alice_chain()) {
