@@ -105,7 +105,8 @@ ConnectAction ConnectMachine::on_timer(TimePoint now) {
   const bool over = now >= attempt_deadline_;
   if (!over && now < stage_deadline_) return Action::kNone;
   if (!over && state_ == State::kOffered) {
-    stage_deadline_ = now + times_.resend;
+    if (soon_ > 0) --soon_;
+    stage_deadline_ = now + (soon_ > 0 ? times_.pair_resend : times_.resend);
     return Action::kSendRequest;
   }
   return fail(state_ != State::kResolving);
@@ -123,7 +124,7 @@ std::optional<Duration> ConnectMachine::stage_time() const {
     case State::kGathering:
       return times_.gather;
     case State::kOffered:
-      return pair_first_ ? times_.pair_wait : times_.resend;
+      return soon_ > 0 ? times_.pair_resend : times_.resend;
     case State::kChecking:
       return times_.check;
     case State::kHandshaking:

@@ -64,8 +64,9 @@ struct ConnectTimes {
   Duration gather = std::chrono::seconds(5);
   /// A request is put again after this long without an answer: one lost put must not cost the open.
   Duration resend = std::chrono::seconds(3);
-  /// The first time, where it was put at pair keys alone: now at the public ones too.
-  Duration pair_wait = std::chrono::seconds(1);
+  /// The same for the first kPairResends times to a peer that has pair keys, at which alone it is put first: it is
+  /// worth some more puts to reach a peer that is flooded, and may lose some.
+  Duration pair_resend = std::chrono::seconds(1);
   /// A path is found within a second, or the attempt was disturbed and a fresh one is better.
   Duration check = std::chrono::seconds(5);
   Duration handshake = std::chrono::seconds(10);
@@ -91,8 +92,9 @@ class ConnectMachine {
   /// The peer is a slow one, a Jami device: its checks and handshake may take longer.
   void be_patient();
 
-  /// The first request goes by pair keys alone: the second follows soon.
-  void ask_by_pair_first() { pair_first_ = true; }
+  static constexpr unsigned kPairResends = 3;
+  /// The first request goes by pair keys alone: those that follow come soon.
+  void ask_by_pair_first() { soon_ = kPairResends; }
 
   /// What to do about `event`.
   ConnectAction on(ConnectEvent event, TimePoint now);
@@ -119,7 +121,7 @@ class ConnectMachine {
   TimePoint stage_deadline_ = kNever;
   Reason failure_ = Reason::kInternal;
   bool retry_ = false;
-  bool pair_first_ = false;
+  unsigned soon_ = 0;  ///< requests that follow soon
 };
 
 }  // namespace connd::proto

@@ -149,6 +149,11 @@ void Node::ban(const Node& peer) {
   manager->trust_changed();
 }
 
+void Node::unset(const Node& peer) {
+  REQUIRE(stores_.trust.unset(TrustSubject(peer.id)).ok());
+  manager->trust_changed();
+}
+
 std::size_t Node::events(const std::string& type) const {
   return static_cast<std::size_t>(
       std::count_if(all_events.begin(), all_events.end(), [&](const auto& e) { return e.first == type; }));

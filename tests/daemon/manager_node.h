@@ -94,6 +94,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   void allow(const Node& peer);
   void allow_account(const Node& peer);
   void ban(const Node& peer);
+  void unset(const Node& peer);
   /// Waits until the requests that it has seen are on disk: a descriptor is open for them meanwhile, off the loop.
   void settle();
 

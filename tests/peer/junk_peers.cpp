@@ -47,12 +47,20 @@ dht::SockAddr address_of(const std::string& host, std::uint16_t port) {
 }
 
 /// Sends to one address, and says that there is no way to others, whom OpenDHT then forgets at once: if it waited for
-/// their answers, what is put meanwhile would leave in one burst, more than the victim's node takes of an address.
+/// their answers, what is put meanwhile would leave in one burst, more than the victim's node takes of an address. It
+/// says that it is a client, which is nobody's neighbour: nodes that are mute to others would be in the way of what
+/// they look for, and that is another matter.
 class NarrowSocket final : public dht::net::UdpSocket {
  public:
   NarrowSocket(const std::string& own, const dht::SockAddr& only) : UdpSocket(address_of(own, 0), {}), only_(only) {}
   int sendTo(const dht::SockAddr& to, const std::uint8_t* data, std::size_t size, bool replied) override {
-    return to == only_ ? UdpSocket::sendTo(to, data, size, replied) : EHOSTUNREACH;
+    if (to != only_) return EHOSTUNREACH;
+    // A msgpack map of up to 14 members: one more, `s` (client), which is true.
+    if (size == 0 || data[0] < 0x80 || data[0] >= 0x8f) return UdpSocket::sendTo(to, data, size, replied);
+    std::vector<std::uint8_t> more(data, data + size);
+    ++more[0];
+    more.insert(more.end(), {0xa1, 's', 0xc3});
+    return UdpSocket::sendTo(to, more.data(), more.size(), replied);
   }
 
  private:

@@ -111,3 +111,20 @@ TEST_CASE("a request is put again until the attempt's time is over; then: no ans
   CHECK((machine.failure() == Reason::kNoAnswerOrRefused));
   CHECK(machine.worth_retrying());
 }
+
+TEST_CASE("fault A5: a request that went by pair keys alone is followed soon, three times, then as others are") {
+  const TimePoint start{};
+  ConnectTimes times;
+  ConnectMachine machine(R::kCaller, times, start);
+  machine.ask_by_pair_first();
+  CHECK((machine.on(E::kStart, start) == A::kResolve));
+  CHECK((machine.on(E::kCertificate, start) == A::kGather));
+  CHECK((machine.on(E::kGathered, start) == A::kSendRequest));
+  TimePoint now = start;
+  for (const Duration wait : {times.pair_resend, times.pair_resend, times.pair_resend, times.resend, times.resend}) {
+    CHECK(machine.next_deadline() == now + wait);
+    CHECK((machine.on(E::kTimer, now + wait - 1ms) == A::kNone));
+    now += wait;
+    CHECK((machine.on(E::kTimer, now) == A::kSendRequest));
+  }
+}

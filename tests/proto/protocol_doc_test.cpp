@@ -13,6 +13,7 @@
 #include "proto/frame.h"
 #include "proto/jami_frame.h"
 #include "proto/limits.h"
+#include "proto/pair_key.h"
 #include "proto/reason.h"
 #include "proto/signal.h"
 
@@ -229,6 +230,16 @@ TEST_CASE("PROTOCOL.md: what is refused and what is passed over") {
   for (const Row& row : rows_of("vectors: verdicts")) {
     INFO(row[0]);
     CHECK(verdict_on(hex(code_in(row[1]))) == code_in(row[0]));
+  }
+}
+
+TEST_CASE("PROTOCOL.md: fault A5: pair keys") {
+  for (const Row& row : rows_of("vectors: pair keys")) {
+    PairSecret secret;
+    DeviceId receiver;
+    REQUIRE(from_hex(code_in(row[0]), secret));
+    REQUIRE(from_hex(code_in(row[2]), receiver.bytes));
+    CHECK(pair_key(secret, static_cast<PairDay>(std::stoul(row[1])), receiver).hex() == code_in(row[3]));
   }
 }
 

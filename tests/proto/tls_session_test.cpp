@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "proto/tls_session.h"
 
+#include <array>
+
 #include <catch2/catch.hpp>
 
 #include "tests/proto/tls_pair.h"
@@ -273,4 +275,25 @@ TEST_CASE("every truncation of the handshake waits for more, and every flipped b
     CHECK_FALSE(pair.client.handshake_done());
     CHECK((error || pair.client.output().empty()));
   }
+}
+
+TEST_CASE("fault A5: both sides of a session export the same secret, and no other session has it") {
+  std::array<std::uint8_t, 32> zero{};
+  auto client = zero;
+  auto server = zero;
+  auto other = zero;
+  TlsPair pair;
+  CHECK_FALSE(pair.client.export_secret("label", client));
+  CHECK(client == zero);
+  pair.connect();
+  REQUIRE(pair.client.export_secret("label", client));
+  REQUIRE(pair.server.export_secret("label", server));
+  CHECK(client != zero);
+  CHECK(client == server);
+  REQUIRE(pair.client.export_secret("another", other));
+  CHECK(other != client);
+  TlsPair next;
+  next.connect();
+  REQUIRE(next.client.export_secret("label", other));
+  CHECK(other != client);
 }
