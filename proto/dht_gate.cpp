@@ -9,6 +9,7 @@
 #include "proto/dht_limits.h"
 #include "proto/dht_msgpack.h"
 #include "proto/dht_parts.h"
+#include "proto/dht_signed_ids.h"
 #include "proto/dht_walker.h"
 
 namespace connd::proto {
@@ -24,12 +25,14 @@ struct DhtGate::Impl {
   explicit Impl(const DhtGateConfig& config)
       : budget({config.node_id, config.network, config.random}),
         asked(config.random, {kMaxAskedPartBytes, kMaxAskedPartBytesOfAddress}),
-        unasked(config.random, {kMaxUnaskedPartBytes, kMaxUnaskedPartBytesOfAddress}) {}
+        unasked(config.random, {kMaxUnaskedPartBytes, kMaxUnaskedPartBytesOfAddress}),
+        signed_ids(hash_seed(config.random)) {}
 
   DhtBudget budget;
   /// Answers to our own requests, and all else: what strangers send leaves the former their room.
   DhtParts asked;
   DhtParts unasked;
+  DhtSignedIds signed_ids;
   DhtMessage message;  ///< its vectors keep their storage
   DhtGateCounters counters;
   std::uint64_t bad_values = 0;
@@ -47,9 +50,44 @@ struct DhtGate::Impl {
     counters.bad_values = bad_values + asked.bad_values() + unasked.bad_values();
   }
 
+  // Of a put: a value without owner must not come upon a signed one (dht_signed_ids.h).
+  bool may_pass(const DhtValueInfo& value, TimePoint now) {
+    if (value.owned) signed_ids.add(value.id, now);
+    return value.owned || !signed_ids.has(value.id, now);
+  }
+  void judge_put(TimePoint now) {
+    if (message.kind == DhtKind::kRefresh) signed_ids.renew(message.value_id, now);
+    if (message.kind != DhtKind::kPut) return;
+    const std::size_t before = message.bad_values.size();
+    for (const DhtWholeValue& value : message.whole) {
+      if (!may_pass(value.info, now)) message.bad_values.push_back(value.at);
+    }
+    if (message.bad_values.size() == before) return;
+    std::sort(message.bad_values.begin(), message.bad_values.end(),
+              [](const DhtSpan& a, const DhtSpan& b) { return a.offset < b.offset; });
+  }
+  // What OpenDHT sends it has: our own values, and those that it keeps for others.
+  void remember_sent(TimePoint now) {
+    if (message.kind == DhtKind::kRefresh) signed_ids.renew(message.value_id, now);
+    for (const DhtWholeValue& value : message.whole) {
+      if (value.info.owned) signed_ids.add(value.info.id, now);
+    }
+    for (const DhtPart& part : message.parts) {
+      // OpenDHT writes id and owner at the beginning of a value; to take one for signed that is not does little harm.
+      if (part.offset != 0 || as_text(part.bytes).find("\xa5owner") == std::string_view::npos) continue;
+      MsgpackReader in(part.bytes);
+      if (in.next().is(MsgpackItem::Type::kMap) && in.next().text() == "id") {
+        if (const MsgpackItem id = in.next(); id.is(MsgpackItem::Type::kUint)) signed_ids.add(id.number, now);
+      }
+    }
+  }
+
   DhtReceived on_parts(const DhtAddress& from, TimePoint now) {
     DhtParts& parts = asked.knows(from, message.tid) ? asked : unasked;
-    if (const DhtFault fault = parts.add(from, message, now); fault != DhtFault::kNone) return drop(fault);
+    if (const DhtFault fault =
+            parts.add(from, message, now, [&](const DhtValueInfo& value) { return may_pass(value, now); });
+        fault != DhtFault::kNone)
+      return drop(fault);
     ++counters.parts;
     count_bad_values(0);
     for (DhtDatagram& whole : parts.take_complete()) {
@@ -60,6 +98,7 @@ struct DhtGate::Impl {
   }
 
   DhtReceived on_message(const DhtAddress& from, Bytes datagram, bool is_asked, TimePoint now) {
+    judge_put(now);
     if (!message.sized.empty()) {
       const DhtFault fault = (is_asked ? asked : unasked).open(from, datagram, message, now);
       count_bad_values(message.bad_values.size());
@@ -115,6 +154,7 @@ DhtReceived DhtGate::on_received(const DhtAddress& from, Bytes datagram, TimePoi
 DhtSend DhtGate::on_send(const DhtAddress& to, Bytes datagram, TimePoint now) {
   Impl& gate = *impl_;
   const bool in_order = walk_dht_message(datagram, gate.message) == DhtFault::kNone;
+  if (in_order) gate.remember_sent(now);
   const DhtBudget::Decision decision = gate.budget.on_send(to, datagram, in_order ? &gate.message : nullptr, now);
   gate.take_budget_output();
   switch (decision.fate) {

@@ -44,6 +44,12 @@ inline constexpr std::size_t kMaxRsaModulusBytes = 1'024;
 /// 65,537 has three bytes. With an exponent as long as the modulus one signature takes seconds.
 inline constexpr std::size_t kMaxRsaExponentBytes = 4;
 
+// --- Ids of signed values -------------------------------------------------------------------------------------------
+/// 256 KiB for each of two times, and only when there are any: at one signed value a second a third of it is used.
+inline constexpr std::size_t kSignedIdBits = std::size_t{1} << 21;
+/// Longer than the week for which OpenDHT's types keep a value at most; each renewal counts.
+inline constexpr Duration kSignedIdTime = std::chrono::hours(8 * 24);
+
 // --- Values that come in parts --------------------------------------------------------------------------------------
 /// Of the values of one message together, those beyond are cut out: 32 of the largest.
 inline constexpr std::size_t kMaxDhtAssembledValues = std::size_t{2} << 20;

@@ -80,6 +80,7 @@ DhtFault DhtParts::open(const DhtAddress& from, Bytes datagram, const DhtMessage
 
   auto record = std::make_unique<Record>();
   record->key = key;
+  record->is_put = message.kind == DhtKind::kPut;
   record->datagram.assign(datagram.begin(), datagram.end());
   record->begun = record->last = now;
   std::size_t announced = 0;
@@ -118,7 +119,7 @@ bool DhtParts::add_part(Record& record, const DhtPart& part) {
   return true;
 }
 
-DhtFault DhtParts::add(const DhtAddress& from, const DhtMessage& message, TimePoint now) {
+DhtFault DhtParts::add(const DhtAddress& from, const DhtMessage& message, TimePoint now, const Judge& judge) {
   const Key key{from, message.tid};
   Record* record = find(key);
   if (record == nullptr) return DhtFault::kStrayPart;
@@ -132,13 +133,13 @@ DhtFault DhtParts::add(const DhtAddress& from, const DhtMessage& message, TimePo
   if (!any) return DhtFault::kStrayPart;
   record->last = now;
   if (record->whole == record->values.size()) {
-    complete(*record);
+    complete(*record, judge);
     remove(slots_.at(key));
   }
   return DhtFault::kNone;
 }
 
-void DhtParts::complete(Record& record) {
+void DhtParts::complete(Record& record, const Judge& judge) {
   std::vector<DhtSpan> spans;
   std::vector<Bytes> bytes;
   auto cut = record.cut_out.begin();
@@ -150,7 +151,9 @@ void DhtParts::complete(Record& record) {
   };
   for (const Value& value : record.values) {
     cut_until(value.announced.at.offset);
-    const bool good = walk_dht_value(value.bytes) == DhtFault::kNone;
+    DhtValueInfo info;
+    bool good = walk_dht_value(value.bytes, &info) == DhtFault::kNone;
+    if (good && record.is_put && judge) good = judge(info);
     if (!good) ++bad_values_;
     spans.push_back(value.announced.at);
     bytes.push_back(good ? Bytes(value.bytes) : Bytes(kMsgpackNil));

@@ -30,7 +30,8 @@ class DhtParts {
     std::size_t bytes;             ///< at most, in all
     std::size_t bytes_of_address;  ///< when a sender has as many, nothing more is taken from it
   };
-  /// `random` as in DhtGateConfig.
+  /// Whether a value that was put together may pass, judged by what it is; `random` as in DhtGateConfig.
+  using Judge = std::function<bool(const DhtValueInfo&)>;
   DhtParts(std::function<std::uint32_t()> random, Room room);
 
   /// A message came of which `message.sized` is not empty. kNone: it is kept, or was there already. kPartNoRoom: its
@@ -38,7 +39,8 @@ class DhtParts {
   [[nodiscard]] DhtFault open(const DhtAddress& from, Bytes datagram, const DhtMessage& message, TimePoint now);
   /// A message of the kind kValueData came. kNone: at least one part of it was the next of its value, and is kept.
   /// kStrayPart: none was. kPartNoRoom: its sender has too many bytes here.
-  [[nodiscard]] DhtFault add(const DhtAddress& from, const DhtMessage& message, TimePoint now);
+  /// `judge` is asked when the message is a put that is complete now.
+  [[nodiscard]] DhtFault add(const DhtAddress& from, const DhtMessage& message, TimePoint now, const Judge& judge = {});
   /// Whether a message of this sender and transaction id is open.
   [[nodiscard]] bool knows(const DhtAddress& from, std::uint32_t tid) const;
 
@@ -73,6 +75,7 @@ class DhtParts {
   };
   struct Record {
     Key key;
+    bool is_put = false;
     ByteVector datagram;
     std::vector<Value> values;     ///< by index, ascending
     std::vector<DhtSpan> cut_out;  ///< ascending
@@ -91,7 +94,7 @@ class DhtParts {
   void add_bytes(Record& record, std::size_t bytes);
   void remove(std::size_t slot);
   bool add_part(Record& record, const DhtPart& part);
-  void complete(Record& record);
+  void complete(Record& record, const Judge& judge);
 
   std::function<std::uint32_t()> random_;
   Room room_;

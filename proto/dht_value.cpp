@@ -102,13 +102,14 @@ bool walk_body(MsgpackReader& in) {
   return members.has(kOwnerOfBody);
 }
 
-void walk_dat(MsgpackReader& in) {
+/// Whether it names an owner.
+bool walk_dat(MsgpackReader& in) {
   MsgpackReader ahead = in;
   const MsgpackItem first = ahead.next();
   if (!first.is(Type::kMap)) {
     // Encrypted: what is inside is between the reader and the key.
     read_bin(in, 0, kMaxDhtValue);
-    return;
+    return false;
   }
   Members members(in, 1);
   bool owned = false;
@@ -121,6 +122,7 @@ void walk_dat(MsgpackReader& in) {
   }
   members.require({kBody});
   if (owned) members.require({kSignature});
+  return owned;
 }
 
 }  // namespace
@@ -139,18 +141,19 @@ bool is_fair_public_key(Bytes der) {
   return true;
 }
 
-DhtFault walk_dht_value(Bytes value) {
+DhtFault walk_dht_value(Bytes value, DhtValueInfo* info) {
   if (value.empty()) return DhtFault::kEmpty;
   if (value.size() > kMaxDhtValue) return DhtFault::kTooLong;
   MsgpackReader in(value);
+  DhtValueInfo read;
   Members members(in, 0);
   while (const auto member = members.next(kValueNames)) {
     switch (static_cast<ValueMember>(*member)) {
       case kIdOfValue:
-        read_uint(in, UINT64_MAX);
+        read.id = read_uint(in, UINT64_MAX);
         break;
       case kDat:
-        walk_dat(in);
+        read.owned = walk_dat(in);
         break;
       case kPriority:
         read_uint(in, UINT32_MAX);
@@ -159,6 +162,7 @@ DhtFault walk_dht_value(Bytes value) {
   }
   members.require({kIdOfValue, kDat});
   if (!in.failed() && !in.at_end()) in.fail(DhtFault::kTrailing);
+  if (!in.failed() && info != nullptr) *info = read;
   return in.fault();
 }
 

@@ -233,7 +233,7 @@ class Walker {
         read_blob(in, 0, kMaxDhtToken);
         break;
       case kValueId:
-        read_uint(in, UINT64_MAX);
+        out_.value_id = read_uint(in, UINT64_MAX);
         break;
       case kNodes4:
         walk_nodes(in, kNode4Bytes);
@@ -285,8 +285,13 @@ class Walker {
         } else {
           out_.sized.push_back({i, static_cast<std::uint32_t>(head.number), at});
         }
-      } else if (!head.is(Type::kNil) && walk_dht_value(element) != DhtFault::kNone) {
-        out_.bad_values.push_back(at);
+      } else if (!head.is(Type::kNil)) {
+        DhtValueInfo info;
+        if (walk_dht_value(element, &info) == DhtFault::kNone) {
+          out_.whole.push_back({at, info});
+        } else {
+          out_.bad_values.push_back(at);
+        }
       }
     }
   }
@@ -376,6 +381,8 @@ void DhtMessage::clear() {
   has_token = false;
   values = 0;
   sized.clear();
+  whole.clear();
+  value_id = 0;
   parts.clear();
   bad_values.clear();
 }

@@ -48,6 +48,17 @@ struct DhtPart {
   Bytes bytes;  ///< points into the datagram
 };
 
+/// What the gate has to know of a value.
+struct DhtValueInfo {
+  std::uint64_t id = 0;
+  bool owned = false;  ///< it names the key of its owner
+};
+/// A whole value in a message.
+struct DhtWholeValue {
+  DhtSpan at;
+  DhtValueInfo info;
+};
+
 /// What the gate has to know of a message. Reuse one object: its vectors keep their storage.
 struct DhtMessage {
   DhtKind kind = DhtKind::kPing;
@@ -57,6 +68,8 @@ struct DhtMessage {
   bool has_token = false;
   std::size_t values = 0;  ///< elements of `values`
   std::vector<DhtSizedValue> sized;
+  std::vector<DhtWholeValue> whole;
+  std::uint64_t value_id = 0;  ///< `vid`
   std::vector<DhtPart> parts;  ///< of kValueData
   /// Elements of `values` that OpenDHT could not read, or should not. One who stored such a value somewhere must not
   /// make all answers unreadable that contain it: so these are cut out (replaced by nil), and the message passes.
@@ -71,7 +84,8 @@ struct DhtMessage {
 [[nodiscard]] DhtFault walk_dht_message(Bytes datagram, DhtMessage& message);
 
 /// One value, alone and whole: what an element of `values` or the assembled parts must be.
-[[nodiscard]] DhtFault walk_dht_value(Bytes value);
+/// `info` is set when the result is kNone.
+[[nodiscard]] DhtFault walk_dht_value(Bytes value, DhtValueInfo* info = nullptr);
 
 /// Whether OpenDHT's one thread may read this public key (DER SubjectPublicKeyInfo) and check a signature with it: the
 /// lengths fit each other, and an RSA key is not so large that it takes long.

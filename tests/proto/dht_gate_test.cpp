@@ -156,3 +156,71 @@ TEST_CASE("each fault has a name of its own", "[dht]") {
     names.push_back(name);
   }
 }
+
+namespace {
+
+// RSA of 512 bits: a real key is not needed for what the gate looks at.
+ByteVector small_key() {
+  ByteVector out = from_hex_text("305a300d06092a864886f70d01010105000349003046024100");
+  out.insert(out.end(), 64, 0xff);
+  const ByteVector exponent = from_hex_text("020103");
+  out.insert(out.end(), exponent.begin(), exponent.end());
+  return out;
+}
+
+Pack signed_value(std::uint64_t id, std::size_t bytes) {
+  Pack p;
+  p.map(2).str("id").uint(id).str("dat").map(2).str("body").map(4).str("seq").uint(1).str("owner").bin(small_key());
+  p.str("type").uint(0).str("data").bin(bytes_of(bytes, 1)).str("sig").bin(bytes_of(64, 1));
+  return p;
+}
+
+ByteVector put(const Pack& value, std::uint32_t tid = 1) {
+  Pack p = id_map(3);
+  return query("put", p.str("h").bin(node_id(5)).str("values").array(1).add(value), tid);
+}
+
+}  // namespace
+
+TEST_CASE("fault A1: no value without owner comes upon a signed one", "[dht]") {
+  // OpenDHT compares their owners, and reads address 0.
+  DhtGate gate(config());
+  const auto value_passes = [&](const ByteVector& datagram) {
+    if (gate.on_received(address(1), datagram, at(0)).what == DhtReceived::What::kPass) return true;
+    const auto whole = gate.take_incoming();
+    REQUIRE(whole.size() == 1);
+    CHECK(as_text(whole[0].bytes).find("values\x91\xc0") != std::string_view::npos);
+    return false;
+  };
+  REQUIRE(walk_dht_value(signed_value(7, 9).bytes) == DhtFault::kNone);
+  CHECK(value_passes(put(plain_value(7, 9))));
+  SECTION("that a stranger has put") {
+    CHECK(value_passes(put(signed_value(7, 9))));
+    CHECK_FALSE(value_passes(put(plain_value(7, 9))));
+    CHECK_FALSE(value_passes(put(sealed_value(7, 9))));
+    CHECK(value_passes(put(plain_value(8, 9))));
+    CHECK(value_passes(put(signed_value(7, 8))));
+  }
+  SECTION("that is our own") {
+    (void)gate.on_send(address(2), put(signed_value(7, 9)), at(0));
+    CHECK_FALSE(value_passes(put(plain_value(7, 9))));
+  }
+  SECTION("that is our own, and long") {
+    const ByteVector value = signed_value(7, 3000).bytes;
+    (void)gate.on_send(address(2), put(Pack().uint(value.size())), at(0));
+    for (const ByteVector& p : parts_of(0, value, 1)) (void)gate.on_send(address(2), p, at(0));
+    CHECK_FALSE(value_passes(put(plain_value(7, 9))));
+  }
+  SECTION("either in parts") {
+    const auto whole_of = [&](const ByteVector& value, std::uint32_t tid) {
+      REQUIRE(gate.on_received(address(1), put(Pack().uint(value.size()), tid), at(0)).what ==
+              DhtReceived::What::kTaken);
+      for (const ByteVector& p : parts_of(0, value, tid)) (void)gate.on_received(address(1), p, at(0));
+      const auto whole = gate.take_incoming();
+      REQUIRE(whole.size() == 1);
+      return as_text(whole[0].bytes).find("values\x91\xc0") == std::string_view::npos;
+    };
+    CHECK(whole_of(signed_value(7, 3000).bytes, 1));
+    CHECK_FALSE(whole_of(plain_value(7, 3000).bytes, 2));
+  }
+}
