@@ -242,6 +242,7 @@ def test_garbage_on_every_port_when_idle(lab):
 
 def test_garbage_to_the_dht_port(netns, lab):
     alice, bob = lab.pair()
+    alice.junk = True
     port = alice.status()["dht"]["port"]
     sock = inside(bob.namespace, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
     with sock, Echo(bob):
