@@ -59,7 +59,9 @@ Reply run(IpcServer& server, IpcSession& session, const ipc::Request& request) {
                            "this needs an administrator: root, or a member of the group jami-connd-admin");
   }
   if (method->needs_manager && server.manager() == nullptr) {
-    return ipc::make_error(ipc::Reason::kNotReady, "there is no identity yet; daemon.status tells when there is");
+    const auto waits = server.wait_for_start(session, request);
+    if (!waits) return waits.error();
+    return Later{};
   }
   Call call{server, session, request.id, request.params};
   return method->run(call);

@@ -30,7 +30,7 @@ struct Method {
   std::string_view name;
   Reply (*run)(Call&);
   bool admin_only = false;
-  /// Needs the ConnectionManager; not-ready without one.
+  /// Needs the ConnectionManager; waits for one, within the call's time.
   bool needs_manager = false;
 };
 /// In no particular order.

@@ -49,6 +49,7 @@ Reply channel_cancel(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelCancelParams>(call.params);
   if (!params) return params.error();
   if (!ipc::is_good_id(params->id)) return ipc::make_rpc_error(ipc::kInvalidParams, ipc::kGoodIdExpected);
+  if (call.server.cancel_waiting(call.session, params->id)) return Answer{};
   for (const auto& [key, open] : call.session.opens()) {
     if (open.id != params->id) continue;
     const OpenNumber number = open.open;  // the entry goes when it is answered

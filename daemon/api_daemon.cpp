@@ -41,7 +41,7 @@ Reply hello(Call& call) {
     result.device = identity->device;
     result.account = identity->account;
   }
-  result.ready = view.state() == ipc::DaemonState::kReady;
+  result.ready = view.ready();
   return answer(result);
 }
 

@@ -12,8 +12,9 @@ Reply events_subscribe(Call& call) {
   if (!channels) return channels.error();
   ipc::Snapshot snapshot;
   snapshot.seq = call.session.subscribe();
-  snapshot.ready = view.state() == ipc::DaemonState::kReady;
+  snapshot.ready = view.ready();
   snapshot.network = view.network();
+  snapshot.reachable = view.reachable();
   snapshot.connections = call.server.connections();
   snapshot.channels = *std::move(channels);
   return answer(snapshot);

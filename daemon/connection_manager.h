@@ -278,6 +278,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void search_devices(OpenNumber number);
   void device_found(OpenNumber number, const FoundDevice& found);
   void search_over(OpenNumber number);
+  [[nodiscard]] OpenError nothing_found() const;
   void settle_on(OpenNumber number, const proto::DeviceId& device);
   void candidate_failed(OpenNumber number, const proto::DeviceId& device, const AttemptFailure& failure);
   void leave_peers(OpenNumber number, const PendingOpen& open);
@@ -296,6 +297,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text);
   void expire_opens();
   [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
+  [[nodiscard]] proto::Reason awaited(const PendingOpen& open) const;
+  [[nodiscard]] proto::Reason whose_fault(proto::Reason reason) const;
   std::vector<OpenNumber> opens_on(ConnectionNumber connection) const;
 
   // unique channels over several connections (connection_manager_unique.cpp)

@@ -61,14 +61,18 @@ void ConnectionManager::device_found(OpenNumber number, const FoundDevice& found
   forget_peer_if_unused(found.device);
 }
 
+OpenError ConnectionManager::nothing_found() const {
+  const proto::Reason reason = whose_fault(proto::Reason::kNotFound);
+  if (reason != proto::Reason::kNotFound) return {reason, std::string(proto::reason_info(reason).text)};
+  return {reason, "no device of this id, or of this account, is announced"};
+}
+
 void ConnectionManager::search_over(OpenNumber number) {
   const auto it = opens_.find(number);
   if (it == opens_.end() || !std::exchange(it->second.searching, false)) return;
   if (!it->second.candidates.empty()) return;
   const bool tried = it->second.failure.has_value();
-  complete(number, tried
-                       ? *it->second.failure
-                       : OpenError{proto::Reason::kNotFound, "no device of this id, or of this account, is announced"});
+  complete(number, tried ? *it->second.failure : nothing_found());
 }
 
 /// The open is for this device from now on; nobody else is called for it.

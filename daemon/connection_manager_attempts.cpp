@@ -97,6 +97,7 @@ void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::stri
   SignalTarget to = target->second.to;
   if (std::exchange(target->second.by_pair_first, false)) to.keys = SignalKeys::kNone;
   context_.signalling.send(to, request.encode());
+  if (!is_answer) context_.signalling.expect_answer(attempt.id().peer);
 }
 
 void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
@@ -109,7 +110,12 @@ void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectSta
                                                   {"after_ms", elapsed.count()}});
 }
 
-void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFailure& failure) {
+void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFailure& told) {
+  AttemptFailure failure = told;
+  if (const proto::Reason reason = whose_fault(told.reason); reason != told.reason) {
+    failure.reason = reason;
+    failure.text = std::string(proto::reason_info(reason).text);
+  }
   const proto::DeviceId device = attempt.id().peer;
   const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
   spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, device.abbreviated(),

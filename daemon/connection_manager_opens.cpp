@@ -242,8 +242,18 @@ void ConnectionManager::expire_opens() {
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
 }
 
-/// A deadline says more when it tells what was being waited for.
+/// Nobody is found, and nobody answers, while we have no network ourselves: that says nothing of the peer.
+proto::Reason ConnectionManager::whose_fault(proto::Reason reason) const {
+  const bool peers = reason == proto::Reason::kNotFound || reason == proto::Reason::kNoAnswerOrRefused;
+  return peers && !context_.signalling.online() ? proto::Reason::kNoNetwork : reason;
+}
+
 proto::Reason ConnectionManager::timeout_reason(const PendingOpen& open) const {
+  return whose_fault(awaited(open));
+}
+
+/// A deadline says more when it tells what was being waited for.
+proto::Reason ConnectionManager::awaited(const PendingOpen& open) const {
   if (open.connection != 0) return proto::Reason::kTimedOut;
   if (open.request.account && open.searching && open.candidates.empty()) {
     return open.failure ? open.failure->reason : proto::Reason::kNotFound;

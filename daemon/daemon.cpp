@@ -36,6 +36,18 @@ ipc::DhtState api_state(DhtState state) {
   return ipc::DhtState::kConnected;
 }
 
+ipc::Reachable api_reach(Reach reach) {
+  switch (reach) {
+    case Reach::kYes:
+      return ipc::Reachable::kYes;
+    case Reach::kNo:
+      return ipc::Reachable::kNo;
+    case Reach::kUnknown:
+      break;
+  }
+  return ipc::Reachable::kUnknown;
+}
+
 ipc::IceRequestPolicy api_policy(IceRequestPolicy policy) {
   switch (policy) {
     case IceRequestPolicy::kTrusted:
@@ -164,7 +176,8 @@ Daemon::Daemon(Config config, Environment environment, FdLimits fds, StateDir st
       started_(loop_.now()),
       ipc_({loop_, stores_, events_, *this}, std::move(ipc), std::move(listener)),
       retry_(loop_, [this] { retry_network(); }),
-      monitor_(loop_, [this](const auto& addresses) { on_addresses(addresses); }) {}
+      monitor_(
+          loop_, [this](const auto& addresses) { on_addresses(addresses); }, [this] { on_network_stirred(); }) {}
 
 Daemon::~Daemon() = default;
 
@@ -245,6 +258,10 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
     spdlog::info("dht state={}", to_string(state));
     events_.publish("network.state", {{"network", to_string(state)}});
   };
+  handlers.on_reach = [this](Reach reach) {
+    spdlog::info("dht reachable={}", to_string(reach));
+    events_.publish("network.reachable", {{"reachable", to_string(reach)}});
+  };
   try {
     network->dht = std::make_unique<DhtClient>(loop_, dht_config(loaded), std::move(handlers));
   } catch (const std::exception& e) {
@@ -268,6 +285,13 @@ void Daemon::on_addresses(const std::vector<std::string>& addresses) {
   if (!network_) return;
   network_->dht->network_changed();
   network_->manager->network_changed(addresses);
+}
+
+/// The addresses are the same, but what is behind them may have been away, and know nothing of us any more.
+void Daemon::on_network_stirred() {
+  if (stopping_) return;
+  spdlog::info("network stirred: a link or the default route is new");
+  if (network_) network_->dht->network_stirred();
 }
 
 DhtConfig Daemon::dht_config(const LoadedIdentity& loaded) const {
@@ -433,6 +457,29 @@ ipc::DhtState Daemon::network() const {
   return network_ ? api_state(network_->dht->status().state) : ipc::DhtState::kDisconnected;
 }
 
+ipc::Reachable Daemon::reachable() const {
+  return network_ ? api_reach(network_->dht->status().reach) : ipc::Reachable::kUnknown;
+}
+
+void Daemon::describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) const {
+  const auto seconds_since = [this](proto::TimePoint when) {
+    return std::max(0.0, std::chrono::duration<double>(loop_.now() - when).count());
+  };
+  status.dht.reachable = api_reach(dht.reach);
+  status.dht.reachable_for_s = seconds_since(dht.reach_since);
+  if (dht.last_reached) status.dht.last_reached_s = seconds_since(*dht.last_reached);
+  status.metrics["dht_self_tests"] = dht.self_tests;
+  status.metrics["dht_nodes_renewed"] = dht.node_renewals;
+  if (dht.state != DhtState::kConnected) {
+    status.problems.emplace_back(
+        "no node of the DHT answers: peers cannot reach this device, and it finds none that it is not connected with");
+  } else if (dht.reach == Reach::kNo) {
+    status.problems.push_back(
+        fmt::format("peers cannot reach this device: for {:.0f} s nothing that is sent to it by the DHT has arrived",
+                    dht.last_reached ? seconds_since(*dht.last_reached) : seconds_since(dht.reach_since)));
+  }
+}
+
 void Daemon::describe(ipc::DaemonStatus& status) const {
   status.version = CONND_VERSION;
   status.uptime_s = std::chrono::duration<double>(loop_.now() - started_).count();
@@ -456,6 +503,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.state = api_state(dht.state);
   status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
+  describe_reach(dht, status);
   add_metrics(network_->manager->totals(), status.metrics);
   for (const auto& host : dht.unresolved) status.problems.push_back("the bootstrap node '" + host + "' has no address");
   add_metrics(dht, status.metrics);

@@ -46,6 +46,8 @@ class Daemon final : private DaemonView {
   void retry_network();
   Outcome<void> start_network(const LoadedIdentity& loaded);
   void on_addresses(const std::vector<std::string>& addresses);
+  void on_network_stirred();
+  void describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) const;
   void reload();
   void on_reloaded(const Outcome<Config>& wanted);
   void take_over(const Config& wanted);
@@ -62,6 +64,7 @@ class Daemon final : private DaemonView {
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
   [[nodiscard]] ipc::DaemonState state() const override;
   [[nodiscard]] ipc::DhtState network() const override;
+  [[nodiscard]] ipc::Reachable reachable() const override;
   void describe(ipc::DaemonStatus& status) const override;
 
   Config config_;

@@ -17,6 +17,11 @@ class DaemonView {
   /// kReady: identity and network are up.
   [[nodiscard]] virtual ipc::DaemonState state() const = 0;
   [[nodiscard]] virtual ipc::DhtState network() const = 0;
+  [[nodiscard]] virtual ipc::Reachable reachable() const = 0;
+  /// A call can be made now: identity and network are up, and a node of the DHT answers.
+  [[nodiscard]] bool ready() const {
+    return state() == ipc::DaemonState::kReady && network() == ipc::DhtState::kConnected;
+  }
   /// Fills version, uptime, dht, ice_request, limits, metrics and problems. The rest is the API's own to know: pid,
   /// state, ids, counts, and its own entries in limits and metrics.
   virtual void describe(ipc::DaemonStatus& status) const = 0;

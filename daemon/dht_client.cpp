@@ -55,49 +55,54 @@ const char* to_string(DhtState state) {
 DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
     : loop_(loop),
       handlers_(std::move(handlers)),
+      config_(config),
       state_file_(config.state_file),
       ask_bootstrap_interval_(config.ask_bootstrap_interval),
-      node_(std::make_shared<DhtNode>()),
+      reach_(loop.now()),
+      sleep_watch_(loop, [this](std::chrono::seconds) { network_stirred(); }),
+      reach_timer_(loop, [this] { look_after(); }),
+      traffic_timer_(loop, [this] { watch_traffic(); }),
+      answer_timer_(loop, [this] { look_for_answers(); }),
       stats_timer_(loop, [this] { ask_stats(); }),
       save_timer_(loop, [this] { save(); }),
-      grace_timer_(loop, [this] { on_shutdown(); }) {}
+      grace_timer_(loop, [this] { on_shutdown(); }) {
+  config_.device_key_pem.clear();
+  config_.account_key_pem.clear();
+}
 
 void DhtClient::Impl::start(const DhtConfig& config) {
   const DhtKeys keys = load_dht_keys(config);
-  const dht::InfoHash node_id = node_id_of(keys.device.second->getId());
   make_bootstrap(config);
-  auto socket = open_socket(config, node_id);
-  status_.port4 = socket->hasIPv4() ? socket->getPort(AF_INET) : std::uint16_t{0};
-  status_.port6 = socket->hasIPv6() ? socket->getPort(AF_INET6) : std::uint16_t{0};
-
   key_ = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem));
   bridge_ = std::make_shared<Bridge>(loop_, weak_from_this());
   const auto opened = [this](const std::optional<IncomingRequest>& request) { on_opened(request); };
   public_opener_.emplace(loop_, keys.device.first, kPublicBudget, opened);
   pair_opener_.emplace(loop_, std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem)),
                        kPairBudget, opened);
-  auto& runner = node_->runner;
-  runner.run(dht_runner_config(config, node_id), context(std::move(socket)));
-  runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
-  const KeepRules keep{config.max_value_bytes, config.keep_nothing};
-  for (const auto& type : kept_types(keep)) runner.registerType(type);
   const auto& certificate = *keys.device.second;
-  const auto long_key = request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex());
-  const auto short_key = request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex());
-  runner.registerType(user_data_type(long_key, short_key, keep));
-  begin_bootstrap(config, node_id);
-  listen(long_key, Arrival{});
-  listen(short_key, Arrival{true, std::nullopt});
-  publish(keys);
+  node_id_ = node_id_of(certificate.getId());
+  request_keys_ = {request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex()),
+                   request_key(id_of<proto::ShortDeviceId>(certificate.getId()).hex())};
+  keep(request_listen(request_keys_[0], Arrival{}));
+  keep(request_listen(request_keys_[1], Arrival{true, std::nullopt}));
+  for (auto& [key, value] : published_values(keys)) {
+    keep({key, {}, std::make_shared<dht::Value>(std::move(value))});
+  }
+  open_port();
+  known_nodes_ = load_known_nodes(state_file_);
+  ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
+  make_node();
+  watch_traffic();
   stats_timer_.arm_in(kDhtStatsInterval);
   save_timer_.arm_in(kSaveInterval);
-  ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
 }
 
 dht::DhtRunner::Context DhtClient::Impl::context(std::unique_ptr<dht::net::DatagramSocket> socket) {
   dht::DhtRunner::Context out;
   out.sock = std::move(socket);
-  out.statusChangedCallback = [bridge = bridge_](dht::NodeStatus v4, dht::NodeStatus v6) { bridge->status(v4, v6); };
+  out.statusChangedCallback = [bridge = bridge_, node = generation_](dht::NodeStatus v4, dht::NodeStatus v6) {
+    bridge->status(node, v4, v6);
+  };
   if (handlers_.on_log) {
     out.logger = std::make_shared<dht::Logger>(bridge_->logger(bridge_, DhtLogLevel::kError),
                                                bridge_->logger(bridge_, DhtLogLevel::kWarning),
@@ -106,16 +111,24 @@ dht::DhtRunner::Context DhtClient::Impl::context(std::unique_ptr<dht::net::Datag
   return out;
 }
 
-std::unique_ptr<dht::net::DatagramSocket> DhtClient::Impl::open_socket(const DhtConfig& config,
-                                                                       const dht::InfoHash& node_id) {
+/// Where any port will do it is the same after each start, as the node's id is, if it is free: who knew us before finds
+/// us there, and nobody waits a second for an answer from where we were.
+void DhtClient::Impl::open_port() {
   DhtSocketConfig socket;
-  socket.port = config.port;
-  socket.bind4 = config.bind4;
-  socket.bind6 = config.bind6;
-  socket.node_id = node_id;
+  socket.port = config_.port != 0 ? config_.port : usual_port(node_id_);
+  socket.bind4 = config_.bind4;
+  socket.bind6 = config_.bind6;
+  socket.node_id = node_id_;
   socket.network = kDhtNetwork;
-  port_ = std::make_shared<DhtPort>(socket);
-  return std::make_unique<DhtSocket>(port_);
+  try {
+    port_ = std::make_shared<DhtPort>(socket);
+  } catch (const std::runtime_error&) {
+    if (config_.port != 0) throw;
+    socket.port = 0;
+    port_ = std::make_shared<DhtPort>(socket);
+  }
+  status_.port4 = port_->bound(AF_INET) ? port_->bound(AF_INET).getPort() : std::uint16_t{0};
+  status_.port6 = port_->bound(AF_INET6) ? port_->bound(AF_INET6).getPort() : std::uint16_t{0};
 }
 
 void DhtClient::Impl::make_bootstrap(const DhtConfig& config) {
@@ -127,54 +140,34 @@ void DhtClient::Impl::make_bootstrap(const DhtConfig& config) {
   DhtBootstrap::Callbacks callbacks;
   callbacks.ping = [this](const SocketAddress& address) {
     // OpenDHT calls what it is given also when the node has ended.
-    node_->runner.bootstrap(dht::SockAddr(address.storage, address.length), [](bool) {});
+    if (node_) node_->runner.bootstrap(dht::SockAddr(address.storage, address.length), [](bool) {});
   };
-  callbacks.begun = [this] { tell_held(); };
+  callbacks.begun = [this] { begin_node(); };
   bootstrap_ = std::make_unique<DhtBootstrap>(loop_, std::move(places), std::move(callbacks));
 }
 
-void DhtClient::Impl::begin_bootstrap(const DhtConfig& config, const dht::InfoHash& node_id) {
-  std::optional<LanDiscoveryConfig> lan;
-  if (config.lan_discovery) {
-    lan.emplace();
-    std::copy_n(node_id.data(), lan->node_id.size(), lan->node_id.begin());
-    lan->network = kDhtNetwork;
-    lan->port4 = status_.port4;
-    lan->port6 = status_.port6;
-  }
-  auto nodes = load_known_nodes(state_file_);
-  holding_ = !bootstrap_->start(lan) && nodes.empty();
-  if (!nodes.empty()) node_->runner.bootstrap(std::move(nodes));
+/// From now on each node of ours has it.
+void DhtClient::Impl::keep(DhtKept kept) {
+  if (can_ask()) node_->keep(kept);
+  kept_.push_back(std::move(kept));
 }
 
-void DhtClient::Impl::tell_node(std::function<void()> task) {
-  if (!holding_) return task();
-  held_.push_back(std::move(task));
-}
-
-void DhtClient::Impl::tell_held() {
-  holding_ = false;
-  for (const auto& task : std::exchange(held_, {})) task();
-}
-
-void DhtClient::Impl::publish(const DhtKeys& keys) {
-  for (auto& [key, value] : published_values(keys)) {
-    tell_node([this, key = key, value = std::make_shared<dht::Value>(std::move(value))] {
-      node_->runner.put(key, value, dht::DoneCallback{}, dht::time_point::max(), true);
-    });
-  }
+DhtKept DhtClient::Impl::request_listen(const dht::InfoHash& key, const Arrival& arrival) const {
+  const auto heard = [bridge = bridge_, arrival](const DhtValues& values, bool expired) {
+    return bridge->requests(values, expired, arrival);
+  };
+  return {key, heard, nullptr, true, arrival.pair_peer};
 }
 
 // What others put for us at our own node is taken as it comes, not kept: OpenDHT would look through all of it at each
 // one that follows, and strangers can send a thousand a second.
-dht::ValueType DhtClient::Impl::user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key,
-                                               const KeepRules& keep) const {
+dht::ValueType DhtClient::Impl::user_data_type(const KeepRules& keep) const {
   dht::ValueType type = kept_type(dht::ValueType::USER_DATA, keep);
-  type.storePolicy = [bridge = bridge_, long_key, short_key, others = type.storePolicy](
+  type.storePolicy = [bridge = bridge_, keys = request_keys_, others = type.storePolicy](
                          dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
                          const dht::SockAddr& address) {
-    if (key != long_key && key != short_key) return others(key, value, from, address);
-    bridge->request(*value, Arrival{key == short_key, std::nullopt});
+    if (key != keys[0] && key != keys[1]) return others(key, value, from, address);
+    bridge->request(*value, Arrival{key == keys[1], std::nullopt});
     return false;
   };
   return type;
@@ -197,25 +190,33 @@ void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, Requ
   for (const proto::PairKey& key : pair_keys) job->at.push_back(hash_of(key));
   loop_.post_work([job] { job->run(); },
                   [weak = weak_from_this(), job, id] {
-                    if (const auto self = weak.lock()) self->put_sealed(id, *job);
+                    if (const auto self = weak.lock()) self->on_sealing_done(id, job);
                   });
 }
 
-void DhtClient::Impl::put_sealed(std::uint64_t id, const Sealing& sealed) {
+void DhtClient::Impl::on_sealing_done(std::uint64_t id, const std::shared_ptr<const Sealing>& sealed) {
   const auto found = sends_.find(id);
   if (found == sends_.end()) return;
-  if (sealed.at.empty() || shutting_down_) {
+  if (sealed->at.empty() || shutting_down_) {
     finish_send(id, false);
     return;
   }
-  found->second.pending = static_cast<int>(sealed.at.size());
+  found->second.sealed = sealed;
+  put_sealed(id);
+}
+
+void DhtClient::Impl::put_sealed(std::uint64_t id) {
+  Send& send = sends_.at(id);
+  const Sealing& sealed = *send.sealed;
+  send.pending = static_cast<int>(sealed.at.size());
+  if (!can_ask()) return;  // begin_node() comes back to it
   for (const auto& key : sealed.at) {
     auto value = std::make_shared<dht::Value>(sealed.id);  // one each: OpenDHT keeps and may edit it
     value->setCypher(dht::Blob(sealed.cypher));
-    tell_node([this, key, id, value] {
-      node_->runner.put(
-          key, value, dht::DoneCallback([bridge = bridge_, id](bool ok, const DhtNodes&) { bridge->put_end(id, ok); }));
-    });
+    node_->send(key, std::move(value),
+                dht::DoneCallback([bridge = bridge_, node = generation_, id](bool ok, const DhtNodes&) {
+                  bridge->put_end(node, id, ok);
+                }));
   }
 }
 
@@ -260,6 +261,8 @@ void DhtClient::Impl::on_status(dht::NodeStatus v4, dht::NodeStatus v6) {
   if (state == status_.state || closed_) return;
   bootstrap_->set_connected(state == DhtState::kConnected);
   status_.state = state;
+  state == DhtState::kConnected ? reach_.on_connected(loop_.now()) : reach_.on_disconnected(loop_.now());
+  look_after();
   ask_stats();
   const auto call = handlers_.on_state;
   if (call) call(state);
@@ -268,6 +271,7 @@ void DhtClient::Impl::on_status(dht::NodeStatus v4, dht::NodeStatus v6) {
 void DhtClient::Impl::ask_stats() {
   if (shutting_down_ || closed_) return;
   stats_timer_.arm_in(kDhtStatsInterval);
+  if (!node_) return;
   node_->runner.getNodeInfo([bridge = bridge_](std::shared_ptr<dht::NodeInfo> info) { bridge->stats(info); });
 }
 
@@ -276,6 +280,7 @@ void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {
   status_.nodes6 = counts_of(info.ipv6);
   status_.stored_values = info.storage_values;
   status_.stored_bytes = info.storage_size;
+  if (status_.nodes4.good + status_.nodes6.good > 0) remember_nodes();
   if (status_.nodes4.good + status_.nodes6.good < kFewNodes) return ask_bootstrap();
   bootstrap_->forget_unresolved();
 }
@@ -286,16 +291,15 @@ void DhtClient::Impl::ask_bootstrap() {
   bootstrap_->ask_again();
 }
 
-void DhtClient::Impl::network_changed() {
-  port_->on_network_changed();
-  node_->runner.connectivityChanged();
-  bootstrap_->network_changed();
-}
-
 const DhtStatus& DhtClient::Impl::status() {
   status_.requests_ignored = bridge_->ignored.load();
   status_.requests_dropped = bridge_->dropped.load();
   status_.log_lines_dropped = bridge_->dropped_lines.load();
+  status_.reach = reach_.state();
+  status_.reach_since = reach_.since();
+  status_.last_reached = reach_.last_passed();
+  status_.self_tests = reach_.tests();
+  status_.node_renewals = reach_.renewals();
   status_.gate = port_->counters();
   status_.lan = bootstrap_->lan_counters();
   status_.unresolved = bootstrap_->unresolved();
@@ -304,6 +308,7 @@ const DhtStatus& DhtClient::Impl::status() {
 
 void DhtClient::Impl::save() {
   save_timer_.arm_in(kSaveInterval);
+  if (!node_) return;
   loop_.post_work([node = node_, path = state_file_] { save_known_nodes(node->runner, path); }, [] {});
 }
 
@@ -317,11 +322,18 @@ void DhtClient::Impl::shutdown(std::function<void()> done) {
   shutdown_done_ = std::move(done);
   stats_timer_.stop();
   save_timer_.stop();
+  reach_timer_.stop();
+  traffic_timer_.stop();
+  answer_timer_.stop();
   bootstrap_->stop();
-  held_.clear();
   public_opener_->stop();
   pair_opener_->stop();
   later([](Impl& self) { self.end_pending(); });
+  if (!node_) {
+    // The last one has ended, or make_node_again() goes on from here.
+    if (!ending_) later([](Impl& self) { self.finish_shutdown(); });
+    return;
+  }
   grace_timer_.arm_in(kDhtShutdownGrace);
   // Saving and asking for the end may wait for OpenDHT's lock.
   loop_.post_work([node = node_, bridge = bridge_, path = state_file_] { end_node(*node, bridge, path); }, [] {});
@@ -360,16 +372,20 @@ void DhtClient::Impl::finish_shutdown() {
 void DhtClient::Impl::close() {
   closed_ = true;
   if (bootstrap_) bootstrap_->stop();
-  held_.clear();
   if (public_opener_) public_opener_->stop();
   if (pair_opener_) pair_opener_->stop();
   node_->join();
+  if (node_) node_->join();
+  if (ending_) ending_->join();
   lookups_.clear();
   device_searches_.clear();
   sends_.clear();
   stats_timer_.stop();
   save_timer_.stop();
   grace_timer_.stop();
+  reach_timer_.stop();
+  traffic_timer_.stop();
+  answer_timer_.stop();
   handlers_ = {};
   shutdown_done_ = {};
 }
@@ -408,6 +424,14 @@ void DhtClient::listen_pairs(const std::vector<PairListen>& keys) {
 
 void DhtClient::network_changed() {
   impl_->network_changed();
+}
+
+void DhtClient::network_stirred() {
+  impl_->network_stirred();
+}
+
+void DhtClient::expect_answer(const proto::DeviceId& peer) {
+  impl_->expect_answer(peer);
 }
 
 const DhtStatus& DhtClient::status() const {

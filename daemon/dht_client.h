@@ -29,6 +29,7 @@
 
 #include "daemon/lan_discovery.h"
 #include "daemon/loop.h"
+#include "daemon/reachability.h"
 #include "daemon/signalling.h"
 #include "proto/bytes.h"
 #include "proto/certificate_chain.h"
@@ -61,7 +62,7 @@ struct DhtConfig {
   std::string certificate_chain_pem;  ///< device, account, CA, in the order in which TLS will present them
   std::string account_key_pem;        ///< empty: the device is not announced under the account's id
 
-  std::uint16_t port = 0;              ///< UDP; 0: any free one
+  std::uint16_t port = 0;              ///< UDP; 0: the same after each start, or any free one
   std::string bind4;                   ///< the IPv4 address to bind, empty for all
   std::string bind6;                   ///< the IPv6 address to bind, empty for all
   std::vector<std::string> bootstrap;  ///< HOST:PORT, HOST or [IPV6]:PORT; tried again while there is no connection
@@ -127,7 +128,12 @@ struct DhtStatus {
   std::uint64_t requests_ignored = 0;  ///< not signed, not for us, of another type, or too long
   std::uint64_t requests_dropped = 0;  ///< beyond kMaxWaitingRequests
   std::uint64_t log_lines_dropped = 0;
-  proto::DhtGateCounters gate;  ///< what came from the network and went there
+  Reach reach = Reach::kUnknown;  ///< whether others can reach us; see reachability.h
+  proto::TimePoint reach_since{};
+  std::optional<proto::TimePoint> last_reached;  ///< by a test
+  std::uint64_t self_tests = 0;                  ///< begun
+  std::uint64_t node_renewals = 0;               ///< nodes of OpenDHT that were made anew, for they were deaf
+  proto::DhtGateCounters gate;                   ///< what came from the network and went there
   LanDiscoveryCounters lan;
   std::vector<std::string> unresolved;  ///< hosts of bootstrap that had no address when they were last asked
 };
@@ -136,6 +142,7 @@ inline constexpr proto::Duration kDhtStatsInterval{10'000};
 struct DhtHandlers {
   std::function<void(IncomingRequest)> on_request;
   std::function<void(DhtState)> on_state;                       ///< at each change; may be empty
+  std::function<void(Reach)> on_reach;                          ///< at each change; may be empty
   std::function<void(DhtLogLevel, const std::string&)> on_log;  ///< OpenDHT's own log; empty (cheap): off
 };
 
@@ -175,8 +182,14 @@ class DhtClient {
   /// comes there has a queue and a budget of its own; what another than the peer has signed is ignored.
   void listen_pairs(const std::vector<PairListen>& keys);
 
-  /// Addresses or routes have changed: the DHT contacts its neighbours anew.
+  /// A request was sent whose answer is awaited: for some seconds it is looked for at the nodes that store it, too.
+  /// Call it again when the request is repeated.
+  void expect_answer(const proto::DeviceId& peer);
+
+  /// Addresses have changed: others are asked anew, and what we listen at and have put is woken, and tested.
   void network_changed();
+  /// Something else has changed that may have cut us off for a while: the same, for the addresses that there are.
+  void network_stirred();
 
   [[nodiscard]] const DhtStatus& status() const;
 

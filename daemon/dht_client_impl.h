@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// The inside of DhtClient: Impl, on the loop's thread, and Bridge, which OpenDHT's threads call. Private to
-/// dht_client.cpp, dht_client_search.cpp and dht_pair_listens.cpp.
+/// dht_client.cpp, dht_client_reach.cpp, dht_client_search.cpp and dht_pair_listens.cpp.
 #pragma once
 
 #include <array>
@@ -8,22 +8,22 @@
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <deque>
 #include <map>
-#include <mutex>
 #include <set>
 #include <utility>
 
+#include "daemon/answer_watch.h"
 #include "daemon/dht_bootstrap.h"
 #include "daemon/dht_client.h"
+#include "daemon/dht_node.h"
 #include "daemon/dht_setup.h"
 #include "daemon/dht_socket.h"
 #include "daemon/request_opener.h"
+#include "daemon/sleep_watch.h"
 
 namespace connd::daemon {
-
-using DhtValues = std::vector<std::shared_ptr<dht::Value>>;
-using DhtNodes = std::vector<std::shared_ptr<dht::Node>>;
 
 /// Lines of OpenDHT's log on their way to the loop.
 inline constexpr unsigned kMaxWaitingLogLines = 1'024;
@@ -54,16 +54,6 @@ class RecentValues {
   std::deque<dht::InfoHash> order_;
 };
 
-/// The node, and the one join of its threads.
-struct DhtNode {
-  dht::DhtRunner runner;
-  // Not a lock over state: the join on a pool thread and the one in the destructor must not meet.
-  std::once_flag joined;
-  void join() {
-    std::call_once(joined, [this] { runner.join(); });
-  }
-};
-
 class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
@@ -77,6 +67,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
                     const std::vector<proto::PairKey>& pair_keys);
   void listen_pairs(const std::vector<PairListen>& wanted);
   void network_changed();
+  void expect_answer(const proto::DeviceId& peer);
+  void network_stirred();
   const DhtStatus& status();
   void shutdown(std::function<void()> done);
   void close();
@@ -88,6 +80,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_log(DhtLogLevel level, const std::string& line);
   void on_chains(std::uint64_t lookup, const std::vector<dht::Blob>& chains);
   void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
+  void on_probe(bool at_short_key);
   void on_devices(std::uint64_t search, const std::vector<Announced>& values);
   void on_device_search_end(std::uint64_t search);
   void on_put_end(std::uint64_t send, bool ok);
@@ -102,6 +95,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     bool enter(std::uint64_t id, bool first = false);
     /// It is over. Whose turn it is now, if anybody's.
     std::optional<std::uint64_t> leave(std::uint64_t id);
+    [[nodiscard]] const std::set<std::uint64_t>& running() const { return running_; }
 
    private:
     std::set<std::uint64_t> running_;
@@ -125,41 +119,52 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::set<proto::DeviceId> seen;
     unsigned pending = 0;  ///< searches that go on
     std::unique_ptr<Timer> timer;
-  };
-  struct Listen {
-    Arrival arrival;
-    std::shared_future<std::size_t> token;  ///< for cancelling; the end of the node cancels all
+    std::unique_ptr<Timer> pause;
   };
   struct Send {
     std::function<void(bool)> done;
+    std::shared_ptr<const Sealing> sealed;  ///< once it is; second owner: the pool, until then
     int pending = 0;
   };
+  /// Which node of ours something is about: callbacks of one that was taken down come late.
+  using Generation = unsigned;
 
   dht::DhtRunner::Context context(std::unique_ptr<dht::net::DatagramSocket> socket);
-  void publish(const DhtKeys& keys);
-  [[nodiscard]] dht::ValueType user_data_type(const dht::InfoHash& long_key, const dht::InfoHash& short_key,
-                                              const KeepRules& keep) const;
-  void listen(const dht::InfoHash& key, const Arrival& arrival);
+  [[nodiscard]] dht::ValueType user_data_type(const KeepRules& keep) const;
+  void keep(DhtKept kept);
+  [[nodiscard]] DhtKept request_listen(const dht::InfoHash& key, const Arrival& arrival) const;
   void unlisten(const dht::InfoHash& key);
+
+  // The node's life and its reach (dht_client_reach.cpp).
+  void make_node();
+  void begin_node();
+  void take_up_pending();
+  /// There is a node, and it has somebody to begin with.
+  [[nodiscard]] bool can_ask() const { return node_ && !holding_; }
+  void look_after();
+  void watch_traffic();
+  void wake_listens();
+  void wake_all();
+  void begin_test();
+  void look_for_answers();
+  void renew();
+  void make_node_again();
+  void remember_nodes();
+  void take_known(std::vector<dht::NodeExport> nodes);
   void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
               dht::Value::Filter filter = {});
   void search_all(std::uint64_t lookup);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
   void search_devices(std::uint64_t search);
   void finish_device_search(std::uint64_t search);
-  void put_sealed(std::uint64_t send, const Sealing& sealed);
+  void on_sealing_done(std::uint64_t send, const std::shared_ptr<const Sealing>& sealed);
+  void put_sealed(std::uint64_t send);
   void finish_send(std::uint64_t send, bool ok);
   void on_opened(const std::optional<IncomingRequest>& request);
   void ask_stats();
-  [[nodiscard]] std::unique_ptr<dht::net::DatagramSocket> open_socket(const DhtConfig& config,
-                                                                      const dht::InfoHash& node_id);
+  void open_port();
   void make_bootstrap(const DhtConfig& config);
-  void begin_bootstrap(const DhtConfig& config, const dht::InfoHash& node_id);
   void ask_bootstrap();
-  /// Runs `task`, which tells the node something, at once; before the node has anybody to ask it waits here: OpenDHT
-  /// would carry it out nevertheless, and find nothing.
-  void tell_node(std::function<void()> task);
-  void tell_held();
   void save();
   static void end_node(DhtNode& node, const std::shared_ptr<Bridge>& bridge, const std::filesystem::path& state_file);
   void end_pending();
@@ -169,20 +174,33 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
 
   Loop& loop_;
   DhtHandlers handlers_;
+  DhtConfig config_;  ///< without the keys
+  dht::InfoHash node_id_;
+  std::array<dht::InfoHash, 2> request_keys_;  ///< of the long id, of the short one
+  std::vector<DhtKept> kept_;                  ///< what each node of ours listens at, and puts for good
+  std::vector<dht::NodeExport> known_nodes_;   ///< that were good when they were last looked at; at most kMaxSavedNodes
+  proto::TimePoint known_at_{};
   std::filesystem::path state_file_;
   const proto::Duration ask_bootstrap_interval_;
   std::unique_ptr<DhtBootstrap> bootstrap_;
   proto::TimePoint ask_bootstrap_at_{};
-  std::vector<std::function<void()>> held_;  ///< see tell_node: all that is pending at once, which is bounded
-  bool holding_ = false;
-  std::shared_ptr<DhtPort> port_;   // second owner: the node's socket
-  std::shared_ptr<DhtNode> node_;   // second owner: work on the pool that saves or joins
-  std::shared_ptr<Bridge> bridge_;  // second owner: OpenDHT, in its callbacks
+  std::shared_ptr<DhtPort> port_;  // second owner: the node's socket
+  bool holding_ = false;           ///< until an address to begin with is there, the node is asked for nothing
+  std::shared_ptr<DhtNode> node_;  ///< null while a new one is made. Second owner: work on the pool that saves or joins
+  std::shared_ptr<DhtNode> ending_;  ///< the one before, until it has ended. Second owner: as above
+  Generation generation_ = 0;
+  Generation begun_ = 0;  ///< which node was given what is kept
+  Reachability reach_;
+  Reach told_reach_ = Reach::kUnknown;
+  unsigned probes_pending_ = 0;  ///< one bit a key of request_keys_
+  AnswerWatch answers_;
+  std::map<proto::DeviceId, proto::TimePoint> awaited_;  ///< whose answers, and until when; at most kMaxAwaited
+  std::shared_ptr<Bridge> bridge_;                       // second owner: OpenDHT, in its callbacks
   // Second owner: work on the pool, which seals several at a time.
   std::shared_ptr<dht::crypto::PrivateKey> key_;
   std::optional<RequestOpener> public_opener_;
   std::optional<RequestOpener> pair_opener_;
-  std::map<dht::InfoHash, Listen> listens_;  ///< the public keys, and those of pairs
+  std::map<dht::InfoHash, proto::DeviceId> pair_listens_;  ///< what of kept_ is shared with whom
   DhtStatus status_;
   std::uint64_t next_id_ = 1;
   std::map<std::uint64_t, Lookup> lookups_;
@@ -190,6 +208,10 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   std::map<std::uint64_t, DeviceSearch> device_searches_;
   Slots device_search_slots_;
   std::map<std::uint64_t, Send> sends_;
+  SleepWatch sleep_watch_;
+  Timer reach_timer_;
+  Timer traffic_timer_;
+  Timer answer_timer_;
   Timer stats_timer_;
   Timer save_timer_;
   Timer grace_timer_;
@@ -215,11 +237,19 @@ struct DhtClient::Impl::Bridge {
   std::atomic<std::uint64_t> dropped{0};
   std::atomic<std::uint64_t> dropped_lines{0};
   std::atomic<bool> ending{false};
+  std::array<std::atomic<std::uint64_t>, 2> probes{};  ///< what a test put, by key; 0: it came back, or none was put
 
   template <class F>
   void post(F task) {
     loop.post([weak = impl, task = std::move(task)]() mutable {
       if (const auto self = weak.lock()) task(*self);
+    });
+  }
+  /// What a node that is no more says is of no use.
+  template <class F>
+  void post_from(Generation node, F task) {
+    post([node, task = std::move(task)](Impl& self) mutable {
+      if (node == self.generation_) task(self);
     });
   }
 
@@ -244,8 +274,20 @@ struct DhtClient::Impl::Bridge {
 
   bool requests(const DhtValues& values, bool expired, const Arrival& arrival) {
     if (expired) return true;
-    for (const auto& value : values) request(*value, arrival);
+    for (const auto& value : values) {
+      const bool test = value->user_type == kProbeType && !arrival.pair_peer;
+      test ? probe(*value, arrival.at_short_key) : request(*value, arrival);
+    }
     return true;
+  }
+
+  /// Anybody can put such a value; what ours says only the nodes that store it know.
+  void probe(const dht::Value& value, bool at_short_key) {
+    std::uint64_t said = 0;
+    if (value.data.size() != sizeof said) return;
+    std::memcpy(&said, value.data.data(), sizeof said);
+    if (said == 0 || !probes[at_short_key ? 1 : 0].compare_exchange_strong(said, 0)) return;
+    post([at_short_key](Impl& self) { self.on_probe(at_short_key); });
   }
 
   /// False ends the search: enough was seen.
@@ -272,19 +314,19 @@ struct DhtClient::Impl::Bridge {
     post([search, copies = std::move(copies)](Impl& self) { self.on_devices(search, copies); });
     return seen.load() < kMaxValuesPerKey;
   }
-  void device_search_end(std::uint64_t search) {
-    post([search](Impl& self) { self.on_device_search_end(search); });
+  void device_search_end(Generation node, std::uint64_t search) {
+    post_from(node, [search](Impl& self) { self.on_device_search_end(search); });
   }
 
-  void lookup_end(std::uint64_t lookup, unsigned bit) {
-    post([lookup, bit](Impl& self) { self.on_lookup_end(lookup, bit); });
+  void lookup_end(Generation node, std::uint64_t lookup, unsigned bit) {
+    post_from(node, [lookup, bit](Impl& self) { self.on_lookup_end(lookup, bit); });
   }
-  void put_end(std::uint64_t send, bool ok) {
-    post([send, ok](Impl& self) { self.on_put_end(send, ok); });
+  void put_end(Generation node, std::uint64_t send, bool ok) {
+    post_from(node, [send, ok](Impl& self) { self.on_put_end(send, ok); });
   }
-  void status(dht::NodeStatus v4, dht::NodeStatus v6) {
+  void status(Generation node, dht::NodeStatus v4, dht::NodeStatus v6) {
     give_way();  // here for it is the first thing that the node's thread says
-    post([v4, v6](Impl& self) { self.on_status(v4, v6); });
+    post_from(node, [v4, v6](Impl& self) { self.on_status(v4, v6); });
   }
   void stats(const std::shared_ptr<dht::NodeInfo>& info) {
     if (info) post([info = *info](Impl& self) { self.on_stats(info); });

@@ -9,6 +9,8 @@ namespace {
 /// so often, after pauses that double.
 constexpr unsigned kLookupRounds = 3;
 constexpr proto::Duration kLookupPause{250};
+/// Who looks for the devices of an account, and finds none, looks again until its time is over.
+constexpr proto::Duration kDeviceSearchPause{500};
 
 }  // namespace
 
@@ -51,6 +53,7 @@ void DhtClient::Impl::search_all(std::uint64_t id) {
   Lookup& lookup = lookups_.at(id);
   const proto::DeviceId& device = lookup.device;
   lookup.pending = lookup.short_id ? 0b111u : 0b011u;
+  if (!can_ask()) return;  // begin_node() comes back to it
   search(id, own_chain_key(device), 0b001u, dht::ValueType::USER_DATA, dht::Value::UserTypeFilter(kChainType));
   search(id, long_id_key(device), 0b010u, dht::CERTIFICATE_TYPE);
   if (lookup.short_id) search(id, hash_of(*lookup.short_id), 0b100u, dht::CERTIFICATE_TYPE);
@@ -61,14 +64,13 @@ void DhtClient::Impl::search_all(std::uint64_t id) {
 void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
                              dht::Value::Filter filter) {
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
-  tell_node([this, lookup, key, bit, type = type.id, filter = std::move(filter), seen] {
-    node_->runner.get(
-        key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
-          return bridge->chains(lookup, *seen, values);
-        }),
-        dht::DoneCallback([bridge = bridge_, lookup, bit](bool, const DhtNodes&) { bridge->lookup_end(lookup, bit); }),
-        filter, dht::Where().valueType(type));
-  });
+  node_->runner.get(key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
+                      return bridge->chains(lookup, *seen, values);
+                    }),
+                    dht::DoneCallback([bridge = bridge_, node = generation_, lookup, bit](bool, const DhtNodes&) {
+                      bridge->lookup_end(node, lookup, bit);
+                    }),
+                    std::move(filter), dht::Where().valueType(type.id));
 }
 
 void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
@@ -104,23 +106,26 @@ void DhtClient::Impl::find_devices(const proto::AccountId& account, proto::TimeP
   search.found = std::move(found);
   search.timer = std::make_unique<Timer>(loop_, [this, id] { finish_device_search(id); });
   search.timer->arm(deadline);
+  search.pause = std::make_unique<Timer>(loop_, [this, id] { search_devices(id); });
   if (device_search_slots_.enter(id)) search_devices(id);
 }
 
 void DhtClient::Impl::search_devices(std::uint64_t id) {
   DeviceSearch& search = device_searches_.at(id);
+  search.pending = 0;
+  search.pause->stop();
+  if (!can_ask()) return;  // begin_node() comes back to it
   const dht::InfoHash key(search.account.bytes.data(), search.account.bytes.size());
   auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
   // Announcements, and the certificate of a short id. One type at a time, as in search().
   for (const dht::ValueType& type : {dht::ValueType::USER_DATA, dht::CERTIFICATE_TYPE}) {
-    tell_node([this, id, key, seen, type = type.id] {
-      node_->runner.get(
-          key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
-            return bridge->devices(id, key, *seen, values);
-          }),
-          dht::DoneCallback([bridge = bridge_, id](bool, const DhtNodes&) { bridge->device_search_end(id); }), {},
-          dht::Where().valueType(type));
-    });
+    node_->runner.get(key, dht::GetCallback([bridge = bridge_, id, key, seen](const DhtValues& values) {
+                        return bridge->devices(id, key, *seen, values);
+                      }),
+                      dht::DoneCallback([bridge = bridge_, node = generation_, id](bool, const DhtNodes&) {
+                        bridge->device_search_end(node, id);
+                      }),
+                      {}, dht::Where().valueType(type.id));
     ++search.pending;
   }
 }
@@ -138,7 +143,9 @@ void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>&
 
 void DhtClient::Impl::on_device_search_end(std::uint64_t id) {
   const auto search = device_searches_.find(id);
-  if (search != device_searches_.end() && --search->second.pending == 0) finish_device_search(id);
+  if (search == device_searches_.end() || --search->second.pending != 0) return;
+  if (!search->second.seen.empty() || shutting_down_) return finish_device_search(id);
+  search->second.pause->arm_in(kDeviceSearchPause);
 }
 
 void DhtClient::Impl::finish_device_search(std::uint64_t id) {

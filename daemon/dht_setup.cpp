@@ -15,8 +15,6 @@ namespace connd::daemon {
 namespace {
 
 constexpr const char* kDefaultBootstrapPort = "4222";  // OpenDHT's well-known port
-// A routing table of the public network holds about this many good nodes; a few that answer are enough for a start.
-constexpr std::size_t kMaxSavedNodes = 256;
 constexpr std::size_t kMaxStateFileBytes = 64 * 1024;  // 256 nodes are about 16 KiB
 
 // The announcement of a device under its account's id (JAMI_WIRE, "Finding a device").
@@ -58,6 +56,12 @@ dht::InfoHash request_key(const std::string& id_hex) {
 // What OpenDHT makes of a certificate's id: the same after each start, so that our neighbours know us again.
 dht::InfoHash node_id_of(const dht::InfoHash& certificate_id) {
   return dht::InfoHash::get("node:" + certificate_id.toString());
+}
+
+std::uint16_t usual_port(const dht::InfoHash& node_id) {
+  constexpr unsigned kFirst = 49'152;
+  const unsigned number = node_id[0] * 256u + node_id[1];
+  return static_cast<std::uint16_t>(kFirst + number % (65'536 - kFirst));
 }
 
 dht::Value::Id random_value_id() {

@@ -23,6 +23,9 @@ namespace connd::daemon {
 inline constexpr std::uint32_t kDhtNetwork = 0;  // the public network of Jami
 inline constexpr const char* kRequestType = "peer_request";
 inline constexpr const char* kChainType = "jami-connd:certificate";
+inline constexpr const char* kProbeType = "jami-connd:probe";
+// A routing table of the public network holds about this many good nodes; a few that answer are enough for a start.
+inline constexpr std::size_t kMaxSavedNodes = 256;
 
 template <class Id, class Hash>
 Id id_of(const Hash& hash) {
@@ -40,6 +43,9 @@ dht::InfoHash own_chain_key(const proto::DeviceId& device);
 dht::InfoHash request_key(const std::string& id_hex);
 
 dht::InfoHash node_id_of(const dht::InfoHash& certificate_id);
+
+/// One of the dynamic ports (RFC 6335, 6) for a node.
+std::uint16_t usual_port(const dht::InfoHash& node_id);
 
 dht::Value::Id random_value_id();
 

@@ -33,6 +33,8 @@ class DhtSignalling final : public Signalling {
         target.public_key, body, request_keys(target.keys), [](bool) {}, target.pair_keys);
   }
   void listen_pairs(const std::vector<PairListen>& keys) override { dht_.listen_pairs(keys); }
+  void expect_answer(const proto::DeviceId& peer) override { dht_.expect_answer(peer); }
+  [[nodiscard]] bool online() const override { return dht_.status().state == DhtState::kConnected; }
 
   static SignalMessage message_from(IncomingRequest request) {
     return {request.signer, std::move(request.signer_public_key_der), std::move(request.body), request.at_short_key,

@@ -42,6 +42,7 @@ IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListen
       later_(context.loop, [this] { run_later(); }),
       ask_timer_(context.loop, [this] { expire_asked(); }),
       refusal_timer_(context.loop, [this] { report_refusals(refusals_.due(context_.loop.now())); }),
+      start_timer_(context.loop, [this] { run_waiting(); }),
       accept_again_(context.loop, [this] { on_connecting(); }),
       accept_poll_(std::make_unique<Poll>(context.loop, listener_->fd(), [this](int) { on_connecting(); })) {
   accept_poll_->want(Poll::kReadable);
@@ -173,6 +174,7 @@ void IpcServer::run_later() {
 void IpcServer::take_back(IpcSession& session) {
   const ClientNumber client = session.number();
   listeners_.remove_client(client);
+  waiting_.remove_client(client);
   for (const proto::ChannelHandle channel : asked_.of_client(client)) {
     asked_.take(channel);
     refuse(channel, proto::Reason::kDeclined, "the application has gone");
@@ -195,6 +197,8 @@ void IpcServer::take_back(IpcSession& session) {
 void IpcServer::shut_down(std::function<void()> done) {
   shut_down_done_ = std::move(done);
   accept_poll_.reset();
+  start_timer_.stop();
+  fail_waiting(waiting_.take_all(), ipc::make_error(ipc::Reason::kShuttingDown));
   listener_.reset();  // whoever waits to be accepted sees the end, too
   for (auto& [number, session] : sessions_) session->close();
   later_.arm_in(proto::Duration{0});

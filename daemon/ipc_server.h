@@ -20,6 +20,7 @@
 #include "daemon/ipc_session.h"
 #include "daemon/listener_table.h"
 #include "daemon/refusal_meter.h"
+#include "daemon/start_queue.h"
 
 namespace connd::daemon {
 
@@ -62,8 +63,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
 
   /// From now on: what is there already may be more than a new limit. Access stays as it was.
   void set_settings(IpcSettings settings);
-  /// There is one now, or (null) none any more. Until then opens say not-ready.
-  void set_manager(ConnectionManager* manager) { manager_ = manager; }
+  /// There is one now, or (null) none any more. Until then opens wait, within their time.
+  void set_manager(ConnectionManager* manager);
   /// As set_manager, for the verbs identity.*.
   void set_identity(IdentityKeeper* identity) { identity_ = identity; }
   /// Accepts nobody any more, and lets the clients go when they have read what is queued, or IpcSession::kDrainTime has
@@ -98,6 +99,10 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   [[nodiscard]] const OwnedChannel* visible_channel(const IpcSession& session, proto::ChannelHandle channel) const;
   /// Answers later, unless it returns an error.
   ipc::Outcome<void> start_open(IpcSession& session, const ipc::Json& id, OpenRequest request);
+  /// What was asked for needs the ConnectionManager, and waits for it: it is answered later, unless this is an error.
+  ipc::Outcome<void> wait_for_start(const IpcSession& session, const ipc::Request& request);
+  /// The session's call of this id waits for the start no more; it fails with kCancelled. False: none does.
+  bool cancel_waiting(IpcSession& session, const ipc::Json& id);
   /// Takes a request that this client was asked about; nothing when it was not, or the request is over.
   std::optional<AskedRequest> take_asked(const IpcSession& session, proto::ChannelHandle channel);
   void refuse_listener(ListenerNumber listener);
@@ -122,6 +127,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void out_of_fds();
   void run_later();
   void take_back(IpcSession& session);
+  void run_waiting();
+  void fail_waiting(const std::vector<StartQueue::Waiting>& calls, const ipc::Error& error);
   IpcSession* find(ClientNumber client) const;
 
   [[nodiscard]] bool has_all_channels(IpcSession& session) const;
@@ -155,6 +162,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   AskedRequests asked_;
   ClientNumber policy_owner_ = 0;
   std::set<std::uint64_t> questions_;  ///< that the policy's owner has not answered
+  StartQueue waiting_;
   RefusalMeter refusals_;
   ClientTotals totals_;
   std::function<void()> shut_down_done_;
@@ -162,6 +170,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   Timer later_;      ///< ends sessions, when nothing of theirs is on the stack
   Timer ask_timer_;
   Timer refusal_timer_;
+  Timer start_timer_;
   Timer accept_again_;
   std::unique_ptr<Poll> accept_poll_;
 };

@@ -2,9 +2,12 @@
 #include "daemon/network_monitor.h"
 
 #include <array>
+#include <cerrno>
+#include <utility>
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <sys/socket.h>
 
 #include "daemon/local_addresses.h"
@@ -15,7 +18,20 @@ namespace {
 /// A move from one network to another is several messages: an address goes, one comes, a link is up.
 constexpr proto::Duration kSettleTime = std::chrono::milliseconds(200);
 // A link without carrier has addresses that are of no use: hence links, too.
-constexpr unsigned kGroups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+constexpr unsigned kGroups =
+    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+
+/// The body of a message, if it is long enough for one.
+template <class Body>
+const Body* body_of(const nlmsghdr& header) {
+  if (header.nlmsg_len < NLMSG_LENGTH(sizeof(Body))) return nullptr;
+  return static_cast<const Body*>(NLMSG_DATA(&header));
+}
+
+/// The way to the world. Others come and go with containers and VPNs, or are the kernel's own.
+bool is_default_route(const rtmsg& route) {
+  return route.rtm_dst_len == 0 && route.rtm_table == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST;
+}
 
 ipc::Fd open_socket() {
   ipc::Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
@@ -28,8 +44,13 @@ ipc::Fd open_socket() {
 
 }  // namespace
 
-NetworkMonitor::NetworkMonitor(Loop& loop, std::function<void(const std::vector<std::string>&)> on_change)
-    : loop_(loop), on_change_(std::move(on_change)), socket_(open_socket()), settle_(loop, [this] { on_settled(); }) {
+NetworkMonitor::NetworkMonitor(Loop& loop, std::function<void(const std::vector<std::string>&)> on_change,
+                               std::function<void()> on_stirred)
+    : loop_(loop),
+      on_change_(std::move(on_change)),
+      on_stirred_(std::move(on_stirred)),
+      socket_(open_socket()),
+      settle_(loop, [this] { on_settled(); }) {
   if (!socket_) return;
   // After the socket is bound: what changes from here on is told.
   addresses_ = local_addresses(true).value_or(addresses_);
@@ -37,20 +58,59 @@ NetworkMonitor::NetworkMonitor(Loop& loop, std::function<void(const std::vector<
   poll_->want(Poll::kReadable);
 }
 
-/// What the messages say is not read: they may be lost (ENOBUFS), and the addresses can be asked for.
+/// Of addresses the messages are not read: they may be lost (ENOBUFS), and the addresses can be asked for.
 void NetworkMonitor::on_readable() {
-  std::array<char, 4096> ignored{};
-  while (::recv(socket_.get(), ignored.data(), ignored.size(), 0) > 0) {
+  alignas(nlmsghdr) std::array<char, 16'384> buffer{};  // netlink(7) fills no more in one message by itself
+  for (;;) {
+    const ssize_t size = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    if (size > 0) {
+      read_messages(buffer.data(), static_cast<std::size_t>(size));
+      continue;
+    }
+    if (size == 0 || errno == EAGAIN || errno == EWOULDBLOCK) break;
+    if (errno == EINTR) continue;
+    stirred_ = stirred_ || errno == ENOBUFS;
+    if (errno != ENOBUFS) break;
   }
   poll_->want(Poll::kReadable);
   if (!settle_.armed()) settle_.arm_in(kSettleTime);  // what comes often must not put it off
 }
 
+void NetworkMonitor::read_messages(const char* data, std::size_t size) {
+  auto left = static_cast<unsigned>(size);
+  for (auto* header = reinterpret_cast<const nlmsghdr*>(data); NLMSG_OK(header, left);
+       header = NLMSG_NEXT(header, left)) {
+    if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
+      const auto* link = body_of<ifinfomsg>(*header);
+      const bool gone = header->nlmsg_type == RTM_DELLINK;
+      if (link != nullptr) on_link(link->ifi_index, !gone && (link->ifi_flags & IFF_RUNNING) != 0);
+    } else if (header->nlmsg_type == RTM_NEWROUTE || header->nlmsg_type == RTM_DELROUTE) {
+      const auto* route = body_of<rtmsg>(*header);
+      if (route != nullptr && is_default_route(*route)) stirred_ = true;
+    }
+  }
+}
+
+/// Links are told of for many reasons; their carrier is what counts, and that it is there again. One that is told of
+/// for the first time is new, and its addresses tell, or has lost its carrier: it had one until now.
+void NetworkMonitor::on_link(int index, bool running) {
+  const auto known = running_.find(index);
+  if (known == running_.end()) {
+    if (running_.size() < kMaxLinks) running_.emplace(index, running);
+    return;
+  }
+  if (running && !known->second) stirred_ = true;
+  known->second = running;
+}
+
 void NetworkMonitor::on_settled() {
+  const bool stirred = std::exchange(stirred_, false);
   auto now = local_addresses(true);
-  if (!now || *now == addresses_) return;  // a lifetime was renewed
-  addresses_ = *std::move(now);
-  on_change_(addresses_);
+  if (now && *now != addresses_) {
+    addresses_ = *std::move(now);
+    return on_change_(addresses_);
+  }
+  if (stirred && on_stirred_) on_stirred_();
 }
 
 }  // namespace connd::daemon

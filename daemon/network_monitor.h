@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// NetworkMonitor: tells when the addresses of this machine have changed, from the kernel's own messages
-/// (rtnetlink(7)), so that nobody has to ask for them again and again.
+/// NetworkMonitor: tells when the addresses of this machine have changed, and when something else has that may have
+/// cut it off for a while, from the kernel's own messages (rtnetlink(7)), so that nobody has to ask again and again.
 #pragma once
 
+#include <cstddef>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,20 +17,32 @@ namespace connd::daemon {
 
 class NetworkMonitor {
  public:
+  /// Machines have a handful, those with containers hundreds. Of more, nothing is remembered.
+  static constexpr std::size_t kMaxLinks = 1'024;
+
   /// `on_change` gets the addresses as local_addresses() gives them, loopback included, when they are others than
   /// before; in a later turn, once for changes that come together.
-  NetworkMonitor(Loop& loop, std::function<void(const std::vector<std::string>&)> on_change);
+  /// `on_stirred`: the addresses are the same, but a link has its carrier again, a default route came or went, or the
+  /// kernel had more to tell than it could keep. A router that starts anew shows as no more than that. Once for what
+  /// comes together, as well.
+  NetworkMonitor(Loop& loop, std::function<void(const std::vector<std::string>&)> on_change,
+                 std::function<void()> on_stirred);
 
   /// False: the kernel gives no such messages here (a sandbox), and changes are not noticed.
   [[nodiscard]] bool watching() const { return poll_ != nullptr; }
 
  private:
   void on_readable();
+  void read_messages(const char* data, std::size_t size);
+  void on_link(int index, bool running);
   void on_settled();
 
   Loop& loop_;
   std::function<void(const std::vector<std::string>&)> on_change_;
+  std::function<void()> on_stirred_;
   std::vector<std::string> addresses_;
+  std::map<int, bool> running_;  ///< links by index, as they were told of; at most kMaxLinks
+  bool stirred_ = false;
   ipc::Fd socket_;
   std::unique_ptr<Poll> poll_;  // after the socket: it must go first
   Timer settle_;

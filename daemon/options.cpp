@@ -29,7 +29,7 @@ const std::array kOptions = {
     OptionSpec{"bootstrap", "HOST:PORT", "bootstrap.jami.net:4222", 0, 0, &Config::bootstrap, kRestart,
                "a node of the DHT to start from; may be repeated; 'none': the LAN alone"},
     OptionSpec{"dht-port", "N", "0", 0, 65'535, &Config::dht_port, kRestart,
-               "UDP port of our DHT node; 0: any free one"},
+               "UDP port of our DHT node; 0: one of its own, or any if that is taken"},
     OptionSpec{"no-lan-discovery", "", "false", 0, 0, &Config::no_lan_discovery, kRestart,
                "do not look for, nor announce, DHT nodes on the LAN"},
     OptionSpec{"ice-request", "trusted|anyone|ask", "trusted", 0, 0, &Config::ice_request, kNow,

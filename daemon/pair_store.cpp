@@ -8,7 +8,7 @@
 namespace connd::daemon {
 namespace {
 
-constexpr std::string_view kMagic = "jami-connd pairs 1\n";
+constexpr std::string_view kPairMagic = "jami-connd pairs 1\n";
 
 }  // namespace
 
@@ -23,7 +23,7 @@ Outcome<PairStore> PairStore::open(std::string path) {
 /// For each: 32 bytes of device id, one that is 1 for a peer that was allowed, the number of secrets, and those.
 bool PairStore::load(proto::Bytes bytes) {
   proto::ByteReader in(bytes);
-  if (proto::as_text(in.take(kMagic.size())) != kMagic) return false;
+  if (proto::as_text(in.take(kPairMagic.size())) != kPairMagic) return false;
   while (!in.at_end()) {
     Pair pair;
     const proto::Bytes id = in.take(pair.peer.bytes.size());
@@ -43,7 +43,7 @@ bool PairStore::load(proto::Bytes bytes) {
 }
 
 PairStore::Snapshot PairStore::serialize() const {
-  Snapshot out{{kMagic.begin(), kMagic.end()}, change_};
+  Snapshot out{{kPairMagic.begin(), kPairMagic.end()}, change_};
   for (const Pair& pair : pairs_) {
     out.bytes.insert(out.bytes.end(), pair.peer.bytes.begin(), pair.peer.bytes.end());
     out.bytes.push_back(pair.allowed ? 1 : 0);

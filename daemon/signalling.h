@@ -72,6 +72,10 @@ class Signalling {
   /// From now on messages come from these keys too, and from none that were given before. What another than the peer
   /// has signed is dropped.
   virtual void listen_pairs(const std::vector<PairListen>& keys) = 0;
+  /// A request was just sent whose answer this peer is to give: whatever helps it to be heard.
+  virtual void expect_answer(const proto::DeviceId& /*peer*/) {}
+  /// False: nobody can be found or asked, for we have no network ourselves.
+  [[nodiscard]] virtual bool online() const { return true; }
 
  protected:
   ~Signalling() = default;

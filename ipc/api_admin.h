@@ -30,6 +30,16 @@ struct EnumNames<DhtState> {
       {"connected", DhtState::kConnected},
   }};
 };
+/// Whether peers can reach this device by the DHT: as the last test of the daemon's own says.
+enum class Reachable { kUnknown, kYes, kNo };
+template <>
+struct EnumNames<Reachable> {
+  static constexpr std::array<std::pair<std::string_view, Reachable>, 3> kValues = {{
+      {"unknown", Reachable::kUnknown},
+      {"yes", Reachable::kYes},
+      {"no", Reachable::kNo},
+  }};
+};
 enum class IceRequestPolicy { kTrusted, kAnyone, kAsk };
 template <>
 struct EnumNames<IceRequestPolicy> {
@@ -45,6 +55,9 @@ struct DhtStatus {
   std::uint64_t nodes = 0;  ///< good nodes in the routing tables
   std::vector<std::string> bootstrap;
   bool lan_discovery = true;
+  Reachable reachable = Reachable::kUnknown;
+  double reachable_for_s = 0;            ///< since when `reachable` is what it is
+  std::optional<double> last_reached_s;  ///< how long ago a test succeeded; absent: none has
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("state", self.state);
@@ -52,6 +65,9 @@ struct DhtStatus {
     io.required("nodes", self.nodes);
     io.required("bootstrap", self.bootstrap);
     io.required("lan_discovery", self.lan_discovery);
+    io.required("reachable", self.reachable);
+    io.required("reachable_for_s", self.reachable_for_s);
+    io.optional("last_reached_s", self.last_reached_s);
   }
 };
 struct DaemonCounts {
@@ -371,6 +387,7 @@ struct Snapshot {
   std::uint64_t seq = 0;
   bool ready = false;
   DhtState network = DhtState::kDisconnected;
+  Reachable reachable = Reachable::kUnknown;
   std::vector<ConnectionInfo> connections;
   std::vector<ChannelInfo> channels;
   template <class Io, class Self>
@@ -378,6 +395,7 @@ struct Snapshot {
     io.required("seq", self.seq);
     io.required("ready", self.ready);
     io.required("network", self.network);
+    io.required("reachable", self.reachable);
     io.required("connections", self.connections);
     io.required("channels", self.channels);
   }

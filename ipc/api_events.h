@@ -112,6 +112,15 @@ struct NetworkStateEvent {
   }
 };
 
+/// network.reachable
+struct NetworkReachableEvent {
+  Reachable reachable = Reachable::kUnknown;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("reachable", self.reachable);
+  }
+};
+
 /// network.changed
 struct NetworkChangedEvent {
   std::vector<std::string> addresses;

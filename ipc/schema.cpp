@@ -60,8 +60,9 @@ Json events() {
       {"connection.closed", event<ConnectionClosedEvent>()}, {"connection.connected", event<ConnectedEvent>()},
       {"connection.connecting", event<ConnectingEvent>()},   {"connection.failed", event<ConnectionFailedEvent>()},
       {"connection.progress", event<ProgressEvent>()},       {"identity.ready", event<IdentityReadyEvent>()},
-      {"network.changed", event<NetworkChangedEvent>()},     {"network.state", event<NetworkStateEvent>()},
-      {"request.refused", event<RequestRefusedEvent>()},     {"trust.changed", event<TrustChangedEvent>()},
+      {"network.changed", event<NetworkChangedEvent>()},     {"network.reachable", event<NetworkReachableEvent>()},
+      {"network.state", event<NetworkStateEvent>()},         {"request.refused", event<RequestRefusedEvent>()},
+      {"trust.changed", event<TrustChangedEvent>()},
   };
 }
 Json typed_events(Json message) {

@@ -43,8 +43,8 @@ std::optional<ConnectStep> connect_step(ConnectRole role, ConnectState state, Co
                     : ConnectStep{State::kGathering, Action::kGather};
     case State::kResolving:
       if (event == Event::kCertificate) return ConnectStep{State::kGathering, Action::kGather};
-      if (event == Event::kNoCertificate || event == Event::kRejected)
-        return ConnectStep{State::kFailed, Action::kFail};
+      if (event == Event::kNoCertificate) return ConnectStep{State::kResolving, Action::kNone};  // and again, later
+      if (event == Event::kRejected) return ConnectStep{State::kFailed, Action::kFail};
       return std::nullopt;
     case State::kGathering:
       if (event == Event::kGathered) {
@@ -82,6 +82,8 @@ ConnectAction ConnectMachine::on(ConnectEvent event, TimePoint now) {
   const auto step = connect_step(role_, state_, event);
   if (!step) return Action::kNone;
   if (step->action == Action::kFail) return fail(event == Event::kBroken);
+  lookup_at_ = event == Event::kNoCertificate ? now + times_.lookup_pause : kNever;
+  if (step->state == state_) return step->action;  // the stage goes on, and so does its time
   return enter(*step, now);
 }
 
@@ -96,25 +98,29 @@ ConnectAction ConnectMachine::fail(bool retry) {
   failure_ = reason_for(state_);
   retry_ = retry;
   state_ = State::kFailed;
-  stage_deadline_ = kNever;
+  stage_deadline_ = lookup_at_ = kNever;
   return Action::kFail;
 }
 
 ConnectAction ConnectMachine::on_timer(TimePoint now) {
   if (state_ == State::kReady || state_ == State::kFailed) return Action::kNone;
   const bool over = now >= attempt_deadline_;
-  if (!over && now < stage_deadline_) return Action::kNone;
+  if (!over && now < stage_deadline_) {
+    if (now < lookup_at_) return Action::kNone;
+    lookup_at_ = kNever;
+    return Action::kResolve;
+  }
   if (!over && state_ == State::kOffered) {
     if (soon_ > 0) --soon_;
     stage_deadline_ = now + (soon_ > 0 ? times_.pair_resend : times_.resend);
     return Action::kSendRequest;
   }
-  return fail(state_ != State::kResolving);
+  return fail(true);
 }
 
 TimePoint ConnectMachine::next_deadline() const {
   if (state_ == State::kReady || state_ == State::kFailed) return kNever;
-  return std::min(attempt_deadline_, stage_deadline_);
+  return std::min({attempt_deadline_, stage_deadline_, lookup_at_});
 }
 
 std::optional<Duration> ConnectMachine::stage_time() const {

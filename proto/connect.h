@@ -60,7 +60,11 @@ enum class ConnectAction : std::uint8_t {
 /// Time that each stage may take, beside the whole attempt's limit.
 struct ConnectTimes {
   Duration total = std::chrono::seconds(30);
-  Duration resolve = std::chrono::seconds(10);
+  /// As long as the attempt: a lookup that finds nothing is repeated, for a device that has just come up is on the DHT
+  /// a moment later, and so is our own way to it.
+  Duration resolve = std::chrono::seconds(30);
+  /// Between two lookups.
+  Duration lookup_pause = std::chrono::milliseconds(500);
   Duration gather = std::chrono::seconds(5);
   /// A request is put again after this long without an answer: one lost put must not cost the open.
   Duration resend = std::chrono::seconds(3);
@@ -119,6 +123,7 @@ class ConnectMachine {
   ConnectState state_ = ConnectState::kIdle;
   TimePoint attempt_deadline_;
   TimePoint stage_deadline_ = kNever;
+  TimePoint lookup_at_ = kNever;  ///< the next one; kNever while one is under way
   Reason failure_ = Reason::kInternal;
   bool retry_ = false;
   unsigned soon_ = 0;  ///< requests that follow soon

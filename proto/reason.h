@@ -40,6 +40,7 @@ enum class Reason : std::uint8_t {
   kInvalidArgument = 22,
   kInternal = 23,
   kIdle = 24,
+  kNoNetwork = 25,
 };
 
 struct ReasonInfo {
@@ -76,6 +77,7 @@ inline constexpr std::array kReasons = {
     ReasonInfo{Reason::kInvalidArgument, "invalid-argument", 2, false, "an argument is wrong"},
     ReasonInfo{Reason::kInternal, "internal", 1, true, "an internal error; the log says more"},
     ReasonInfo{Reason::kIdle, "idle", 0, true, "it was closed because nobody used it"},
+    ReasonInfo{Reason::kNoNetwork, "no-network", 4, true, "this device has no connection to the DHT itself"},
 };
 
 constexpr const ReasonInfo& reason_info(Reason reason) {

@@ -19,6 +19,8 @@ std::string_view advice(Reason reason) {
       return "check the id or name; 'jami-connctl id' on the peer shows its device id";
     case Reason::kNoAnswerOrRefused:
       return "see that the peer is online, and ask it to run: jami-connctl trust allow OUR-ID";
+    case Reason::kNoNetwork:
+      return "see that this machine is on the network; 'jami-connctl status' shows the DHT and its bootstrap nodes";
     case Reason::kIceFailed:
       return "see that a firewall lets TCP pass between the two";
     case Reason::kDeclined:

@@ -66,8 +66,9 @@ int print_snapshot(const Context& context, const ipc::Snapshot& snapshot) {
   if (context.json) {
     print_json(whole);
   } else {
-    std::printf("- snapshot network=%s ready=%s connections=%zu channels=%zu\n",
-                std::string(ipc::enum_name(snapshot.network)).c_str(), snapshot.ready ? "true" : "false",
+    std::printf("- snapshot network=%s reachable=%s ready=%s connections=%zu channels=%zu\n",
+                std::string(ipc::enum_name(snapshot.network)).c_str(),
+                std::string(ipc::enum_name(snapshot.reachable)).c_str(), snapshot.ready ? "true" : "false",
                 snapshot.connections.size(), snapshot.channels.size());
     for (const Json& item : whole["connections"]) std::printf("- connection%s\n", members_text(item).c_str());
     for (const Json& item : whole["channels"]) std::printf("- channel%s\n", members_text(item).c_str());

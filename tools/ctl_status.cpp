@@ -71,6 +71,19 @@ std::string count_text(std::uint64_t count, const Json& limits, const char* limi
   return text;
 }
 
+std::string reach_text(const ipc::DhtStatus& dht) {
+  const std::string last = dht.last_reached_s ? human_age(*dht.last_reached_s) + " ago" : "never";
+  switch (dht.reachable) {
+    case ipc::Reachable::kYes:
+      return "yes, for " + human_age(dht.reachable_for_s) + "; last tested " + last;
+    case ipc::Reachable::kNo:
+      return "no, for " + human_age(dht.reachable_for_s) + "; last reached " + last;
+    case ipc::Reachable::kUnknown:
+      break;
+  }
+  return "not known yet";
+}
+
 void print_status(const ipc::DaemonStatus& status, bool verbose) {
   const auto& dht = status.dht;
   std::vector<std::pair<std::string, std::string>> fields = {
@@ -81,6 +94,7 @@ void print_status(const ipc::DaemonStatus& status, bool verbose) {
        printable(status.version) + ", pid " + std::to_string(status.pid) + ", up " + human_age(status.uptime_s)},
       {"dht", std::string(ipc::enum_name(dht.state)) + ", " + std::to_string(dht.nodes) + " nodes, UDP port " +
                   std::to_string(dht.port)},
+      {"reachable", reach_text(dht)},
       {"bootstrap", joined(dht.bootstrap) + (dht.lan_discovery ? "; LAN discovery on" : "; LAN discovery off")},
       {"unknown peers", std::string(status.ice_request == ipc::IceRequestPolicy::kTrusted  ? "refused"
                                     : status.ice_request == ipc::IceRequestPolicy::kAnyone ? "accepted"

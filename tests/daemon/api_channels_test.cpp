@@ -197,6 +197,64 @@ TEST_CASE("channel.cancel: the open fails, once, and only its own client may") {
   CHECK(pair.run_until([&] { return pair.receiver.requests[0].cancelled(); }));
 }
 
+TEST_CASE("fault E2: an open that comes before the network is there waits for it") {
+  ApiWorld world;
+  ApiNode::Options not_yet;
+  not_yet.manager = false;
+  ApiNode alice(world, 0, not_yet);
+  ApiNode bob(world, 1);
+  bob.allow(alice);
+  ApiClient receiver(world, bob);
+  receiver.listen("a");
+  ApiClient sender(world, alice);
+  std::vector<ipc::Outcome<ipc::ChannelSocket>> results;
+  const auto keep = [&](auto channel) { results.push_back(std::move(channel)); };
+  sender->connect_device(bob.id.hex(), "a", keep, {.timeout_s = 20});
+  // One whose time is over first hears so, and why.
+  sender->connect_device(bob.id.hex(), "a", keep, {.timeout_s = 0.05});
+  REQUIRE(world.run_until([&] { return results.size() == 1; }));
+  CHECK(results[0].error().reason == Reason::kNotReady);
+  alice.start_manager();
+  REQUIRE(world.run_until([&] { return results.size() == 2 && receiver.opened.size() == 1; }));
+  CHECK(results[1].ok());
+}
+
+TEST_CASE("fault E2: what waits for the start may be taken back, goes with its client, and is bounded") {
+  ApiWorld world;
+  ApiNode::Options not_yet;
+  not_yet.manager = false;
+  ApiNode alice(world, 0, not_yet);
+  const std::string peer(64, 'a');
+  RawClient raw(world, alice.path());
+  raw.write(ipc::request_line("mine", "channel.open", {{"peer", peer}, {"uri", "a"}}) + "\n");
+  ApiClient other(world, alice);
+  CHECK(other.reason_of("channel.cancel", {{"id", "mine"}}) == Reason::kNotFound);
+  raw.write(ipc::request_line(2, "channel.cancel", {{"id", "mine"}}) + "\n");
+  const Json first = raw.line();
+  CHECK(first["id"] == "mine");
+  CHECK(first["error"]["data"]["reason"] == "cancelled");
+  CHECK(raw.line()["id"] == 2);
+  {
+    RawClient leaves(world, alice.path());
+    leaves.write(ipc::request_line(1, "channel.open", {{"peer", peer}, {"uri", "a"}}) + "\n");
+    CHECK(other.reason_of("channel.cancel", {{"id", 1}}) == Reason::kNotFound);  // it was read by then
+  }
+  std::string many;
+  for (std::size_t i = 0; i <= ipc::kMaxRequestsInFlight; ++i) {
+    many += ipc::request_line(static_cast<int>(i), "channel.open", {{"peer", peer}, {"uri", "a"}}) + "\n";
+  }
+  raw.write(many);
+  const Json refused = raw.line();
+  CHECK(refused["id"] == ipc::kMaxRequestsInFlight);
+  CHECK(refused["error"]["data"]["reason"] == "resource-limit");
+  // Those that are left end with the daemon.
+  bool over = false;
+  alice.server->shut_down([&] { over = true; });
+  for (std::size_t i = 0; i < ipc::kMaxRequestsInFlight; ++i) {
+    CHECK(raw.line()["error"]["data"]["reason"] == "shutting-down");
+  }
+}
+
 TEST_CASE("a client's death takes back what it asked for; its channels live on") {
   Pair pair;
   pair.receiver.listen("a");
@@ -439,5 +497,6 @@ TEST_CASE("opens that cannot be") {
   CHECK(pair.sender.reason_of("channel.open", {{"peer", pair.bob.id.hex()}}) == Reason::kInvalidArgument);
   CHECK(pair.sender.reason_of("channel.open", {{"peer", pair.bob.id.hex()}, {"uri", "a"}, {"timeout", 0}}) ==
         Reason::kInvalidArgument);
-  CHECK(pair.sender.reason_of("channel.open", {{"peer", std::string(64, 'c')}, {"uri", "a"}}) == Reason::kNotFound);
+  CHECK(pair.sender.reason_of("channel.open", {{"peer", std::string(64, 'c')}, {"uri", "a"}, {"timeout", 0.5}}) ==
+        Reason::kNotFound);
 }

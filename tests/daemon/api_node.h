@@ -64,6 +64,7 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
   [[nodiscard]] ipc::DaemonState state() const override;
   [[nodiscard]] ipc::DhtState network() const override { return ipc::DhtState::kConnected; }
+  [[nodiscard]] ipc::Reachable reachable() const override { return ipc::Reachable::kYes; }
   void describe(ipc::DaemonStatus& status) const override { status.problems = {"a test"}; }
 
   ApiWorld& world_;

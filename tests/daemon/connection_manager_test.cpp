@@ -112,7 +112,7 @@ TEST_CASE("A6: an unknown device is not-found; one that does not answer is no-an
   {
     Exchange elsewhere(two.world);
     Node stranger(elsewhere, 3);
-    CHECK((failed(two.alice.open(stranger, "x")) == Reason::kNotFound));
+    CHECK((failed(two.alice.open(stranger, "x", false, false, 700ms)) == Reason::kNotFound));
   }
   // Carol knows nobody: her policy refuses, and refusal is silence.
   CHECK((failed(two.alice.open(carol, "x", false, false, 700ms)) == Reason::kNoAnswerOrRefused));

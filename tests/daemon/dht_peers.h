@@ -122,10 +122,10 @@ struct Peer {
     return found;
   }
   /// What is found by a 40-digit id.
-  std::vector<DhtDevice> find_all(const proto::AccountId& id) {
+  std::vector<DhtDevice> find_all(const proto::AccountId& id, milliseconds within = seconds(20)) {
     std::vector<DhtDevice> devices;
     bool over = false;
-    client->find_devices(id, loop.now() + seconds(20), [&](const std::optional<DhtDevice>& found) {
+    client->find_devices(id, loop.now() + within, [&](const std::optional<DhtDevice>& found) {
       CHECK_FALSE(over);
       over = !found;
       if (found) devices.push_back(*found);

@@ -66,7 +66,8 @@ TEST_CASE("a client is answered before there is an identity") {
   CHECK(read->problems == std::vector<std::string>{"a test"});
 
   CHECK(client.reason_of("identity.show") == Reason::kNotReady);
-  CHECK(client.reason_of("channel.open", {{"peer", std::string(64, 'a')}, {"uri", "u"}}) == Reason::kNotReady);
+  CHECK(client.reason_of("channel.open", {{"peer", std::string(64, 'a')}, {"uri", "u"}, {"timeout", 0.05}}) ==
+        Reason::kNotReady);
   for (const char* method : {"identity.request", "identity.forget_account_key"}) {
     CHECK(client.reason_of(method) == Reason::kNotReady);
   }
@@ -94,9 +95,9 @@ TEST_CASE("a call that cannot be is answered with what is wrong") {
   CHECK(code("hello", {{"client", "x"}, {"clinet", "x"}}) == ipc::kInvalidParams);
   for (const api::Method& method : api::methods()) {
     INFO(method.name);
-    // A manager is asked for first; the params of those methods are in api_channels_test.
+    // A manager is waited for first; the params of those methods are in api_channels_test.
     const int expected = method.needs_manager ? ipc::code_of(Reason::kNotReady) : ipc::kInvalidParams;
-    CHECK(code(std::string(method.name), {{"no_such_member", 1}}) == expected);
+    CHECK(code(std::string(method.name), {{"no_such_member", 1}, {"timeout", 0.01}}) == expected);
   }
   CHECK(client.reason_of("channel.finish", {{"channel", 1}}) == Reason::kNotFound);
   CHECK(client.reason_of("channel.close", {{"channel", 1}}) == Reason::kNotFound);

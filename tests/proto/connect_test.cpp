@@ -17,7 +17,7 @@ TEST_CASE("the whole table: (role, state, event) -> (state, action); all else me
   const std::map<std::tuple<R, S, E>, std::pair<S, A>> table = {
       {{R::kCaller, S::kIdle, E::kStart}, {S::kResolving, A::kResolve}},
       {{R::kCaller, S::kResolving, E::kCertificate}, {S::kGathering, A::kGather}},
-      {{R::kCaller, S::kResolving, E::kNoCertificate}, {S::kFailed, A::kFail}},
+      {{R::kCaller, S::kResolving, E::kNoCertificate}, {S::kResolving, A::kNone}},
       {{R::kCaller, S::kResolving, E::kRejected}, {S::kFailed, A::kFail}},
       {{R::kCaller, S::kGathering, E::kGathered}, {S::kOffered, A::kSendRequest}},
       {{R::kCaller, S::kGathering, E::kBroken}, {S::kFailed, A::kFail}},
@@ -78,7 +78,7 @@ TEST_CASE("each stage fails with its own reason when its time is over") {
     bool retry;
   };
   const std::vector<Row> rows = {
-      {{E::kStart}, Reason::kNotFound, false},
+      {{E::kStart}, Reason::kNotFound, true},
       {{E::kStart, E::kCertificate}, Reason::kIceFailed, true},
       {{E::kStart, E::kCertificate, E::kGathered, E::kAnswered}, Reason::kIceFailed, true},
       {{E::kStart, E::kCertificate, E::kGathered, E::kAnswered, E::kPath}, Reason::kTimedOut, true},
@@ -93,6 +93,40 @@ TEST_CASE("each stage fails with its own reason when its time is over") {
     CHECK(machine.worth_retrying() == row.retry);
     CHECK(machine.next_deadline() == kNever);
   }
+}
+
+TEST_CASE("fault E1: a lookup that finds nothing is repeated until the attempt's time is over; then: not found") {
+  const TimePoint start{Duration{1}};
+  const ConnectTimes times;
+  ConnectMachine machine(R::kCaller, times, start);
+  CHECK((machine.on(E::kStart, start) == A::kResolve));
+  // While one is under way there is nothing to do but to wait.
+  CHECK(machine.next_deadline() == start + times.total);
+  TimePoint now = start + 100ms;
+  int lookups = 0;
+  for (;;) {
+    CHECK((machine.on(E::kNoCertificate, now) == A::kNone));
+    CHECK((machine.state() == S::kResolving));
+    if (now + times.lookup_pause >= start + times.total) break;
+    CHECK(machine.next_deadline() == now + times.lookup_pause);
+    CHECK((machine.on(E::kTimer, now + times.lookup_pause - 1ms) == A::kNone));
+    now += times.lookup_pause;
+    CHECK((machine.on(E::kTimer, now) == A::kResolve));
+    CHECK((machine.on(E::kTimer, now) == A::kNone));
+    ++lookups;
+    now += 1s;
+  }
+  CHECK(lookups == 20);
+  CHECK((machine.on(E::kTimer, start + times.total) == A::kFail));
+  CHECK((machine.failure() == Reason::kNotFound));
+  CHECK(machine.worth_retrying());  // who waits longer than an attempt takes goes on looking
+
+  ConnectMachine lucky(R::kCaller, times, start);
+  lucky.on(E::kStart, start);
+  lucky.on(E::kNoCertificate, start);
+  lucky.on(E::kTimer, start + times.lookup_pause);
+  CHECK((lucky.on(E::kCertificate, start + 1s) == A::kGather));
+  CHECK(lucky.next_deadline() == start + 1s + times.gather);
 }
 
 TEST_CASE("a request is put again until the attempt's time is over; then: no answer") {

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Calls that race the daemon's start wait for what they need, as they would for a peer.
+#include <algorithm>
+
+#include "daemon/api.h"
+#include "daemon/ipc_server.h"
+
+namespace connd::daemon {
+
+void IpcServer::set_manager(ConnectionManager* manager) {
+  manager_ = manager;
+  // In a later turn: whoever makes it is not through with it.
+  if (manager_ != nullptr) start_timer_.arm_in(proto::Duration{0});
+}
+
+ipc::Outcome<void> IpcServer::wait_for_start(const IpcSession& session, const ipc::Request& request) {
+  StartQueue::Waiting call{session.number(), request, context_.loop.now() + settings_.open_time, 0};
+  // Params are not looked into yet: one that is wrong is told so when its turn comes.
+  if (const auto timeout = request.params.find("timeout"); timeout != request.params.end() && timeout->is_number()) {
+    const double seconds = std::clamp(timeout->get<double>(), 0.0, ipc::kTimeoutBounds.max);
+    call.deadline = context_.loop.now() + std::chrono::ceil<proto::Duration>(std::chrono::duration<double>(seconds));
+  }
+  call.bytes = request.params.dump(-1, ' ', false, ipc::Json::error_handler_t::replace).size();
+  if (waiting_.count_of(session.number()) >= ipc::kMaxRequestsInFlight || !waiting_.add(std::move(call))) {
+    return ipc::make_error(ipc::Reason::kResourceLimit, "too many requests wait for an answer");
+  }
+  start_timer_.arm(waiting_.next_deadline());
+  return {};
+}
+
+bool IpcServer::cancel_waiting(IpcSession& session, const ipc::Json& id) {
+  const auto call = waiting_.take(session.number(), id);
+  if (!call) return false;
+  session.fail(call->request.id, ipc::make_error(ipc::Reason::kCancelled));
+  return true;
+}
+
+void IpcServer::fail_waiting(const std::vector<StartQueue::Waiting>& calls, const ipc::Error& error) {
+  for (const auto& call : calls) {
+    if (IpcSession* session = find(call.client)) session->fail(call.request.id, error);
+  }
+}
+
+/// What they waited for is there, or the time of some is over.
+void IpcServer::run_waiting() {
+  const proto::TimePoint now = context_.loop.now();
+  const bool identity = context_.view.identity().has_value();
+  fail_waiting(waiting_.take_expired(now),
+               ipc::make_error(identity ? ipc::Reason::kNoNetwork : ipc::Reason::kNotReady,
+                               identity ? "the network could not be started in time"
+                                        : "the daemon was still making its identity when the time was over"));
+  if (manager_ != nullptr) {
+    for (auto& call : waiting_.take_all()) {
+      IpcSession* session = find(call.client);
+      if (session == nullptr || session->state() != IpcSession::State::kOpen) continue;
+      // It has had some of its time.
+      auto& params = call.request.params;
+      if (params.contains("timeout") && params["timeout"].is_number()) {
+        params["timeout"] = std::chrono::duration<double>(call.deadline - now).count();
+      }
+      api::dispatch(*this, *session, call.request);
+    }
+  }
+  start_timer_.arm(waiting_.next_deadline());
+}
+
+}  // namespace connd::daemon

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// SleepWatch: tells when the machine, or this process, stood still. Its timer runs by CLOCK_BOOTTIME, which goes on
+/// while the machine is suspended: it is due when the machine wakes, where a timer of the loop would wait for the rest
+/// of its time (timerfd_create(2)).
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "daemon/loop.h"
+#include "ipc/fd.h"
+
+namespace connd::daemon {
+
+class SleepWatch {
+ public:
+  /// Few enough to cost nothing. A sleep that is shorter may be noticed late.
+  static constexpr std::chrono::seconds kInterval{20};
+  /// When a tick is this late, somebody slept.
+  static constexpr std::chrono::seconds kGap{3};
+
+  /// `on_woken` in a later turn. Without such timers (a sandbox) it is never called.
+  SleepWatch(Loop& loop, std::function<void(std::chrono::seconds stood_still)> on_woken);
+
+ private:
+  void on_tick();
+
+  std::function<void(std::chrono::seconds)> on_woken_;
+  ipc::Fd timer_;
+  std::chrono::nanoseconds last_;
+  std::unique_ptr<Poll> poll_;  // after the timer: it must go first
+};
+
+}  // namespace connd::daemon

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A laboratory for outages: two daemons whose DHT nodes cannot speak to each other, as most of the world's cannot, and the
+nodes between them. What goes down comes back, and how long the devices cannot reach each other is measured."""
+import concurrent.futures
+import time
+
+from api_client import ApiError
+from harness import Lab, inside, run, until
+from processes import NET, Process
+from traffic import Echo, round_trip
+
+# A device that is not reachable by then is taken to be lost: 2.5 to over 8 minutes were seen.
+LOST_SECONDS = 60
+
+
+class World:
+    """Alice calls, Bob is called; `nodes` nodes of the DHT beside theirs. `number` chooses their identities, and with them
+    which nodes keep what."""
+
+    def __init__(self, number, nodes=1, started=True):
+        """Not `started`: there is no node of the DHT yet, and Bob does not listen."""
+        self.lab = Lab("netns", dht=started)
+        self.echo = None
+        try:
+            self.more = [self._dhtnode(k) for k in range(1, nodes)]
+            self.alice = self.lab.node("alice", identity_number=100 + 2 * number)
+            self.bob = self.lab.node("bob", identity_number=101 + 2 * number)
+            for node in (self.alice, self.bob):
+                node.start(ready=False)
+            for node in (self.alice, self.bob):
+                node.hello = until(lambda node=node: self._identity(node), 20, "its identity")
+            self.alice.allow(self.bob)
+            self.bob.allow(self.alice)
+            if started:
+                for node in (self.alice, self.bob):
+                    node.wait_ready()
+                self.listen()
+        except BaseException:
+            self.lab.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.echo:
+                self.echo.__exit__(kind)
+            if kind is None:
+                self.lab.check()
+        finally:
+            for process in self.more:
+                process.kill()
+            self.lab.close()
+
+    @staticmethod
+    def _identity(node):
+        hello = node.api.call("hello", client="outages")
+        return hello if hello.get("device") else None
+
+    def listen(self):
+        self.echo = Echo(self.bob)
+        self.echo.__enter__()
+
+    def _dhtnode(self, number):
+        port = str(self.lab.dht_port + number)
+        command = ["dhtnode", "-s", "-n", "0", "-p", port, "-b", self.lab.dht_address()]
+        return Process(command, self.lab.directory / f"dhtnode.{number}.log", self.lab.hub)
+
+    def open(self, timeout=LOST_SECONDS):
+        """A first open of Alice's, its connection closed afterwards; the seconds it took. None: not in time."""
+        self.forget()
+        began = time.monotonic()
+        try:
+            channel = self.alice.api.open(self.bob.device, "echo", timeout=timeout)
+        except ApiError:
+            return None
+        took = time.monotonic() - began
+        assert round_trip(channel, b"there") == b"there"
+        channel.close()
+        return took
+
+    def forget(self):
+        """No connection is left, on either side: a connection needs no DHT."""
+        for one, other in ((self.alice, self.bob), (self.bob, self.alice)):
+            one.api.call("connection.close", peer=other.device)
+        for one, other in ((self.alice, self.bob), (self.bob, self.alice)):
+            until(lambda one=one, other=other: not one.connections(other), 20, "no connection is left")
+
+    def part(self):
+        """From now on the two nodes' datagrams do not get through to each other."""
+        for node, other in ((self.alice, self.bob), (self.bob, self.alice)):
+            self._filter(node.namespace, "ip apart", "input", f"ip saddr {other.address} meta l4proto udp drop")
+
+    @staticmethod
+    def _filter(namespace, table, hook, verdict):
+        rules = f"table {table} {{\nchain c {{\ntype filter hook {hook} priority 0;\n{verdict}\n}}\n}}\n"
+        inside(namespace, lambda: run("nft", "-f", "-", input=rules))
+
+    # -- outages --
+
+    def link_down(self, node):
+        """The cable is out: the machine sees it."""
+        run("ip", "-n", node.namespace, "link", "set", "eth0", "down")
+
+    def link_up(self, node):
+        run("ip", "-n", node.namespace, "link", "set", "eth0", "up")
+        run("ip", "-n", node.namespace, "route", "replace", "default", "via", f"{NET}1")
+
+    def drop(self, node):
+        """The router has lost its way to the world: nothing comes in, what goes out vanishes, and the machine sees nothing."""
+        self._filter(self.lab.hub, "netdev gone", f"ingress device v{node.number}", "drop")
+        self._filter(node.namespace, "ip gone", "input", "iifname eth0 drop")
+
+    def mend(self, node):
+        inside(self.lab.hub, lambda: run("nft", "delete", "table", "netdev", "gone"))
+        inside(node.namespace, lambda: run("nft", "delete", "table", "ip", "gone"))
+
+    def outage(self, node, how, seconds):
+        """One of them is away for a while; then, how long it takes until Alice reaches Bob. None: longer than LOST_SECONDS."""
+        begin, end = {"link": (self.link_down, self.link_up), "drop": (self.drop, self.mend)}[how]
+        self.forget()
+        begin(node)
+        time.sleep(seconds)
+        end(node)
+        return self.open()
+
+
+def rounds(worlds, one):
+    """`one(world number)` for each, side by side: they wait most of the time. What they return, in order."""
+    with concurrent.futures.ThreadPoolExecutor(len(worlds)) as pool:
+        return list(pool.map(one, worlds))
+
+
+def shown(times):
+    return " ".join("lost" if t is None else f"{t:.2f}" for t in times)
