@@ -17,6 +17,7 @@ void add_own_limits(const IpcServer& server, ipc::Json& limits) {
   limits["max_asked_per_client"] = settings.max_asked_per_client;
   limits["max_listeners"] = settings.listeners.in_all;
   limits["max_listeners_per_client"] = settings.listeners.per_client;
+  limits["max_user_share"] = settings.places.percent;
   limits["accept_timeout_s"] = std::chrono::duration<double>(settings.ask_time).count();
 }
 
@@ -25,6 +26,8 @@ void add_own_metrics(const IpcServer& server, ipc::Json& metrics) {
   metrics["clients_dropped"] = totals.clients_dropped;
   metrics["events_lost"] = totals.events_lost;
   metrics["limits_hit"] = totals.limits_hit;
+  metrics["clients_held_back"] = server.shares().total().held_back;
+  metrics["loop_longest_turn_us"] = server.context().loop.longest_turn().count();
 }
 
 }  // namespace
@@ -73,6 +76,7 @@ Reply status(Call& call) {
   result.counts.clients = call.server.client_count();
   result.counts.listeners = call.server.listeners().size();
   add_own_limits(call.server, result.limits);
+  if (call.session.admin()) result.users = call.server.users();
   add_own_metrics(call.server, result.metrics);
   return answer(result);
 }

@@ -3,6 +3,27 @@
 #include "daemon/api.h"
 
 namespace connd::daemon::api {
+namespace {
+
+ipc::Error refused(IpcServer& server, ListenerTable::Refusal refusal) {
+  const ListenerLimits& all = server.listeners().limits();
+  const UserPlaces& places = server.settings().places;
+  switch (refusal) {
+    case ListenerTable::Refusal::kReserved:
+      return ipc::make_error(ipc::Reason::kNotPermitted, "this uri is reserved to another user or group");
+    case ListenerTable::Refusal::kUsersShare:
+      return ipc::make_error(ipc::Reason::kResourceLimit,
+                             share_text("listeners", places.share(all.in_all), all.in_all));
+    case ListenerTable::Refusal::kUsersShareOfNames:
+      return ipc::make_error(ipc::Reason::kResourceLimit,
+                             share_text("bytes of listeners' names", places.share(all.name_bytes), all.name_bytes));
+    case ListenerTable::Refusal::kTooMany:
+      break;
+  }
+  return ipc::make_error(ipc::Reason::kResourceLimit, "too many listeners");
+}
+
+}  // namespace
 
 Reply listen_add(Call& call) {
   const auto params = ipc::read_params<ipc::ListenAddParams>(call.params);
@@ -22,16 +43,12 @@ Reply listen_add(Call& call) {
     if (!device) return device.error();
     listener.peers.push_back(*device);
   }
-  const auto added = call.server.listeners().add(std::move(listener));
+  const auto added = call.server.listeners().add(std::move(listener), call.session.admin());
   if (const auto* taken = std::get_if<ListenerTable::Taken>(&added)) {
     return ipc::make_error(ipc::Reason::kBusy, "somebody listens for this uri already",
                            "uid " + std::to_string(taken->owner));
   }
-  if (const auto* refusal = std::get_if<ListenerTable::Refusal>(&added)) {
-    const bool reserved = *refusal == ListenerTable::Refusal::kReserved;
-    return reserved ? ipc::make_error(ipc::Reason::kNotPermitted, "this uri is reserved to another user or group")
-                    : ipc::make_error(ipc::Reason::kResourceLimit, "too many listeners");
-  }
+  if (const auto* refusal = std::get_if<ListenerTable::Refusal>(&added)) return refused(call.server, *refusal);
   return answer(ipc::ListenerHandle{std::get<ListenerNumber>(added)});
 }
 
@@ -41,8 +58,9 @@ Reply listen_remove(Call& call) {
   const Listener* listener = call.server.listeners().find(params->listener);
   const bool its = listener != nullptr && (listener->client == call.session.number() || call.session.admin());
   if (!its) return ipc::make_error(ipc::Reason::kNotFound, "no such listener");
+  const ClientNumber client = listener->client;
   call.server.listeners().remove(params->listener);
-  call.server.refuse_listener(params->listener);
+  call.server.refuse_listener(client, params->listener);
   return Answer{};
 }
 

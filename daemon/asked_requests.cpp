@@ -4,10 +4,10 @@
 namespace connd::daemon {
 
 bool AskedRequests::add(AskedRequest request) {
-  std::size_t& count = counts_[request.client];
-  if (count >= max_per_client_) return false;
-  ++count;
+  if (count_of(request.client) >= max_per_client_) return false;
   const proto::ChannelHandle channel = request.incoming.channel;
+  of_client_[request.client].insert(channel);
+  ++of_uid_[request.uid];
   deadlines_.emplace(request.deadline, channel);
   requests_.emplace(channel, std::move(request));
   return true;
@@ -19,7 +19,10 @@ std::optional<AskedRequest> AskedRequests::take(proto::ChannelHandle channel) {
   AskedRequest request = std::move(it->second);
   requests_.erase(it);
   deadlines_.erase({request.deadline, channel});
-  if (const auto count = counts_.find(request.client); --count->second == 0) counts_.erase(count);
+  const auto its = of_client_.find(request.client);
+  its->second.erase(channel);
+  if (its->second.empty()) of_client_.erase(its);
+  if (const auto count = of_uid_.find(request.uid); --count->second == 0) of_uid_.erase(count);
   return request;
 }
 
@@ -29,23 +32,26 @@ const AskedRequest* AskedRequests::find(proto::ChannelHandle channel) const {
 }
 
 std::size_t AskedRequests::count_of(ClientNumber client) const {
-  const auto it = counts_.find(client);
-  return it == counts_.end() ? 0 : it->second;
+  const auto it = of_client_.find(client);
+  return it == of_client_.end() ? 0 : it->second.size();
 }
 
-std::vector<proto::ChannelHandle> AskedRequests::of_client(ClientNumber client) const {
+std::size_t AskedRequests::count_of_user(uid_t uid) const {
+  const auto it = of_uid_.find(uid);
+  return it == of_uid_.end() ? 0 : it->second;
+}
+
+std::vector<proto::ChannelHandle> AskedRequests::of_client(ClientNumber client, std::size_t most) const {
   std::vector<proto::ChannelHandle> found;
-  for (const auto& [channel, request] : requests_) {
-    if (request.client == client) found.push_back(channel);
-  }
+  const auto its = of_client_.find(client);
+  if (its == of_client_.end()) return found;
+  for (auto it = its->second.begin(); it != its->second.end() && found.size() < most; ++it) found.push_back(*it);
   return found;
 }
 
-std::vector<proto::ChannelHandle> AskedRequests::of_listener(ListenerNumber listener) const {
-  std::vector<proto::ChannelHandle> found;
-  for (const auto& [channel, request] : requests_) {
-    if (request.listener == listener) found.push_back(channel);
-  }
+std::vector<proto::ChannelHandle> AskedRequests::of_listener(ClientNumber client, ListenerNumber listener) const {
+  std::vector<proto::ChannelHandle> found = of_client(client, count_of(client));
+  std::erase_if(found, [&](proto::ChannelHandle channel) { return requests_.at(channel).listener != listener; });
   return found;
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct AskedRequest {
   ClientNumber client = 0;
   ListenerNumber listener = 0;
   proto::TimePoint deadline;
+  uid_t uid = static_cast<uid_t>(-1);  ///< of the client
 };
 
 class AskedRequests {
@@ -30,20 +32,22 @@ class AskedRequests {
   /// The request, taken out; nothing when it is not there.
   std::optional<AskedRequest> take(proto::ChannelHandle channel);
   [[nodiscard]] const AskedRequest* find(proto::ChannelHandle channel) const;
-  /// Of a client, or of one of its listeners alone.
-  [[nodiscard]] std::vector<proto::ChannelHandle> of_client(ClientNumber client) const;
-  [[nodiscard]] std::vector<proto::ChannelHandle> of_listener(ListenerNumber listener) const;
+  /// Of a client, at most `most`; or of one of its listeners alone.
+  [[nodiscard]] std::vector<proto::ChannelHandle> of_client(ClientNumber client, std::size_t most) const;
+  [[nodiscard]] std::vector<proto::ChannelHandle> of_listener(ClientNumber client, ListenerNumber listener) const;
   /// Those whose time is over.
   [[nodiscard]] std::vector<proto::ChannelHandle> expired(proto::TimePoint now) const;
   [[nodiscard]] proto::TimePoint next_deadline() const;
   [[nodiscard]] std::size_t size() const { return requests_.size(); }
   [[nodiscard]] std::size_t count_of(ClientNumber client) const;
+  [[nodiscard]] std::size_t count_of_user(uid_t uid) const;
 
  private:
   const std::size_t max_per_client_;
   std::unordered_map<proto::ChannelHandle, AskedRequest> requests_;
   std::set<std::pair<proto::TimePoint, proto::ChannelHandle>> deadlines_;
-  std::unordered_map<ClientNumber, std::size_t> counts_;
+  std::unordered_map<ClientNumber, std::unordered_set<proto::ChannelHandle>> of_client_;
+  std::unordered_map<uid_t, std::size_t> of_uid_;
 };
 
 }  // namespace connd::daemon

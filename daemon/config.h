@@ -40,6 +40,7 @@ struct Config {
   std::uint64_t max_clients = 0;
   std::uint64_t max_channels_per_client = 0;
   std::uint64_t max_uncollected_fds = 0;
+  std::uint64_t max_user_share = 0;         ///< percent
   std::uint64_t max_connection_buffer = 0;  ///< MiB
   std::uint64_t max_setups = 0;
   std::uint64_t max_unknown_setups = 0;

@@ -361,8 +361,7 @@ void ConnectionManager::soon() {
 void ConnectionManager::run_later() {
   dead_sockets_.clear();
   dead_attempts_.clear();
-  auto failed = std::exchange(failed_opens_, {});
-  for (auto& [number, error] : failed) complete(number, std::move(error));
+  run_opens();
   offer_held();
   save_requests();
   if (shut_down_done_ && connections_.empty() && dead_sockets_.empty()) std::exchange(shut_down_done_, nullptr)();
@@ -430,12 +429,20 @@ void ConnectionManager::add_to(ManagerTotals& totals, const MultiplexedSocket& s
 }
 
 void ConnectionManager::each_channel(const std::function<void(const ChannelView&)>& visit) const {
-  for (const auto& [handle, record] : channels_) {
-    const ChannelSocket* channel = channel_of(handle, record);
-    if (channel == nullptr) continue;
-    visit({handle, record.device, record.account, record.uri, record.outgoing, channel->bytes_in(),
-           channel->bytes_out(), record.since});
-  }
+  for (const auto& [handle, record] : channels_) see(handle, record, visit);
+}
+
+void ConnectionManager::see_channel(proto::ChannelHandle handle,
+                                    const std::function<void(const ChannelView&)>& visit) const {
+  if (const auto it = channels_.find(handle); it != channels_.end()) see(handle, it->second, visit);
+}
+
+void ConnectionManager::see(proto::ChannelHandle handle, const ChannelRecord& record,
+                            const std::function<void(const ChannelView&)>& visit) const {
+  const ChannelSocket* channel = channel_of(handle, record);
+  if (channel == nullptr) return;
+  visit({handle, record.device, record.account, record.uri, record.outgoing, channel->bytes_in(), channel->bytes_out(),
+         record.since});
 }
 
 const ChannelSocket* ConnectionManager::channel_of(proto::ChannelHandle handle, const ChannelRecord& record) const {

@@ -5,6 +5,7 @@
 /// Reported once: each open gets its callback once, each accepted channel its on_channel_closed once.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -35,6 +36,8 @@ struct ManagerLimits {
   /// With one peer, ours and its own: beyond, its requests are refused. 0: no such bound, it may take all there are.
   std::size_t max_channels_per_peer = 0;
   std::size_t max_pending_opens = 65'536;
+  /// Of their names together; they may wait for an hour.
+  std::size_t max_open_name_bytes = std::size_t{64} << 20;
   /// Set-ups under way that peers asked for; of them, those by peers that are not allowed.
   std::size_t max_setups = 32;
   std::size_t max_unknown_setups = 4;
@@ -188,6 +191,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
   void each_connection(const std::function<void(const ConnectionView&)>& visit) const;
   void each_channel(const std::function<void(const ChannelView&)>& visit) const;
+  /// The same of one, if it is open.
+  void see_channel(proto::ChannelHandle handle, const std::function<void(const ChannelView&)>& visit) const;
   [[nodiscard]] ManagerTotals totals() const;
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
   [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
@@ -275,6 +280,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // opens (connection_manager_opens.cpp)
   void place(OpenNumber number);
   void place_waiting(const proto::DeviceId& device);
+  void run_opens();
   void search_devices(OpenNumber number);
   void device_found(OpenNumber number, const FoundDevice& found);
   void search_over(OpenNumber number);
@@ -352,6 +358,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void forget_peer_if_unused(const proto::DeviceId& device);
   void left_channel_ended(const ChannelEnd& end);
   void count_end(const ChannelEnd& end);
+  void see(proto::ChannelHandle handle, const ChannelRecord& record,
+           const std::function<void(const ChannelView&)>& visit) const;
   [[nodiscard]] const ChannelSocket* channel_of(proto::ChannelHandle handle, const ChannelRecord& record) const;
 
   Context context_;
@@ -385,7 +393,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   ManagerTotals past_;               ///< of connections that are gone
   std::size_t open_name_bytes_ = 0;  ///< of the pending ones
   OpenNumber next_open_ = 1;
-  std::vector<std::pair<OpenNumber, OpenResult>> failed_opens_;
+  std::deque<std::pair<OpenNumber, OpenResult>> failed_opens_;
+  std::deque<std::pair<OpenNumber, proto::DeviceId>> placeable_;  ///< there is a connection; too many for one turn
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   bool saving_requests_ = false;

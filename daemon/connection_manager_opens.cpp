@@ -9,10 +9,10 @@
 
 namespace connd::daemon {
 namespace {
-/// Names of all pending opens, which may wait for an hour.
-constexpr std::size_t kMaxOpenNameBytes = std::size_t{64} << 20;
+/// One local user may have tens of thousands of opens that end, or go on, at the same moment: so many do in one turn.
+constexpr std::size_t kOpensPerTurn = 32;
+constexpr proto::Duration kOpensPause = std::chrono::milliseconds(1);
 }  // namespace
-
 std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request, std::function<void(OpenResult)> done) {
   using proto::Reason;
   if (shutting_down()) return OpenError{Reason::kShuttingDown, "the daemon is shutting down"};
@@ -26,7 +26,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   if (opens_.size() >= settings_.limits.max_pending_opens) {
     return OpenError{Reason::kResourceLimit, "too many opens are pending"};
   }
-  if (open_name_bytes_ + request.uri.size() > kMaxOpenNameBytes) {
+  if (open_name_bytes_ + request.uri.size() > settings_.limits.max_open_name_bytes) {
     return OpenError{Reason::kResourceLimit, "the names of pending opens are too long"};
   }
   if (channels_.size() + opens_.size() >= settings_.limits.max_channels) {
@@ -104,10 +104,34 @@ void ConnectionManager::wait_for(OpenNumber number, const proto::DeviceId& devic
 
 void ConnectionManager::place_waiting(const proto::DeviceId& device) {
   const auto waiting = std::exchange(peers_[device].waiting, {});
+  std::size_t now = kOpensPerTurn;
   for (const OpenNumber number : waiting) {
+    if (now == 0) {
+      placeable_.emplace_back(number, device);
+      continue;
+    }
+    --now;
     settle_on(number, device);
     place(number);
   }
+  if (!placeable_.empty()) soon();
+}
+
+/// Opens that were too many for one turn, or were to get their answer in a later one.
+void ConnectionManager::run_opens() {
+  for (std::size_t i = 0; i < kOpensPerTurn && !failed_opens_.empty(); ++i) {
+    auto [number, result] = std::move(failed_opens_.front());
+    failed_opens_.pop_front();
+    complete(number, std::move(result));
+  }
+  for (std::size_t i = 0; i < kOpensPerTurn && !placeable_.empty(); ++i) {
+    const auto [number, device] = placeable_.front();
+    placeable_.pop_front();
+    if (!opens_.contains(number)) continue;
+    settle_on(number, device);
+    place(number);
+  }
+  if (!failed_opens_.empty() || !placeable_.empty()) soon_.arm_in(kOpensPause);
 }
 
 void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
@@ -214,7 +238,17 @@ void ConnectionManager::fail_waiting(const proto::DeviceId& device, const Attemp
   peer.retry_at = proto::kNever;
   peer.failures = 0;
   const auto waiting = std::exchange(peer.waiting, {});
-  for (const OpenNumber number : waiting) candidate_failed(number, device, failure);
+  std::size_t now = kOpensPerTurn;
+  for (const OpenNumber number : waiting) {
+    const auto open = opens_.find(number);
+    const bool only_device = open != opens_.end() && open->second.candidates.empty();
+    if (now == 0 && only_device) {
+      fail_later(number, OpenError{failure.reason, failure.text});
+      continue;
+    }
+    now -= std::min<std::size_t>(now, 1);
+    candidate_failed(number, device, failure);
+  }
   forget_peer_if_unused(device);
 }
 
@@ -235,10 +269,12 @@ void ConnectionManager::redial_or_fail(OpenNumber number, proto::Reason reason, 
 
 void ConnectionManager::expire_opens() {
   const proto::TimePoint now = context_.connections.loop.now();
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+  std::size_t left = kOpensPerTurn;
+  for (; left > 0 && !deadlines_.empty() && deadlines_.begin()->first <= now; --left) {
     const OpenNumber number = deadlines_.begin()->second;
     (void)cancel_open(number, timeout_reason(opens_.at(number)));
   }
+  if (left == 0) return deadline_.arm(now + kOpensPause);
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
 }
 

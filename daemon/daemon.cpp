@@ -157,7 +157,7 @@ Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Envi
   if (!state) return state.failure();
   auto stores = Stores::open(state->path());
   if (!stores) return stores.failure();
-  IpcSettings ipc = ipc_settings(config);
+  IpcSettings ipc = ipc_settings(config, *fds);
   auto listener = make_listener(config, environment, ipc.access);
   if (!listener) return listener.failure();
   std::unique_ptr<Daemon> daemon(new Daemon(config, environment, *fds, std::move(*state), std::move(*stores),
@@ -332,8 +332,11 @@ ConnectionManager::Settings Daemon::manager_settings() const {
   return settings;
 }
 
-IpcSettings Daemon::ipc_settings(const Config& config) {
+IpcSettings Daemon::ipc_settings(const Config& config, const FdLimits& fds) {
   IpcSettings ipc;
+  ipc.places.percent = config.max_user_share;
+  ipc.max_channels = fds.max_channels;
+  ipc.max_connections = config.max_connections;
   ipc.max_clients = config.max_clients;
   ipc.max_channels_per_client = config.max_channels_per_client;
   ipc.max_uncollected_fds = config.max_uncollected_fds;
@@ -374,7 +377,7 @@ void Daemon::take_over(const Config& wanted) {
   Reload plan = plan_reload(config_, wanted);
   config_ = std::move(plan.next);
   set_up_logging(config_.log_level, environment_);
-  ipc_.set_settings(ipc_settings(config_));
+  ipc_.set_settings(ipc_settings(config_, fds_));
   if (network_) network_->manager->set_settings(manager_settings());
   for (const std::string& change : plan.changed) spdlog::info("reload {}", log_escape(change));
   reload_problem_.clear();

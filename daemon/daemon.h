@@ -58,7 +58,7 @@ class Daemon final : private DaemonView {
   void fail(const std::string& text);
   [[nodiscard]] DhtConfig dht_config(const LoadedIdentity& loaded) const;
   [[nodiscard]] ConnectionManager::Settings manager_settings() const;
-  [[nodiscard]] static IpcSettings ipc_settings(const Config& config);
+  [[nodiscard]] static IpcSettings ipc_settings(const Config& config, const FdLimits& fds);
 
   // DaemonView
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;

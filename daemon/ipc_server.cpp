@@ -15,8 +15,11 @@
 namespace connd::daemon {
 namespace {
 
-/// One turn's share of new clients.
+/// One turn's share of new clients: so many, if that takes no longer.
 constexpr int kAcceptsPerTurn = 16;
+constexpr std::chrono::microseconds kAcceptTimePerTurn{500};
+/// Of what a client has that has gone: so much is taken back in one piece of work.
+constexpr std::size_t kTakenBackPerPiece = 8;
 /// Without a free fd there is nothing to do but to wait for one.
 constexpr proto::Duration kAcceptPause = std::chrono::milliseconds(200);
 
@@ -30,16 +33,26 @@ void turn_away(ipc::Fd socket, const ipc::Error& error) {
   static_cast<void>(::send(socket.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
+/// The owner of a user service need not share it.
+IpcSettings for_its_users(IpcSettings settings) {
+  if (settings.access.owner) settings.places = UserPlaces{};
+  return settings;
+}
+
 }  // namespace
 
 IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListener listener)
     : context_(context),
-      settings_(std::move(settings)),
+      settings_(for_its_users(std::move(settings))),
       listener_(std::make_unique<ControlListener>(std::move(listener))),
-      listeners_(settings_.listeners, settings_.reservations),
+      turns_(context.loop, [this](ClientNumber client) { return serve(client); }),
+      listeners_(settings_.listeners, settings_.reservations, settings_.places),
       asked_(settings_.max_asked_per_client),
       reserve_(reserve_fd()),
-      later_(context.loop, [this] { run_later(); }),
+      later_(context.loop,
+             [this] {
+               if (shut_down_done_ && sessions_.empty()) std::exchange(shut_down_done_, nullptr)();
+             }),
       ask_timer_(context.loop, [this] { expire_asked(); }),
       refusal_timer_(context.loop, [this] { report_refusals(refusals_.due(context_.loop.now())); }),
       start_timer_(context.loop, [this] { run_waiting(); }),
@@ -52,8 +65,9 @@ IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListen
 
 void IpcServer::set_settings(IpcSettings settings) {
   settings.access = settings_.access;
-  settings_ = std::move(settings);
+  settings_ = for_its_users(std::move(settings));
   listeners_.set_reservations(settings_.reservations);
+  listeners_.set_places(settings_.places);
 }
 
 IpcServer::~IpcServer() {
@@ -65,7 +79,8 @@ IpcServer::~IpcServer() {
 void IpcServer::on_connecting() {
   if (!accept_poll_) return;
   accept_poll_->want(Poll::kReadable);
-  for (int i = 0; i < kAcceptsPerTurn && accept_one(); ++i) {
+  const auto end = std::chrono::steady_clock::now() + kAcceptTimePerTurn;
+  for (int i = 0; i < kAcceptsPerTurn && std::chrono::steady_clock::now() < end && accept_one(); ++i) {
   }
 }
 
@@ -113,17 +128,30 @@ void IpcServer::admit(ipc::Fd socket) {
     return turn_away(std::move(socket),
                      ipc::make_error(ipc::Reason::kNotPermitted, "this user may not use this daemon's control socket"));
   }
-  if (sessions_.size() >= settings_.max_clients) {
+  const ControlTurns::Charged charged(turns_, credentials->uid);
+  const bool admin = settings_.access.is_admin(*credentials);
+  if (const auto refused = no_place(*credentials, admin)) {
     ++totals_.limits_hit;
     spdlog::warn("a client of uid {} is turned away: {} clients are connected", credentials->uid, sessions_.size());
-    return turn_away(std::move(socket), ipc::make_error(ipc::Reason::kResourceLimit, "too many clients"));
+    return turn_away(std::move(socket), *refused);
   }
   const ClientNumber number = next_client_++;
-  const bool admin = settings_.access.is_admin(*credentials);
   spdlog::debug("client={} uid={} pid={} admin={} connected", number, credentials->uid, credentials->pid, admin);
+  ++users_[credentials->uid].clients;
   sessions_.emplace(
       number, std::make_unique<IpcSession>(context_.loop, *this, number, std::move(socket), std::move(*credentials),
                                            admin, settings_.max_uncollected_fds));
+}
+
+std::optional<ipc::Error> IpcServer::no_place(const ipc::PeerCredentials& client, bool admin) const {
+  const std::size_t all = settings_.max_clients;
+  const UserPlaces& places = settings_.places;
+  const auto user = users_.find(client.uid);
+  const std::size_t own = user != users_.end() ? user->second.clients : 0;
+  if (sessions_.size() < all && (admin || places.may_take(own, sessions_.size(), all))) return std::nullopt;
+  const bool share = !admin && own >= places.share(all) && places.shared();
+  return ipc::make_error(ipc::Reason::kResourceLimit,
+                         share ? share_text("clients", places.share(all), all) : "too many clients");
 }
 
 IpcSession* IpcServer::find(ClientNumber client) const {
@@ -137,9 +165,12 @@ void IpcServer::on_request(IpcSession& session, ipc::Request request) {
   api::dispatch(*this, session, request);
 }
 
+void IpcServer::on_session_ready(IpcSession& session) {
+  turns_.want(session.credentials().uid, session.number());
+}
+
 void IpcServer::on_session_moved(IpcSession& session) {
-  moved_.push_back(session.number());
-  later_.arm_in(proto::Duration{0});
+  turns_.want(session.credentials().uid, session.number());
 }
 
 void IpcServer::count(IpcSession::Counted what) {
@@ -156,42 +187,50 @@ void IpcServer::count(IpcSession::Counted what) {
   }
 }
 
-/// Nothing of a session or of the manager is on the stack here.
-void IpcServer::run_later() {
-  for (const ClientNumber number : std::exchange(moved_, {})) {
-    IpcSession* session = find(number);
-    if (session == nullptr) continue;
-    take_back(*session);
-    if (session->state() == IpcSession::State::kEnding) session->end();
-    if (session->state() != IpcSession::State::kGone) continue;
-    spdlog::debug("client={} name=\"{}\" gone", number, session->name());
-    sessions_.erase(number);
-  }
-  if (shut_down_done_ && sessions_.empty()) std::exchange(shut_down_done_, nullptr)();
+/// One piece of a client's work, or of taking back what it had. Nothing of a session or of the manager is on the stack.
+bool IpcServer::serve(ClientNumber client) {
+  IpcSession* session = find(client);
+  if (session == nullptr) return false;
+  const bool more = session->work();
+  const bool ends = session->state() == IpcSession::State::kEnding || session->state() == IpcSession::State::kGone;
+  if (!ends) return more;
+  if (!take_back(*session)) return true;
+  session->end();
+  if (session->state() != IpcSession::State::kGone) return true;
+  spdlog::debug("client={} name=\"{}\" gone", client, session->name());
+  const auto user = users_.find(session->credentials().uid);
+  --user->second.clients;
+  if (user->second.empty()) users_.erase(user);
+  sessions_.erase(client);
+  if (shut_down_done_ && sessions_.empty()) later_.arm_in(proto::Duration{0});
+  return false;
 }
 
-/// What a client that has ended asked for; its channels live on as long as their fds.
-void IpcServer::take_back(IpcSession& session) {
+/// What a client that has ended asked for, a piece at a time: false while there is more. Its channels live on as long
+/// as their fds.
+bool IpcServer::take_back(IpcSession& session) {
   const ClientNumber client = session.number();
-  listeners_.remove_client(client);
+  session.unsubscribe();
+  if (policy_owner_ == client) {
+    policy_owner_ = 0;
+    for (const std::uint64_t question : std::exchange(questions_, {})) {
+      if (manager_ != nullptr) (void)manager_->answer_connection(question, false);
+    }
+  }
   waiting_.remove_client(client);
-  for (const proto::ChannelHandle channel : asked_.of_client(client)) {
+  if (!listeners_.remove_client(client, kTakenBackPerPiece)) return false;
+  for (const proto::ChannelHandle channel : asked_.of_client(client, kTakenBackPerPiece)) {
     asked_.take(channel);
     refuse(channel, proto::Reason::kDeclined, "the application has gone");
   }
   ask_timer_.arm(asked_.next_deadline());
-  std::vector<OpenNumber> opens;
-  for (const auto& [key, open] : session.opens()) opens.push_back(open.open);
-  for (const OpenNumber open : opens) {
-    if (manager_ != nullptr) (void)manager_->cancel_open(open, proto::Reason::kCancelled);
+  for (std::size_t i = 0; i < kTakenBackPerPiece && !session.opens().empty(); ++i) {
+    const auto [key, open] = *session.opens().begin();
+    if (manager_ != nullptr) (void)manager_->cancel_open(open.open, proto::Reason::kCancelled);
+    (void)forget_open(session, key);  // where nobody answers it
   }
-  session.unsubscribe();
-  owners_.orphan(client);
-  if (policy_owner_ != client) return;
-  policy_owner_ = 0;
-  for (const std::uint64_t question : std::exchange(questions_, {})) {
-    if (manager_ != nullptr) (void)manager_->answer_connection(question, false);
-  }
+  if (!session.opens().empty() || asked_.count_of(client) > 0) return false;
+  return owners_.orphan(client, kTakenBackPerPiece);
 }
 
 void IpcServer::shut_down(std::function<void()> done) {

@@ -16,11 +16,13 @@
 #include "daemon/client_access.h"
 #include "daemon/connection_manager.h"
 #include "daemon/control_listener.h"
+#include "daemon/control_turns.h"
 #include "daemon/daemon_view.h"
 #include "daemon/ipc_session.h"
 #include "daemon/listener_table.h"
 #include "daemon/refusal_meter.h"
 #include "daemon/start_queue.h"
+#include "daemon/user_places.h"
 
 namespace connd::daemon {
 
@@ -36,6 +38,13 @@ struct IpcSettings {
   /// Requests of peers that wait for one client's answer.
   std::size_t max_asked_per_client = 4'096;
   ListenerLimits listeners;
+  /// What one local user may have: of the clients above, of the listeners, and of what the ConnectionManager may have
+  /// in all, which is told here once more. A user service has one user, who gets everything.
+  UserPlaces places;
+  std::size_t max_channels = proto::kMaxChannels;
+  std::size_t max_connections = 4'096;
+  std::size_t max_pending_opens = 65'536;
+  std::size_t max_open_name_bytes = std::size_t{64} << 20;
   std::vector<PrefixReservation> reservations;
   /// Of an open that says nothing of it.
   proto::Duration open_time = std::chrono::seconds(30);
@@ -46,6 +55,16 @@ struct ClientTotals {
   std::uint64_t clients_dropped = 0;  ///< they did not read
   std::uint64_t events_lost = 0;      ///< of all subscribers
   std::uint64_t limits_hit = 0;  ///< times that a client was told resource-limit, or a peer, for a client's sake, busy
+};
+
+/// What the clients of one user have, all together.
+struct UserUse {
+  std::size_t clients = 0;
+  std::size_t opens = 0;  ///< that wait for an answer
+  std::size_t open_name_bytes = 0;
+  std::unordered_map<std::string, std::size_t> opens_to;  ///< by peer or account
+
+  [[nodiscard]] bool empty() const { return clients == 0 && opens == 0; }
 };
 
 class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSession::Owner {
@@ -82,6 +101,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
 
   // IpcSession::Owner
   void on_request(IpcSession& session, ipc::Request request) override;
+  void on_session_ready(IpcSession& session) override;
   void on_session_moved(IpcSession& session) override;
   void count(IpcSession::Counted what) override;
 
@@ -94,6 +114,9 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   [[nodiscard]] ListenerTable& listeners() { return listeners_; }
   [[nodiscard]] const ChannelOwners& owners() const { return owners_; }
   [[nodiscard]] const AskedRequests& asked() const { return asked_; }
+  [[nodiscard]] const UidShares& shares() const { return turns_.shares(); }
+  /// What each user has that has clients, by uid.
+  [[nodiscard]] std::vector<ipc::UserStatus> users() const;
 
   /// The channel's owner if the client may know of it: the client itself, or an administrator. Else null.
   [[nodiscard]] const OwnedChannel* visible_channel(const IpcSession& session, proto::ChannelHandle channel) const;
@@ -105,7 +128,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   bool cancel_waiting(IpcSession& session, const ipc::Json& id);
   /// Takes a request that this client was asked about; nothing when it was not, or the request is over.
   std::optional<AskedRequest> take_asked(const IpcSession& session, proto::ChannelHandle channel);
-  void refuse_listener(ListenerNumber listener);
+  void refuse_listener(ClientNumber client, ListenerNumber listener);
   /// The fd goes to the session in what is sent next.
   void own(IpcSession& session, proto::ChannelHandle channel, OwnedChannel owned);
   /// False: another client has it.
@@ -125,13 +148,18 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   bool accept_one();
   void admit(ipc::Fd socket);
   void out_of_fds();
-  void run_later();
-  void take_back(IpcSession& session);
+  bool serve(ClientNumber client);
+  bool take_back(IpcSession& session);
+  [[nodiscard]] std::optional<ipc::Error> no_place(const ipc::PeerCredentials& client, bool admin) const;
+  void remember_open(IpcSession& session, std::uint64_t key, IpcSession::PendingOpen open);
+  std::optional<IpcSession::PendingOpen> forget_open(IpcSession& session, std::uint64_t key);
   void run_waiting();
   void fail_waiting(const std::vector<StartQueue::Waiting>& calls, const ipc::Error& error);
   IpcSession* find(ClientNumber client) const;
 
   [[nodiscard]] bool has_all_channels(IpcSession& session) const;
+  [[nodiscard]] bool user_has_all_channels(const IpcSession& session) const;
+  [[nodiscard]] std::optional<ipc::Error> no_open(IpcSession& session, const std::string& peer, std::size_t name) const;
   void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void expire_asked();
@@ -154,7 +182,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   IdentityKeeper* identity_ = nullptr;
   std::unique_ptr<ControlListener> listener_;
   std::unordered_map<ClientNumber, std::unique_ptr<IpcSession>> sessions_;
-  std::vector<ClientNumber> moved_;
+  std::unordered_map<uid_t, UserUse> users_;
+  ControlTurns turns_;
   ClientNumber next_client_ = 1;
   std::uint64_t next_open_ = 1;
   ListenerTable listeners_;
@@ -167,7 +196,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   ClientTotals totals_;
   std::function<void()> shut_down_done_;
   ipc::Fd reserve_;  ///< closed to have one fd when there is none: the client is told, and goes
-  Timer later_;      ///< ends sessions, when nothing of theirs is on the stack
+  Timer later_;      ///< tells the end of the last client, when nothing of it is on the stack
   Timer ask_timer_;
   Timer refusal_timer_;
   Timer start_timer_;

@@ -31,23 +31,71 @@ bool IpcServer::has_all_channels(IpcSession& session) const {
   return owned + session.opens().size() + asked_.count_of(session.number()) >= settings_.max_channels_per_client;
 }
 
+/// Administrators have no share: they may close others' channels.
+bool IpcServer::user_has_all_channels(const IpcSession& session) const {
+  const uid_t uid = session.credentials().uid;
+  const auto user = users_.find(uid);
+  const std::size_t opens = user != users_.end() ? user->second.opens : 0;
+  return !session.admin() && owners_.count_of_user(uid) + opens + asked_.count_of_user(uid) >=
+                                 settings_.places.share(settings_.max_channels);
+}
+
 // ---- opens ----
 
+/// Why a client may not open one more channel, with a name of so many bytes.
+std::optional<ipc::Error> IpcServer::no_open(IpcSession& session, const std::string& peer, std::size_t name) const {
+  const auto full = [](std::string text) { return ipc::make_error(ipc::Reason::kResourceLimit, std::move(text)); };
+  if (session.opens().size() >= ipc::kMaxRequestsInFlight) return full("too many requests wait for an answer");
+  if (has_all_channels(session)) return full("this client has as many channels as it may");
+  const UserPlaces& places = settings_.places;
+  if (session.admin() || !places.shared()) return std::nullopt;
+  const auto share = [&](const char* what, std::size_t all) { return full(share_text(what, places.share(all), all)); };
+  if (user_has_all_channels(session)) return share("channels", settings_.max_channels);
+  const auto user = users_.find(session.credentials().uid);
+  if (user == users_.end()) return std::nullopt;
+  const UserUse& use = user->second;
+  if (use.opens >= places.share(settings_.max_pending_opens)) return share("opens", settings_.max_pending_opens);
+  if (use.open_name_bytes + name > places.share(settings_.max_open_name_bytes)) {
+    return share("bytes of opens' names", settings_.max_open_name_bytes);
+  }
+  // Each may be a connection that is being made.
+  const bool one_more = !use.opens_to.contains(peer);
+  if (one_more && use.opens_to.size() >= places.share(settings_.max_connections)) {
+    return share("peers to open to at once", settings_.max_connections);
+  }
+  return std::nullopt;
+}
+
+void IpcServer::remember_open(IpcSession& session, std::uint64_t key, IpcSession::PendingOpen open) {
+  UserUse& use = users_[session.credentials().uid];
+  ++use.opens;
+  use.open_name_bytes += open.name_bytes;
+  ++use.opens_to[open.peer];
+  session.opens().emplace(key, std::move(open));
+}
+
+/// The open, taken out; nothing when there is none.
+std::optional<IpcSession::PendingOpen> IpcServer::forget_open(IpcSession& session, std::uint64_t key) {
+  auto entry = session.opens().extract(key);
+  if (entry.empty()) return std::nullopt;
+  UserUse& use = users_.at(session.credentials().uid);
+  --use.opens;
+  use.open_name_bytes -= entry.mapped().name_bytes;
+  const auto to = use.opens_to.find(entry.mapped().peer);
+  if (--to->second == 0) use.opens_to.erase(to);
+  return std::move(entry.mapped());
+}
+
 ipc::Outcome<void> IpcServer::start_open(IpcSession& session, const ipc::Json& id, OpenRequest request) {
-  if (session.opens().size() >= ipc::kMaxRequestsInFlight) {
-    return ipc::make_error(ipc::Reason::kResourceLimit, "too many requests wait for an answer");
-  }
-  if (has_all_channels(session)) {
-    return ipc::make_error(ipc::Reason::kResourceLimit, "this client has as many channels as it may");
-  }
-  const std::uint64_t key = next_open_++;
   const std::string peer = request.account ? request.account->hex() : request.peer.hex();
-  session.opens().emplace(key, IpcSession::PendingOpen{id, 0, peer});
+  if (auto refused = no_open(session, peer, request.uri.size())) return *std::move(refused);
+  const std::uint64_t key = next_open_++;
+  remember_open(session, key, {id, 0, peer, request.uri.size()});
   const auto started = manager_->open(std::move(request), [this, client = session.number(), key](OpenResult result) {
     open_done(client, key, std::move(result));
   });
   if (const auto* error = std::get_if<OpenError>(&started)) {
-    session.opens().erase(key);
+    (void)forget_open(session, key);
     return open_error(*error, peer);
   }
   if (const auto it = session.opens().find(key); it != session.opens().end()) {
@@ -63,9 +111,10 @@ void IpcServer::open_done(ClientNumber client, std::uint64_t key, OpenResult res
     if (opened != nullptr && !opened->joined) own_nobodys(*opened);
     return;
   }
-  const auto open = session->opens().extract(key);
-  if (opened != nullptr) return answer_open(*session, open.mapped(), std::move(*opened));
-  session->fail(open.mapped().id, open_error(std::get<OpenError>(result), open.mapped().peer));
+  const ControlTurns::Charged charged(turns_, session->credentials().uid);
+  const auto open = forget_open(*session, key);
+  if (opened != nullptr) return answer_open(*session, *open, std::move(*opened));
+  session->fail(open->id, open_error(std::get<OpenError>(result), open->peer));
 }
 
 void IpcServer::answer_open(IpcSession& session, const IpcSession::PendingOpen& open, OpenedChannel opened) {
@@ -127,8 +176,12 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   if (session == nullptr || session->state() != IpcSession::State::kOpen) {
     return refuse(request.channel, proto::Reason::kNoListener, {});
   }
+  const ControlTurns::Charged charged(turns_, session->credentials().uid);
   if (has_all_channels(*session)) {
     return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
+  }
+  if (user_has_all_channels(*session)) {
+    return refuse(request.channel, proto::Reason::kBusy, "the application's user has as many channels as it may");
   }
   if (session->congested()) return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
   listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)
@@ -145,7 +198,8 @@ void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, co
 }
 
 void IpcServer::ask(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
-  AskedRequest asked{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time};
+  AskedRequest asked{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
+                     session.credentials().uid};
   if (!asked_.add(std::move(asked))) {
     return refuse(request.channel, proto::Reason::kBusy, "the application has too many requests to answer");
   }
@@ -163,8 +217,8 @@ std::optional<AskedRequest> IpcServer::take_asked(const IpcSession& session, pro
   return taken;
 }
 
-void IpcServer::refuse_listener(ListenerNumber listener) {
-  for (const proto::ChannelHandle channel : asked_.of_listener(listener)) {
+void IpcServer::refuse_listener(ClientNumber client, ListenerNumber listener) {
+  for (const proto::ChannelHandle channel : asked_.of_listener(client, listener)) {
     asked_.take(channel);
     refuse(channel, proto::Reason::kDeclined, "the application listens no more");
   }
@@ -194,6 +248,7 @@ void IpcServer::on_channel_closed(const ChannelEnd& end) {
   report_closed(end, *owned);
   IpcSession* session = find(owned->client);
   if (session == nullptr) return;
+  const ControlTurns::Charged charged(turns_, owned->uid);
   ipc::ChannelClosed closed{end.channel, end.reason, end.bytes_in, end.bytes_out, std::nullopt};
   if (!end.text.empty()) closed.detail = end.text;
   session->notify("channel.closed", ipc::write_members(closed));
@@ -232,6 +287,17 @@ bool IpcServer::answer_connection(const IpcSession& session, std::uint64_t quest
 
 // ---- lists ----
 
+std::vector<ipc::UserStatus> IpcServer::users() const {
+  std::vector<ipc::UserStatus> users;
+  for (const auto& [uid, use] : users_) {
+    const UidShares::Account account = shares().account(uid);
+    users.push_back({uid, use.clients, owners_.count_of_user(uid), use.opens, listeners_.count_of_user(uid),
+                     std::chrono::duration<double>(account.spent).count(), account.held_back});
+  }
+  std::sort(users.begin(), users.end(), [](const auto& a, const auto& b) { return a.uid < b.uid; });
+  return users;
+}
+
 ipc::ChannelInfo IpcServer::describe(const ChannelView& view, const OwnedChannel* owned, bool for_admin) const {
   ipc::ChannelInfo info;
   info.channel = view.channel;
@@ -254,13 +320,16 @@ ipc::Outcome<std::vector<ipc::ChannelInfo>> IpcServer::channels_seen_by(const Ip
   std::vector<ipc::ChannelInfo> channels;
   if (manager_ == nullptr) return channels;
   std::size_t bytes = 0;
-  manager_->each_channel([&](const ChannelView& view) {
-    const OwnedChannel* owned = owners_.find(view.channel);
-    const bool its = owned != nullptr && owned->client == session.number();
-    if (!its && !session.admin()) return;
+  const auto add = [&](const ChannelView& view) {
     bytes += kLeastChannelInfo + view.uri.size();
-    if (bytes <= ipc::kMaxLineBytes) channels.push_back(describe(view, owned, session.admin()));
-  });
+    if (bytes <= ipc::kMaxLineBytes) channels.push_back(describe(view, owners_.find(view.channel), session.admin()));
+  };
+  if (session.admin()) {
+    manager_->each_channel(add);
+  } else {
+    for (const proto::ChannelHandle channel : owners_.channels_of(session.number()))
+      manager_->see_channel(channel, add);
+  }
   if (bytes > ipc::kMaxLineBytes) return answer_too_long();
   std::sort(channels.begin(), channels.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });
   return channels;

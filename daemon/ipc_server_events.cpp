@@ -18,6 +18,15 @@ std::string text_of(const ipc::Json& data, const char* name) {
   return it != data.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
+/// As sessions write it: JSON without the braces around it, and without the number.
+std::string event_text(const std::string& type, const ipc::Json& members, double time) {
+  ipc::Json all = members;
+  all["type"] = type;
+  all["time"] = time;
+  const std::string text = all.dump(-1, ' ', false, ipc::Json::error_handler_t::replace);
+  return text.substr(1, text.size() - 2);
+}
+
 }  // namespace
 
 void IpcServer::on_event(const std::string& type, const ipc::Json& data) {
@@ -27,6 +36,7 @@ void IpcServer::on_event(const std::string& type, const ipc::Json& data) {
   }
   if (type == "trust.changed") return broadcast(type, data, Audience::kAdmins);
   if (type != "connection.connected") return broadcast(type, data, Audience::kAll);
+  if (!has_subscriber()) return;
   // The manager says which, and what only this moment knows; the rest is the list's item.
   ipc::Json members = data;
   if (data.contains("certificate")) members["first"] = true;
@@ -38,10 +48,11 @@ void IpcServer::on_event(const std::string& type, const ipc::Json& data) {
 }
 
 void IpcServer::broadcast(const std::string& type, const ipc::Json& members, Audience audience) {
-  const double time = wall_clock();
+  if (!has_subscriber()) return;
+  const std::string text = event_text(type, members, wall_clock());
   for (auto& [number, session] : sessions_) {
     if (audience == Audience::kAdmins && !session->admin()) continue;
-    session->event(type, time, members);
+    session->event(text);
   }
 }
 
@@ -67,18 +78,18 @@ void IpcServer::report_opened(proto::ChannelHandle channel, const OwnedChannel& 
   info.account = owned.account.hex();
   info.uri = owned.uri;
   info.direction = owned.outgoing ? ipc::Direction::kOutgoing : ipc::Direction::kIncoming;
-  const ipc::Json members = ipc::write_members(info);
+  const double time = wall_clock();
+  const std::string members = event_text("channel.opened", ipc::write_members(info), time);
   if (owned.pid >= 0) {
     info.uid = owned.uid;
     info.pid = static_cast<std::uint64_t>(owned.pid);
   }
-  const ipc::Json for_admins = ipc::write_members(info);
-  const double time = wall_clock();
+  const std::string for_admins = event_text("channel.opened", ipc::write_members(info), time);
   for (auto& [number, session] : sessions_) {
     if (session->admin()) {
-      session->event("channel.opened", time, for_admins);
+      session->event(for_admins);
     } else if (owned.client == number) {
-      session->event("channel.opened", time, members);
+      session->event(members);
     }
   }
 }
@@ -89,9 +100,9 @@ void IpcServer::report_closed(const ChannelEnd& end, const OwnedChannel& owned) 
                        {"uri", owned.uri},         {"reason", proto::reason_name(end.reason)},
                        {"bytes_in", end.bytes_in}, {"bytes_out", end.bytes_out}};
   if (!end.text.empty()) members["detail"] = end.text;
-  const double time = wall_clock();
+  const std::string text = event_text("channel.closed", members, wall_clock());
   for (auto& [number, session] : sessions_) {
-    if (session->admin() || owned.client == number) session->event("channel.closed", time, members);
+    if (session->admin() || owned.client == number) session->event(text);
   }
 }
 

@@ -24,34 +24,43 @@ IpcSession::IpcSession(Loop& loop, Owner& owner, ClientNumber number, ipc::Fd so
       admin_(admin),
       channel_(std::move(socket), {.role = ipc::Role::kServer,
                                    .max_queued_bytes = ipc::kMaxQueuedBytes,
-                                   .max_uncollected_fds = max_uncollected_fds}),
+                                   .max_uncollected_fds = max_uncollected_fds,
+                                   .administrator = admin}),
       poll_(loop, channel_.fd(), [this](int events) { on_ready(events); }),
-      timer_(loop, [this] { on_timer(); }),
-      next_share_(loop, [this] {
-        process();
-        update();
-      }) {
+      timer_(loop, [this] { on_timer(); }) {
   update();
 }
 
 // ---- in ----
 
 void IpcSession::on_ready(int events) {
-  if ((events & Poll::kWritable) != 0) flush();
-  if ((events & Poll::kReadable) != 0 && state_ == State::kOpen) read();
+  const bool reads = (events & Poll::kReadable) != 0;
+  const bool writes = (events & Poll::kWritable) != 0;
+  // Usually the work is done before the poll looks again. Where it is not, the poll need not say it once more.
+  waits_ = (reads && readable_) || (writes && unwritten_);
+  readable_ = readable_ || reads;
+  unwritten_ = unwritten_ || writes;
   update();
+  owner_.on_session_ready(*this);
 }
 
-void IpcSession::read() {
-  channel_.retry_fds();  // a sign of life: it may have collected some
-  static_cast<void>(channel_.on_readable());
-  process();
+bool IpcSession::work() {
+  if (std::exchange(unwritten_, false)) flush();
+  if (state_ == State::kOpen && !more_ && std::exchange(readable_, false)) {
+    channel_.retry_fds();  // a sign of life: it may have collected some
+    more_ = channel_.on_readable();
+  }
+  if (state_ == State::kOpen && more_) process();
+  const bool more = state_ != State::kGone && (unwritten_ || (state_ == State::kOpen && (more_ || readable_)));
+  waits_ = waits_ && more;
+  update();
+  return more;
 }
 
 void IpcSession::process() {
   more_ = false;
   const auto begun = std::chrono::steady_clock::now();
-  for (int i = 0; i < kMessagesPerTurn && std::chrono::steady_clock::now() - begun < kTimePerTurn; ++i) {
+  for (int i = 0; i < kLinesPerPiece && (i == 0 || std::chrono::steady_clock::now() - begun < kTimePerPiece); ++i) {
     if (state_ != State::kOpen) return;
     ipc::FdChannel::Outcome outcome = channel_.next();
     if (auto* incoming = std::get_if<ipc::FdChannel::Incoming>(&outcome)) {
@@ -100,21 +109,24 @@ void IpcSession::notify(std::string_view method, ipc::Json params, ipc::Fd fd) {
 
 void IpcSession::send(std::string line, ipc::Fd fd) {
   if (state_ == State::kGone) return;
-  if (!channel_.send(std::move(line), std::move(fd))) {
-    // Without anything queued it is not the bound that was passed: the client has gone.
-    if (channel_.queued_bytes() > 0) {
-      spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
-      owner_.count(Counted::kDropped);
-    }
-    return become(State::kGone);
-  }
+  if (!channel_.send(std::move(line), std::move(fd))) return drop();
   flush();
   update();
 }
 
+void IpcSession::drop() {
+  // Without anything queued it is not the bound that was passed: the client has gone.
+  if (channel_.queued_bytes() > 0) {
+    spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+    owner_.count(Counted::kDropped);
+  }
+  become(State::kGone);
+}
+
 void IpcSession::flush() {
   if (state_ == State::kGone) return;
-  channel_.on_writable();
+  unwritten_ = channel_.on_writable(kWrittenPerPiece);
+  if (unwritten_) owner_.on_session_ready(*this);
   if (lost_ > 0 && channel_.queued_bytes() <= kMaxQueuedForEvents / 2) tell_lost();
   if (state_ == State::kDraining && channel_.queued_bytes() == 0) become(State::kGone);
 }
@@ -127,18 +139,22 @@ std::uint64_t IpcSession::subscribe() {
   return event_seq_;
 }
 
-void IpcSession::event(const std::string& type, double time, const ipc::Json& members) {
+void IpcSession::event(std::string_view members) {
   if (!subscribed_ || state_ != State::kOpen) return;
   ++event_seq_;
   if (lost_ > 0 || channel_.queued_bytes() > kMaxQueuedForEvents) {
     ++lost_;
     return owner_.count(Counted::kEventLost);
   }
-  ipc::Json params = members;
-  params["seq"] = event_seq_;
-  params["type"] = type;
-  params["time"] = time;
-  notify("event", std::move(params));
+  std::string line = R"({"jsonrpc":"2.0","method":"event","params":{"seq":)" + std::to_string(event_seq_) + ',';
+  line += members;
+  line += "}}";
+  // Written in its turn: one event may have a subscriber at each place for a client.
+  if (!channel_.send(std::move(line))) return drop();
+  if (!unwritten_ && channel_.wants_write()) {
+    unwritten_ = true;
+    owner_.on_session_ready(*this);
+  }
 }
 
 void IpcSession::tell_lost() {
@@ -178,16 +194,14 @@ void IpcSession::on_timer() {
 void IpcSession::update() {
   if (state_ == State::kGone) {
     poll_.want(0);
-    next_share_.want(false);
     return timer_.stop();
   }
   const int read = state_ == State::kOpen && !more_ ? Poll::kReadable : 0;
   const int write = channel_.wants_write() ? Poll::kWritable : 0;
-  poll_.want(read | write);
+  poll_.want(waits_ ? 0 : read | write);
   proto::TimePoint next = drain_until_;
   if (channel_.stalled_for_fds()) next = std::min(next, loop_.now() + kFdRetryTime);
   timer_.arm(next);
-  next_share_.want(more_);
 }
 
 }  // namespace connd::daemon

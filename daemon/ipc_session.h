@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// IpcSession: one client of the control socket: its lines in and out, what it waits for, its subscription.
 ///
+/// It works when its Owner lets it: what comes from the client is read, and what piles up for it is written, in work(),
+/// a piece at a time. Answers are written at once.
+///
 /// It ends in two steps, each told to its Owner and done by it in a later turn: `ending` when nothing more comes from
 /// the client (what it asked for is taken back then), and gone when what was to be said has been said, or cannot be.
 #pragma once
@@ -33,6 +36,8 @@ class IpcSession {
    public:
     /// Answer by reply() or fail(), at once or later.
     virtual void on_request(IpcSession& session, ipc::Request request) = 0;
+    /// There is something to do: call work() until it says that there is nothing more, in a later turn.
+    virtual void on_session_ready(IpcSession& session) = 0;
     /// The session moved on to kEnding or kGone: call end() or destroy it, in a later turn.
     virtual void on_session_moved(IpcSession& session) = 0;
     virtual void count(Counted what) = 0;
@@ -50,11 +55,14 @@ class IpcSession {
     ipc::Json id;
     OpenNumber open = 0;  ///< 0 until the manager has said it
     std::string peer;     ///< for the error
+    std::size_t name_bytes = 0;
   };
 
-  /// One turn's share of a client that sends much at once; others come between.
-  static constexpr int kMessagesPerTurn = 64;
-  static constexpr std::chrono::milliseconds kTimePerTurn{2};
+  /// A piece of work: so many lines, if they take no longer than this together; others come between.
+  static constexpr int kLinesPerPiece = 16;
+  static constexpr std::chrono::microseconds kTimePerPiece{100};
+  /// And so much written to a client that reads as fast as we write: a socket's buffer.
+  static constexpr std::size_t kWrittenPerPiece = std::size_t{256} << 10;
   /// Above this much unread output events are counted and not queued: the rest of the bound is for answers.
   static constexpr std::size_t kMaxQueuedForEvents = std::size_t{1} << 20;
   /// Above this much it is told of no more requests of peers, whose names are long if they like.
@@ -88,8 +96,9 @@ class IpcSession {
   std::uint64_t subscribe();
   void unsubscribe() { subscribed_ = false; }
   [[nodiscard]] bool subscribed() const { return subscribed_; }
-  /// `time`: seconds since 1970.
-  void event(const std::string& type, double time, const ipc::Json& members);
+  /// `members`: the event's, as JSON, without the braces around them: what it writes to all subscribers is the same but
+  /// for the number.
+  void event(std::string_view members);
 
   // ---- opens without an answer, by a key of the owner's ----
 
@@ -97,6 +106,11 @@ class IpcSession {
 
   /// It does not read what it is told.
   [[nodiscard]] bool congested() const { return channel_.queued_bytes() > kMaxQueuedForRequests; }
+
+  // ---- its turn ----
+
+  /// Reads, answers and writes a piece. True: there is more.
+  bool work();
 
   // ---- the end ----
 
@@ -107,11 +121,11 @@ class IpcSession {
 
  private:
   void on_ready(int events);
-  void read();
   void process();
   void take(ipc::FdChannel::Incoming incoming);
   void take_end(const ipc::FdChannel::Ended& ended);
   void send(std::string line, ipc::Fd fd);
+  void drop();
   void flush();
   void tell_lost();
   void on_timer();
@@ -126,7 +140,10 @@ class IpcSession {
   std::string name_;
   ipc::FdChannel channel_;
   State state_ = State::kOpen;
-  bool more_ = false;  ///< lines that were read wait for the next turn
+  bool more_ = false;       ///< lines that were read wait for the next piece
+  bool readable_ = false;   ///< something may be there to be read
+  bool unwritten_ = false;  ///< something may be written
+  bool waits_ = false;      ///< the poll said more than once what is known: it is off
   proto::TimePoint drain_until_ = proto::kNever;
   std::unordered_map<std::uint64_t, PendingOpen> opens_;
   bool subscribed_ = false;
@@ -134,7 +151,6 @@ class IpcSession {
   std::uint64_t lost_ = 0;
   Poll poll_;
   Timer timer_;
-  EachTurn next_share_;  ///< while there is more. A timer without delay would run again in the same turn
 };
 
 }  // namespace connd::daemon

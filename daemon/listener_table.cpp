@@ -17,17 +17,30 @@ bool Listener::takes_unknown(const proto::DeviceId& device) const {
   return any_peer || std::find(peers.begin(), peers.end(), device) != peers.end();
 }
 
-ListenerTable::Added ListenerTable::add(Listener listener) {
-  Names& names = listener.prefix ? prefixes_ : exact_;
-  if (const auto it = names.find(listener.uri); it != names.end()) return Taken{by_number_.at(it->second).owner.uid};
+std::optional<ListenerTable::Refusal> ListenerTable::refusal(const Listener& listener, bool administrator) const {
   if (!permitted(listener.uri, listener.owner)) return Refusal::kReserved;
-  const auto has = counts_.find(listener.client);
-  const bool room = (has != counts_.end() ? has->second : 0) < limits_.per_client &&
+  const auto has = of_client_.find(listener.client);
+  const bool room = (has != of_client_.end() ? has->second.size() : 0) < limits_.per_client &&
                     by_number_.size() < limits_.in_all && listener.uri.size() <= limits_.name_bytes - name_bytes_;
   if (!room) return Refusal::kTooMany;
-  ++counts_[listener.client];
-  name_bytes_ += listener.uri.size();
+  const auto user = of_uid_.find(listener.owner.uid);
+  const Used used = user != of_uid_.end() ? user->second : Used{};
+  if (administrator) return std::nullopt;
+  if (used.listeners >= places_.share(limits_.in_all)) return Refusal::kUsersShare;
+  if (used.name_bytes + listener.uri.size() > places_.share(limits_.name_bytes)) return Refusal::kUsersShareOfNames;
+  return std::nullopt;
+}
+
+ListenerTable::Added ListenerTable::add(Listener listener, bool administrator) {
+  Names& names = listener.prefix ? prefixes_ : exact_;
+  if (const auto it = names.find(listener.uri); it != names.end()) return Taken{by_number_.at(it->second).owner.uid};
+  if (const auto refused = refusal(listener, administrator)) return *refused;
   listener.number = next_++;
+  of_client_[listener.client].insert(listener.number);
+  Used& used = of_uid_[listener.owner.uid];
+  ++used.listeners;
+  used.name_bytes += listener.uri.size();
+  name_bytes_ += listener.uri.size();
   names.emplace(listener.uri, listener.number);
   const ListenerNumber number = listener.number;
   by_number_.emplace(number, std::move(listener));
@@ -40,17 +53,28 @@ bool ListenerTable::remove(ListenerNumber number) {
   const Listener& listener = it->second;
   (listener.prefix ? prefixes_ : exact_).erase(listener.uri);
   name_bytes_ -= listener.uri.size();
-  if (const auto count = counts_.find(listener.client); --count->second == 0) counts_.erase(count);
+  const auto user = of_uid_.find(listener.owner.uid);
+  user->second.name_bytes -= listener.uri.size();
+  if (--user->second.listeners == 0) of_uid_.erase(user);
+  const auto its = of_client_.find(listener.client);
+  its->second.erase(number);
+  if (its->second.empty()) of_client_.erase(its);
   by_number_.erase(it);
   return true;
 }
 
-void ListenerTable::remove_client(ClientNumber client) {
-  std::vector<ListenerNumber> its;
-  for (const auto& [number, listener] : by_number_) {
-    if (listener.client == client) its.push_back(number);
+bool ListenerTable::remove_client(ClientNumber client, std::size_t most) {
+  for (; most > 0; --most) {
+    const auto its = of_client_.find(client);
+    if (its == of_client_.end()) return true;
+    remove(*its->second.begin());
   }
-  for (const ListenerNumber number : its) remove(number);
+  return !of_client_.contains(client);
+}
+
+std::size_t ListenerTable::count_of_user(uid_t uid) const {
+  const auto user = of_uid_.find(uid);
+  return user == of_uid_.end() ? 0 : user->second.listeners;
 }
 
 const Listener* ListenerTable::find(ListenerNumber number) const {

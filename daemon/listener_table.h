@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include <sys/types.h>
 
 #include "daemon/reservation.h"
+#include "daemon/user_places.h"
 #include "ipc/api.h"
 #include "ipc/fd_pass.h"
 #include "proto/device_id.h"
@@ -53,28 +55,41 @@ struct Listener {
 
 class ListenerTable {
  public:
-  explicit ListenerTable(ListenerLimits limits = {}, std::vector<PrefixReservation> reservations = {})
-      : limits_(limits), reservations_(std::move(reservations)) {}
+  /// `places`: what one user may have of all listeners, and of the bytes of their names.
+  explicit ListenerTable(ListenerLimits limits = {}, std::vector<PrefixReservation> reservations = {},
+                         UserPlaces places = {})
+      : limits_(limits), reservations_(std::move(reservations)), places_(places) {}
 
   struct Taken {
     uid_t owner;
   };
-  enum class Refusal : std::uint8_t { kTooMany, kReserved };
+  enum class Refusal : std::uint8_t { kTooMany, kReserved, kUsersShare, kUsersShareOfNames };
   /// The new listener's number (that in `listener` is not looked at); or who has that name; or why there is none.
   using Added = std::variant<ListenerNumber, Taken, Refusal>;
-  Added add(Listener listener);
+  /// `administrator`: its user has no share to keep to.
+  Added add(Listener listener, bool administrator = true);
   /// False when there is no such listener.
   bool remove(ListenerNumber number);
-  void remove_client(ClientNumber client);
+  /// Those of a client, at most `most` of them: false while there are more.
+  bool remove_client(ClientNumber client, std::size_t most);
   /// From now on, for listeners that there are too: they stay, and take what they may.
   void set_reservations(std::vector<PrefixReservation> reservations) { reservations_ = std::move(reservations); }
+  void set_places(UserPlaces places) { places_ = places; }
 
   /// Who takes a channel of this name; null: nobody. Valid until the next change.
   [[nodiscard]] const Listener* match(std::string_view uri) const;
   [[nodiscard]] const Listener* find(ListenerNumber number) const;
   [[nodiscard]] std::size_t size() const { return by_number_.size(); }
+  [[nodiscard]] std::size_t count_of_user(uid_t uid) const;
+  [[nodiscard]] const ListenerLimits& limits() const { return limits_; }
 
  private:
+  struct Used {
+    std::size_t listeners = 0;
+    std::size_t name_bytes = 0;
+  };
+  [[nodiscard]] std::optional<Refusal> refusal(const Listener& listener, bool administrator) const;
+
   /// Names in the order of bytes: the prefixes of a name stand before it.
   using Names = std::map<std::string, ListenerNumber, std::less<>>;
 
@@ -86,7 +101,9 @@ class ListenerTable {
   std::unordered_map<ListenerNumber, Listener> by_number_;
   Names exact_;
   Names prefixes_;
-  std::unordered_map<ClientNumber, std::size_t> counts_;
+  UserPlaces places_;
+  std::unordered_map<ClientNumber, std::set<ListenerNumber>> of_client_;
+  std::unordered_map<uid_t, Used> of_uid_;
   std::size_t name_bytes_ = 0;
   ListenerNumber next_ = 1;
 };

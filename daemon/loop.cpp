@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/loop.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,9 @@
 
 namespace connd::daemon {
 namespace {
+
+/// How long a long turn is remembered, once or twice.
+constexpr std::uint64_t kTurnWindow = 60'000'000'000;
 
 // libuv's set-up calls fail only for want of memory or descriptors at start-up; the caller cannot go on without.
 void check(int rc, const char* what) {
@@ -32,12 +36,19 @@ Loop::Loop() {
   wake_ = new uv_async_t;
   check(uv_async_init(&loop_, wake_, [](uv_async_t* h) { static_cast<Loop*>(h->data)->run_posted(); }), "uv_async");
   wake_->data = this;
+  check(uv_loop_configure(&loop_, UV_METRICS_IDLE_TIME), "uv_loop_configure");
+  turn_ = new uv_prepare_t;
+  check(uv_prepare_init(&loop_, turn_), "uv_prepare_init");
+  turn_->data = this;
+  uv_prepare_start(turn_, [](uv_prepare_t* h) { static_cast<Loop*>(h->data)->on_turn(); });
+  uv_unref(reinterpret_cast<uv_handle_t*>(turn_));
 }
 
 Loop::~Loop() {
   assert(on_thread());
   uv_close(reinterpret_cast<uv_handle_t*>(wake_), [](uv_handle_t* h) { delete reinterpret_cast<uv_async_t*>(h); });
   wake_ = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(turn_), [](uv_handle_t* h) { delete reinterpret_cast<uv_prepare_t*>(h); });
   // Close callbacks and work under way still have to run; nothing else is left to keep the loop alive.
   uv_run(&loop_, UV_RUN_DEFAULT);
   const int rc = uv_loop_close(&loop_);
@@ -63,6 +74,23 @@ void Loop::post(std::function<void()> task) {
   const std::lock_guard lock(mutex_);
   posted_.push_back(std::move(task));
   if (wake_ != nullptr) uv_async_send(wake_);
+}
+
+void Loop::on_turn() {
+  const std::uint64_t now = uv_hrtime();
+  const std::uint64_t waited = uv_metrics_idle_time(&loop_);
+  const std::uint64_t took = (now - turn_began_) - (waited - waited_);
+  if (turn_began_ != 0 && took > longest_now_) longest_now_ = took;
+  turn_began_ = now;
+  waited_ = waited;
+  if (now - minute_began_ < kTurnWindow) return;
+  minute_began_ = now;
+  longest_before_ = std::exchange(longest_now_, 0);
+}
+
+std::chrono::microseconds Loop::longest_turn() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::nanoseconds(std::max(longest_now_, longest_before_)));
 }
 
 void Loop::run_posted() {

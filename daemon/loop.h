@@ -10,6 +10,7 @@
 
 #include <uv.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -43,12 +44,22 @@ class Loop {
   /// For who gives somebody a time from now on: a turn may have taken long already.
   void update_now() { uv_update_time(&loop_); }
   [[nodiscard]] bool on_thread() const;
+  /// The longest that a turn took in the last minute or two, waiting for I/O not counted: so long, something that had
+  /// come had to wait.
+  [[nodiscard]] std::chrono::microseconds longest_turn() const;
   [[nodiscard]] uv_loop_t* raw() { return &loop_; }
 
  private:
   void run_posted();
+  void on_turn();
 
   uv_loop_t loop_{};
+  uv_prepare_t* turn_ = nullptr;
+  std::uint64_t turn_began_ = 0;  ///< all in nanoseconds of uv_hrtime()
+  std::uint64_t waited_ = 0;
+  std::uint64_t minute_began_ = 0;
+  std::uint64_t longest_now_ = 0;     ///< of this minute
+  std::uint64_t longest_before_ = 0;  ///< of the minute before it
   uv_async_t* wake_ = nullptr;
   uv_thread_t thread_{};
   std::mutex mutex_;  // guards posted_ alone: the one lock of the daemon's own code

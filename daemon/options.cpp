@@ -51,6 +51,8 @@ const std::array kOptions = {
     // An in-flight fd counts against its user (about RLIMIT_NOFILE of them for all its sockets): one client gets few.
     OptionSpec{"max-uncollected-fds", "N", "64", 1, 250, &Config::max_uncollected_fds, kNow,
                "fds sent to one local client that it has not received yet; more wait"},
+    OptionSpec{"max-user-share", "PERCENT", "75", 1, 100, &Config::max_user_share, kNow,
+               "of local clients, channels, opens and listeners, what one user of the system's service may have"},
     OptionSpec{"max-connection-buffer", "MIB", "64", 1, 2'047, &Config::max_connection_buffer, kRestart,
                "bytes that one connection may hold for slow apps"},
     OptionSpec{"max-setups", "N", "32", 1, 1'024, &Config::max_setups, kNow,

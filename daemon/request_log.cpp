@@ -10,7 +10,7 @@ namespace {
 
 // The file: the magic with its version, then for each signer, least recently heard first, 32 bytes of device id, the
 // count of ids (u16) and the ids (u64), oldest first. All numbers are big-endian.
-constexpr std::string_view kMagic = "jami-connd requests 1\n";
+constexpr std::string_view kRequestsMagic = "jami-connd requests 1\n";
 
 void append_number(proto::ByteVector& out, std::uint64_t value, int bytes) {
   for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out.push_back(static_cast<std::uint8_t>(value >> shift));
@@ -79,7 +79,7 @@ Outcome<RequestLog> RequestLog::open(std::string path) {
 
 bool RequestLog::load(proto::Bytes bytes) {
   proto::ByteReader in(bytes);
-  if (proto::as_text(in.take(kMagic.size())) != kMagic) return false;
+  if (proto::as_text(in.take(kRequestsMagic.size())) != kRequestsMagic) return false;
   while (!in.failed() && !in.at_end()) {
     proto::DeviceId signer;
     const proto::Bytes id = in.take(signer.bytes.size());
@@ -105,8 +105,9 @@ bool RequestLog::first_seen(const proto::DeviceId& signer, std::uint64_t id, boo
 }
 
 RequestLog::Snapshot RequestLog::serialize() const {
-  Snapshot out{{kMagic.begin(), kMagic.end()}, change_};
-  out.bytes.reserve(kMagic.size() + allowed_.signers().size() * (proto::DeviceId::kBytes + 2) + allowed_.ids() * 8);
+  Snapshot out{{kRequestsMagic.begin(), kRequestsMagic.end()}, change_};
+  out.bytes.reserve(kRequestsMagic.size() + allowed_.signers().size() * (proto::DeviceId::kBytes + 2) +
+                    allowed_.ids() * 8);
   for (const auto& signer : allowed_.signers()) {
     out.bytes.insert(out.bytes.end(), signer.id.bytes.begin(), signer.id.bytes.end());
     append_number(out.bytes, signer.seen.size(), 2);

@@ -85,6 +85,26 @@ struct DaemonCounts {
     io.required("pending_opens", self.pending_opens);
   }
 };
+/// What a local user has of the daemon.
+struct UserStatus {
+  std::uint64_t uid = 0;
+  std::uint64_t clients = 0;
+  std::uint64_t channels = 0;
+  std::uint64_t pending_opens = 0;
+  std::uint64_t listeners = 0;
+  double time_s = 0;            ///< of the daemon's one thread, spent on its clients
+  std::uint64_t held_back = 0;  ///< times that its clients waited because it had had its share of the time
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("uid", self.uid);
+    io.required("clients", self.clients);
+    io.required("channels", self.channels);
+    io.required("pending_opens", self.pending_opens);
+    io.required("listeners", self.listeners);
+    io.required("time_s", self.time_s);
+    io.required("held_back", self.held_back);
+  }
+};
 struct DaemonStatus {
   std::string version;
   std::uint64_t pid = 0;
@@ -99,6 +119,7 @@ struct DaemonStatus {
   Json limits = Json::object();       ///< name -> number
   Json metrics = Json::object();      ///< name -> number
   std::vector<std::string> problems;  ///< what is degraded, one clause each
+  std::vector<UserStatus> users;      ///< those that have clients; for administrators
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("version", self.version);
@@ -114,6 +135,7 @@ struct DaemonStatus {
     io.required("limits", self.limits);
     io.required("metrics", self.metrics);
     io.required("problems", self.problems);
+    io.optional("users", self.users);
   }
 };
 

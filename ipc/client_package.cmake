@@ -23,6 +23,7 @@ foreach(header
     ipc/line_codec.h
     ipc/members.h
     ipc/message.h
+    ipc/request_walker.h
     proto/bytes.h
     proto/reason.h)
   set(copy ${CMAKE_BINARY_DIR}/include/jami-connd/${header})

@@ -13,7 +13,18 @@ namespace {
 constexpr const char* kUnannounced = "a file descriptor came that no line announced";
 }  // namespace
 
-FdChannel::FdChannel(Fd socket, Options options) : socket_(std::move(socket)), options_(options) {
+namespace {
+
+/// A client reads what its daemon says, lists of thousands too; a daemon reads what strangers say.
+std::optional<RequestWalker> walker_for(const FdChannel::Options& options) {
+  if (options.role == Role::kClient) return std::nullopt;
+  return RequestWalker(options.administrator);
+}
+
+}  // namespace
+
+FdChannel::FdChannel(Fd socket, Options options)
+    : socket_(std::move(socket)), options_(options), codec_(kMaxLineBytes, walker_for(options)) {
   const auto set = set_nonblocking(socket_.get());
   // All calls pass MSG_DONTWAIT as well, so a socket that refuses the flag still works.
   static_cast<void>(set);
@@ -64,10 +75,27 @@ FdChannel::Outcome FdChannel::next() {
   return at_end_of_lines();
 }
 
+/// The line is answered now, whatever its rest says; it is skipped.
+FdChannel::Outcome FdChannel::refused_line() {
+  const RequestWalker& walker = codec_.walker();
+  Json id = Json::parse(walker.id(), nullptr, /*allow_exceptions=*/false);
+  if (id.is_discarded() || !is_good_id(id)) id = nullptr;
+  if (walker.verdict() == RequestWalker::Verdict::kTooDeep) {
+    return Incoming{Malformed{nullptr, make_rpc_error(kParseError, "JSON nested deeper than 32 levels")}, {}};
+  }
+  std::string text = "more than " + std::to_string(kMaxRequestElements) + " elements";
+  if (walker.verdict() == RequestWalker::Verdict::kTooLong) {
+    text = "a line of this method, or before its method, is at most " + std::to_string(walker.bound()) + " bytes long";
+  }
+  return Incoming{Malformed{std::move(id), make_rpc_error(kInvalidRequest, std::move(text))}, {}};
+}
+
 FdChannel::Outcome FdChannel::unusable_line(LineCodec::Error error) {
   switch (error) {
+    case LineCodec::Error::kRefused:
+      return refused_line();
     case LineCodec::Error::kTooLong:
-      end(Reason::kProtocolError, {}, true);
+      end(Reason::kProtocolError, {}, !codec_.skipping());
       ended_->error = make_rpc_error(kInvalidRequest, "a line is at most 1048576 bytes long");
       return *ended_;
     case LineCodec::Error::kNul:
@@ -98,7 +126,7 @@ FdChannel::Outcome FdChannel::at_end_of_lines() {
   }
   if (!read_failure_) return NeedMore{};
   if (codec_.holds_part()) {
-    end(Reason::kProtocolError, {}, true);
+    end(Reason::kProtocolError, {}, !codec_.skipping());
     ended_->error = make_rpc_error(kParseError, "the last line has no LF");
     return *ended_;
   }
@@ -153,9 +181,12 @@ bool FdChannel::send_front() {
   return true;
 }
 
-void FdChannel::on_writable() {
+bool FdChannel::on_writable(std::size_t most) {
+  const std::size_t before = queued_bytes_;
   while (wants_write() && send_front()) {
+    if (before - queued_bytes_ >= most) return wants_write();
   }
+  return false;
 }
 
 void FdChannel::retry_fds() {

@@ -25,6 +25,7 @@ class FdChannel {
     Role role = Role::kServer;
     std::size_t max_queued_bytes = kMaxQueuedBytes;
     std::size_t max_uncollected_fds = kMaxUncollectedFds;
+    bool administrator = true;  ///< of a server: whether the other end may call an administrator's methods
   };
   struct NeedMore {};
   /// One message, and the fd that its `fds: 1` announced. A fd that the owner does not take is closed with it.
@@ -55,8 +56,9 @@ class FdChannel {
   [[nodiscard]] bool send(std::string line, Fd fd = {});
   /// True while something can be sent as soon as the socket is writable. False while `stalled_for_fds`.
   [[nodiscard]] bool wants_write() const { return !out_.empty() && !stalled_ && !send_failed_; }
-  /// Sends until the socket is full. May be called at any time, also right after `send`.
-  void on_writable();
+  /// Sends until the socket is full, or `most` bytes have gone: then, true, there is more that can go. May be called at
+  /// any time, also right after `send`.
+  bool on_writable(std::size_t most = static_cast<std::size_t>(-1));
 
   /// True when the message at the front carries a fd that cannot go now: max_uncollected_fds wait at the other end, or
   /// the kernel's limit for this user is reached. All behind it wait too, so that the order stays. No poll event tells
@@ -81,6 +83,7 @@ class FdChannel {
   Outcome end(Reason reason, std::string text, bool answer);
   Outcome at_end_of_lines();
   Outcome unusable_line(LineCodec::Error error);
+  Outcome refused_line();
   bool may_send_fd();
   bool send_front();
 

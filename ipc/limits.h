@@ -13,6 +13,16 @@ inline constexpr std::uint64_t kApiVersion = 1;
 
 /// Longest line, without its LF: room for a channel uri of 65,000 bytes with each byte escaped as \u00XX, twice over.
 inline constexpr std::size_t kMaxLineBytes = std::size_t{1} << 20;
+/// Of these, a request has at most so many, unless its method comes first and takes long text: any other method's
+/// longest text, with each byte escaped, fits ten times.
+inline constexpr std::size_t kMaxPlainLineBytes = std::size_t{64} << 10;
+/// channel.open and listen.add: one uri, each byte escaped, and 64 names of peers.
+inline constexpr std::size_t kMaxNameLineBytes = std::size_t{512} << 10;
+/// identity.sign and identity.import: PEM of 128 KiB, its line ends and some letters escaped.
+inline constexpr std::size_t kMaxPemLineBytes = std::size_t{256} << 10;
+/// Brackets and commas of a request: the most that a method takes is a list of 64 peers. What is built of a line is
+/// built before anybody knows what it is, and an element costs 30 times what its three bytes do.
+inline constexpr std::size_t kMaxRequestElements = 256;
 /// One read from a control socket; several hundred ordinary lines.
 inline constexpr std::size_t kReadChunkBytes = std::size_t{64} << 10;
 /// Deepest nesting of objects and arrays in a line. The API itself needs 5; the bound keeps recursion in the JSON

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later OR MIT
 #include "ipc/line_codec.h"
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace connd::ipc {
 namespace {
@@ -37,6 +39,14 @@ std::size_t sequence_length(proto::Bytes text) {
 bool is_utf8(std::string_view text) {
   proto::Bytes rest = proto::as_bytes(text);
   while (!rest.empty()) {
+    // Eight bytes of ASCII at a time: most lines are nothing else.
+    std::uint64_t word = 0;
+    while (rest.size() >= sizeof word) {
+      std::memcpy(&word, rest.data(), sizeof word);
+      if ((word & 0x8080808080808080) != 0) break;
+      rest = rest.subspan(sizeof word);
+    }
+    if (rest.empty()) break;
     const std::size_t n = rest[0] < 0x80 ? 1 : sequence_length(rest);
     if (n == 0) return false;
     rest = rest.subspan(n);
@@ -44,8 +54,9 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-LineCodec::LineCodec(std::size_t max_line_bytes)
+LineCodec::LineCodec(std::size_t max_line_bytes, std::optional<RequestWalker> walker)
     : max_line_(max_line_bytes),
+      walker_(std::move(walker)),
       // A whole line, its LF, and one read behind it: so a reader always has room once it has drained the lines.
       buffer_(max_line_bytes + 1 + kReadChunkBytes) {}
 
@@ -62,12 +73,42 @@ LineCodec::Outcome LineCodec::fail() {
   return Error::kTooLong;
 }
 
+/// Drops what is here of a refused line. False: its end has not come.
+bool LineCodec::skip() {
+  const std::string_view held = proto::as_text(buffer_.data());
+  const std::size_t end = held.find('\n');
+  const bool whole = end != std::string_view::npos;
+  skipped_ += whole ? end : held.size();
+  buffer_.consume(whole ? end + 1 : held.size());
+  return whole;
+}
+
+bool LineCodec::refused(std::string_view bytes) {
+  return walker_ && walker_->feed(bytes) != RequestWalker::Verdict::kGood;
+}
+
 LineCodec::Outcome LineCodec::next() {
   if (failed_) return Error::kTooLong;
   buffer_.consume(given_);
   given_ = 0;
+  if (skipped_ > 0) {
+    const bool whole = skip();
+    if (skipped_ > max_line_) return fail();
+    if (buffer_.empty()) buffer_.release();
+    if (!whole) return NeedMore{};
+    skipped_ = 0;
+  }
+  // A line begins with nothing scanned of it: an empty piece changes nothing.
+  if (walker_ && scanned_ == 0) walker_->reset();
   const std::string_view held = proto::as_text(buffer_.data());
   const std::size_t end = held.find('\n', scanned_);
+  const std::string_view fresh = held.substr(scanned_, end == std::string_view::npos ? end : end - scanned_);
+  if (refused(fresh)) {
+    skipped_ = std::max<std::size_t>(scanned_, 1);
+    buffer_.consume(skipped_);
+    scanned_ = 0;
+    return Error::kRefused;
+  }
   if (end == std::string_view::npos) {
     if (held.size() > max_line_) return fail();
     scanned_ = held.size();

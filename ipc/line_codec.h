@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 #include <variant>
 
 #include "ipc/limits.h"
+#include "ipc/request_walker.h"
 #include "proto/bytes.h"
 
 namespace connd::ipc {
@@ -25,10 +27,12 @@ class LineCodec {
     kTooLong,  ///< final: the codec stays failed, as the line's end is unknown
     kNul,      ///< this line holds a NUL; the next one may be fine
     kNotUtf8,  ///< this line is not UTF-8 (RFC 3629); the next one may be fine
+    kRefused,  ///< the walker refused it; what is left of this line is skipped, and the next one may be fine
   };
   using Outcome = std::variant<NeedMore, Line, Error>;
 
-  explicit LineCodec(std::size_t max_line_bytes = kMaxLineBytes);
+  /// With a walker each line is shown to it as it comes, and one that it refuses is not kept.
+  explicit LineCodec(std::size_t max_line_bytes = kMaxLineBytes, std::optional<RequestWalker> walker = std::nullopt);
 
   /// Bytes that can be taken now. It is 0 only while lines wait in `next`, or after kTooLong.
   [[nodiscard]] std::size_t room() const { return failed_ ? 0 : buffer_.room(); }
@@ -41,15 +45,23 @@ class LineCodec {
   /// The next line or error. Call until NeedMore.
   [[nodiscard]] Outcome next();
   /// True when part of a line is held that `next` has called NeedMore.
-  [[nodiscard]] bool holds_part() const { return !failed_ && buffer_.size() > given_; }
+  [[nodiscard]] bool holds_part() const { return !failed_ && (buffer_.size() > given_ || skipped_ > 0); }
+  /// There is one. After kRefused, what it said of that line: valid until the next call of `next`.
+  [[nodiscard]] const RequestWalker& walker() const { return *walker_; }
+  /// True in the rest of a line that was refused, also when that turns out to be too long.
+  [[nodiscard]] bool skipping() const { return skipped_ > 0; }
 
  private:
   Outcome fail();
+  [[nodiscard]] bool skip();
+  [[nodiscard]] bool refused(std::string_view bytes);
 
   std::size_t max_line_;
+  std::optional<RequestWalker> walker_;
   proto::Buffer buffer_;
   std::size_t given_ = 0;    // bytes at the front that `next` has handed out; consumed by the next call
   std::size_t scanned_ = 0;  // bytes behind `given_` that are known to hold no LF
+  std::size_t skipped_ = 0;  // bytes of a refused line that are gone; 0: not in one
   bool failed_ = false;
 };
 

@@ -19,23 +19,26 @@ USERS, ADMINS, STRANGER = 64_001, 64_002, 64_003
 MEMBER, ADMIN, OTHER = 64_011, 64_012, 64_013
 
 
-@pytest.fixture
-def service(lab):
-    """A system service: its socket belongs to the group jami-connd."""
-    if not namespaces_allowed():
-        pytest.skip("needs root")
+def as_service(lab, *options):
+    """A system service that is not started yet: its socket belongs to the group jami-connd."""
     groups = lab.directory / "group"
     groups.write_text(f"root:x:0:\njami-connd:x:{USERS}:\njami-connd-admin:x:{ADMINS}:\n")
     os.chmod(lab.directory, 0o755)
-    node = lab.node("service", "--reserve", f"user:{MEMBER} mine:", "--reserve", f"group:{STRANGER} theirs:",
-                    "--ice-request", "ask")
+    node = lab.node("service", *options)
     os.chmod(node.directory, 0o755)
     node.preload = {"RUNTIME_DIRECTORY": str(node.directory)}
     plain = node.arguments
     inner = f"mount --bind {shlex.quote(str(groups))} /etc/group && exec " + " ".join(map(shlex.quote, plain()))
     node.arguments = lambda: ["unshare", "--mount", "sh", "-c", inner]
-    node.start()
     return node
+
+
+@pytest.fixture
+def service(lab):
+    if not namespaces_allowed():
+        pytest.skip("needs root")
+    return as_service(lab, "--reserve", f"user:{MEMBER} mine:", "--reserve", f"group:{STRANGER} theirs:", "--ice-request",
+                      "ask").start()
 
 
 def as_user(node, uid, gids, *arguments):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "ipc/line_codec.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,9 @@ using ipc::LineCodec;
 namespace {
 
 /// What a codec says about `bytes` when they come in pieces of `piece` bytes: one string per line or error.
-std::vector<std::string> decode(const std::string& bytes, std::size_t piece, std::size_t max_line) {
-  LineCodec codec(max_line);
+std::vector<std::string> decode(const std::string& bytes, std::size_t piece, std::size_t max_line,
+                                std::optional<ipc::RequestWalker> walker = std::nullopt) {
+  LineCodec codec(max_line, walker);
   std::vector<std::string> out;
   bool failed = false;
   for (std::size_t at = 0; at < bytes.size() && !failed; at += piece) {
@@ -59,6 +61,36 @@ TEST_CASE("a line over the bound is a final error, with or without its LF") {
   CHECK(std::get<LineCodec::Error>(codec.next()) == LineCodec::Error::kTooLong);
   CHECK(codec.room() == 0);
   CHECK_FALSE(codec.holds_part());
+}
+
+TEST_CASE("fault C1: a line that the walker refuses is told at once, once, and skipped, however it is cut") {
+  std::string arrays = "[[]";
+  for (std::size_t i = 0; i < 2 * ipc::kMaxRequestElements; ++i) arrays += ",[]";
+  const std::string bytes = "one\n" + arrays + "]\ntwo\n" + arrays + std::string("\0\n", 2) + "three\n" + arrays;
+  const Strings expected = {"one", "error 3", "two", "error 3", "three", "error 3", "part"};
+  for (std::size_t piece = 1; piece <= bytes.size(); piece += 1 + piece / 16) {
+    INFO(piece);
+    CHECK(decode(bytes, piece, ipc::kMaxLineBytes, ipc::RequestWalker(false)) == expected);
+  }
+  // What is skipped has a bound as well, and that is final.
+  const std::string endless = "one\n" + arrays + std::string(2'000, 'x') + "\ntwo\n";
+  for (std::size_t piece = 1; piece <= endless.size(); piece += 1 + piece / 16) {
+    INFO(piece);
+    CHECK(decode(endless, piece, 3'000, ipc::RequestWalker(false)) == Strings{"one", "error 3", "error 0"});
+  }
+}
+
+TEST_CASE("fault C1: of a refused line nothing is kept") {
+  LineCodec codec(ipc::kMaxLineBytes, ipc::RequestWalker(false));
+  const std::string part(ipc::kReadChunkBytes, '{');
+  codec.feed(proto::as_bytes(part));
+  CHECK(std::get<LineCodec::Error>(codec.next()) == LineCodec::Error::kRefused);
+  for (int i = 0; i < 10; ++i) {
+    CHECK(std::holds_alternative<LineCodec::NeedMore>(codec.next()));
+    CHECK(codec.room() == ipc::kMaxLineBytes + 1 + ipc::kReadChunkBytes);
+    CHECK(codec.holds_part());
+    codec.feed(proto::as_bytes(part));
+  }
 }
 
 TEST_CASE("the real bound: 1 MiB passes, one byte more does not") {

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FAULTS C1: one local user does his worst; time, places and pending work of the daemon are shared out by user. Needs root:
+the clients are those of several users of a system's service."""
+import contextlib
+import json
+import os
+import pathlib
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+from harness import FULL, SCALE, ApiError, namespaces_allowed, until
+from test_g_access import USERS, as_service, client_of
+from traffic import Echo, round_trip
+
+WORST, OTHER = 64_021, 64_022
+CLIENTS = 200
+# The bound of an unrelated channel's round trip, here and back.
+ROUND_TRIP = 0.020 * SCALE
+SECONDS = 5.0 if FULL else 0.6
+QUICK = ("arrays", "long names", "lists", "short lines", "connects", "listeners", "pending opens", "opens")
+ALL = QUICK + ("arrays in params", "members", "strings", "empty lines", "long names to open", "revocations", "cancelled opens",
+               "no end", "deaf")
+
+
+@pytest.fixture(scope="module")
+def peers(shared_lab):
+    """A system's service, and Bob: they trust each other."""
+    if not namespaces_allowed():
+        pytest.skip("needs root")
+    service, bob = as_service(shared_lab).start(), shared_lab.node("bob").start()
+    service.allow(bob)
+    bob.allow(service)
+    return service, bob
+
+
+@contextlib.contextmanager
+def neighbour(node, uid, kind, peer, clients=CLIENTS):
+    """While it lasts that user does this; afterwards `done` of what it yields says how much."""
+    program = pathlib.Path(__file__).with_name("neighbours.py")
+    popen = subprocess.Popen([sys.executable, program, node.socket_path, str(uid), str(USERS), kind, str(clients), peer],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    node.lab.helpers.append(popen)
+    assert popen.stdout.readline() == "up\n"
+    try:
+        yield popen
+    finally:
+        popen.stdin.close()
+        said = popen.stdout.read()
+        popen.wait()
+    popen.done = json.loads(said)
+
+
+def trips(channel, seconds):
+    """How long each round trip of a few bytes took, one after another."""
+    times, end = [], time.monotonic() + seconds
+    while (began := time.monotonic()) < end:
+        assert round_trip(channel, b"x" * 16) == b"x" * 16
+        times.append(time.monotonic() - began)
+    return sorted(times)
+
+
+def shown(times):
+    return f"median {times[len(times) // 2] * 1000:.2f} ms, longest {times[-1] * 1000:.1f} ms of {len(times)}"
+
+
+@pytest.fixture
+def channel(peers):
+    service, bob = peers
+    for node in peers:
+        node.close_all()
+    with Echo(bob):
+        opened = service.api.open(bob.device, "echo")
+        assert round_trip(opened, b"before") == b"before"
+        yield opened
+        opened.close()
+    until(lambda: service.status()["counts"]["clients"] == 1, 30 * SCALE, "the neighbour is gone")
+
+
+@pytest.mark.parametrize("kind", ALL if FULL else QUICK)
+def test_fault_c1_an_unrelated_channel_goes_on(peers, channel, kind):
+    """Its round trips stay short, whatever one user does with as many clients as he gets."""
+    service, bob = peers
+    alone = trips(channel, 0.2)
+    service.api.call("daemon.status")
+    with neighbour(service, WORST, kind, bob.device) as worst:
+        times = trips(channel, SECONDS)
+    turn = service.status()["metrics"].get("loop_longest_turn_us", 0)
+    print(f"{kind}: alone {shown(alone)}; beside him {shown(times)}; longest turn {turn / 1000:.1f} ms; {worst.done}")
+    assert times[-1] <= ROUND_TRIP
+    service.check_log()
+
+
+def test_fault_c1_others_find_a_place(peers, channel):
+    """Whoever wants all places of clients is told how many are his; others come in, and so do administrators."""
+    service, bob = peers
+    with neighbour(service, WORST, "places", bob.device, 256) as worst:
+        other = client_of(service, OTHER, USERS)
+        assert other.open(bob.device, "echo other").device == bob.device
+        counts = service.status()["counts"]
+        other.close()
+    limits = service.status()["limits"]
+    print(f"{counts['clients']} clients of {limits['max_clients']}; {worst.done}")
+    assert worst.done["refused"] > 0
