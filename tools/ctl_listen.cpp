@@ -18,14 +18,20 @@ struct ListenArguments {
   std::string uri;
   bool exact = false;
   bool once = false;
-  std::string peers;  ///< "any", ids and aliases with commas, or empty
+  std::string peers;      ///< "any", ids and aliases with commas, or empty
+  double kill_after = 5;  ///< seconds
 };
 
 /// One run of the verb. Requests are asked for, not taken by themselves, so that one too many is declined in words.
 class Listening {
  public:
   Listening(const Context& context, ipc::Client& client, const ListenArguments& arguments)
-      : context_(context), client_(client), arguments_(arguments), programs_(context, client) {}
+      : context_(context),
+        client_(client),
+        arguments_(arguments),
+        programs_(context, client,
+                  std::chrono::duration_cast<std::chrono::milliseconds>(
+                      std::chrono::duration<double>(arguments.kill_after))) {}
 
   int run();
 
@@ -167,7 +173,9 @@ constexpr const char* kListenFooter =
     R"(With --exec, each channel gets a CMD of its own with the channel as its stdin and stdout, JAMI_PEER (device id) and
 JAMI_URI in its environment; at most 256 at once, others are declined. CMD is run as it stands, without a shell. When
 it exits with 0 and has read all that the peer sent, the channel ends cleanly; otherwise the peer sees a reset. If the
-channel breaks, CMD gets SIGHUP. With --json, a line is printed when a channel opens and when it has ended.
+channel breaks, CMD and all that it started get SIGHUP at once, and SIGKILL after --kill-after SECONDS. What CMD leaves
+behind at a clean end has that time to end by itself, then the same comes. Its place is free when all are gone. CMD has a
+session of its own, without this terminal. With --json, a line is printed when a channel opens and when it has ended.
 
 Without --exec, channels are joined to stdin and stdout, one at a time; a second one is declined meanwhile. When stdin
 has ended, later channels only receive.
@@ -193,6 +201,10 @@ void add_listen(CLI::App& app, Context& context) {
   listen
       ->add_option("--peers", arguments->peers, "take channels also of peers that are not allowed: of any, or of these")
       ->type_name("any|PEER,…");
+  listen
+      ->add_option("--kill-after", arguments->kill_after, "what --exec started, and does not end, is killed after this")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, 3600.0));
   // Only for --help: main has taken it, and all behind it, off the line.
   listen->add_option("--exec", "run CMD for each channel; it takes the rest of the line")->type_name("CMD…");
   listen->callback(

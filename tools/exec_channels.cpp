@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <utility>
 
@@ -11,7 +10,6 @@
 #include <sys/wait.h>
 
 #include "tools/output.h"
-#include "tools/spawn.h"
 
 namespace connd::tools {
 namespace {
@@ -39,7 +37,8 @@ std::string status_text(int status) {
 
 void ExecChannels::start(ipc::ChannelSocket channel) {
   const std::uint64_t handle = channel.handle();
-  const auto pid = spawn(context_.exec, channel.fd(), {{"JAMI_PEER", channel.device()}, {"JAMI_URI", channel.uri()}});
+  auto keeper = Keeper::start(context_.exec, channel.fd(),
+                              {{"JAMI_PEER", channel.device()}, {"JAMI_URI", channel.uri()}}, grace_);
   if (context_.json) {
     print_json({{"type", "channel.opened"},
                 {"channel", handle},
@@ -50,21 +49,24 @@ void ExecChannels::start(ipc::ChannelSocket channel) {
   }
   Program& program = programs_.emplace(handle, Program{std::move(channel)}).first->second;
   program.channel.on_closed([this, handle](const ipc::ChannelEnd&) { on_end(handle); });
-  if (pid) {
-    program.pid = *pid;
+  if (keeper) {
+    program.keeper.emplace(std::move(*keeper));
     return;
   }
   program.exited = true;
-  abort(program, "could not be started: " + pid.error().message());
+  abort(program, "could not be started: " + keeper.error().message());
 }
 
 void ExecChannels::reap() {
-  for (auto& [handle, program] : programs_) {
-    int status = 0;
-    // Each by its own id: one SIGCHLD may stand for several, and other children are not ours to collect.
-    if (!program.exited && ::waitpid(program.pid, &status, WNOHANG) == program.pid) on_exit(program, status);
-  }
+  // One SIGCHLD may stand for several.
+  for (auto& [handle, program] : programs_) look(program);
   drop_ended();
+}
+
+void ExecChannels::look(Program& program) {
+  if (!program.keeper) return;
+  program.keeper->update();
+  if (!program.exited && program.keeper->status()) on_exit(program, *program.keeper->status());
 }
 
 void ExecChannels::on_exit(Program& program, int status) {
@@ -95,11 +97,14 @@ void ExecChannels::prepare(PollSet& set) {
   for (auto& [handle, program] : programs_) {
     const bool watched = program.finished && !program.peer_ended && program.channel.fd() >= 0;
     program.index = watched ? set.add(program.channel.fd(), POLLIN) : PollSet::kNone;
+    const bool kept = program.keeper && program.keeper->fd() >= 0;
+    program.keeper_index = kept ? set.add(program.keeper->fd(), POLLIN) : PollSet::kNone;
   }
 }
 
 void ExecChannels::run(const PollSet& set) {
   for (auto& [handle, program] : programs_) {
+    if (set.ready(program.keeper_index)) look(program);
     if (set.ready(program.index) && !program.channel.end()) look_for_unread(program);
   }
   drop_ended();
@@ -109,14 +114,17 @@ void ExecChannels::on_end(std::uint64_t handle) {
   const auto it = programs_.find(handle);
   if (it == programs_.end()) return;
   Program& program = it->second;
-  if (!program.exited && !program.channel.end()->clean()) ::kill(program.pid, SIGHUP);
+  if (program.keeper) program.keeper->over(program.channel.end()->clean() ? Keeper::End::kClean : Keeper::End::kBroken);
 }
 
 void ExecChannels::drop_ended() {
-  std::erase_if(programs_, [this](const auto& item) {
-    const bool over = item.second.exited && item.second.channel.end();
-    if (over) report(item.second);
-    return over;
+  for (auto& [handle, program] : programs_) {
+    if (program.reported || !program.exited || !program.channel.end()) continue;
+    program.reported = true;
+    report(program);
+  }
+  std::erase_if(programs_, [](const auto& item) {
+    return item.second.reported && (!item.second.keeper || item.second.keeper->gone());
   });
 }
 
@@ -147,7 +155,7 @@ void ExecChannels::report(const Program& program) {
 void ExecChannels::abort_all() {
   for (auto& [handle, program] : programs_) {
     abort(program, "was interrupted");
-    if (!program.exited) ::kill(program.pid, SIGHUP);
+    if (program.keeper) program.keeper->over(Keeper::End::kBroken);
   }
   const auto all_ended = [this] {
     return std::all_of(programs_.begin(), programs_.end(),

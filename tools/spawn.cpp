@@ -87,7 +87,7 @@ proto::Result<pid_t> spawn(const std::vector<std::string>& command, int fd,
   sigaddset(&defaults, SIGXFSZ);
   posix_spawnattr_setsigmask(&recipe.attributes, &none);
   posix_spawnattr_setsigdefault(&recipe.attributes, &defaults);
-  posix_spawnattr_setflags(&recipe.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&recipe.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
   std::vector<std::string> arguments = command;
   std::vector<std::string> entries = environment(variables);
   pid_t pid = -1;
