@@ -473,7 +473,10 @@ void Daemon::describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) con
   if (dht.last_reached) status.dht.last_reached_s = seconds_since(*dht.last_reached);
   status.metrics["dht_self_tests"] = dht.self_tests;
   status.metrics["dht_nodes_renewed"] = dht.node_renewals;
+  // To look for the first node takes a moment, which is no problem yet.
+  const bool begins = dht.reach == Reach::kUnknown && seconds_since(dht.reach_since) < 5;
   if (dht.state != DhtState::kConnected) {
+    if (begins) return;
     status.problems.emplace_back(
         "no node of the DHT answers: peers cannot reach this device, and it finds none that it is not connected with");
   } else if (dht.reach == Reach::kNo) {

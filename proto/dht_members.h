@@ -85,6 +85,14 @@ inline std::uint64_t read_uint(MsgpackReader& in, std::uint64_t max) {
   return in.failed() ? 0 : item.number;
 }
 
+/// Of either sign, as far from 0 as `max` at most.
+inline void read_int(MsgpackReader& in, std::uint64_t max) {
+  const MsgpackItem item = in.next();
+  const bool negative = item.is(MsgpackItem::Type::kNegative);
+  if (!negative && !item.is(MsgpackItem::Type::kUint)) in.fail(DhtFault::kWrongType);
+  if ((negative ? std::uint64_t{0} - item.number : item.number) > max) in.fail(DhtFault::kOutOfBounds);
+}
+
 inline Bytes within(MsgpackReader& in, bool right_type, const MsgpackItem& item, std::size_t min, std::size_t max) {
   if (!right_type) in.fail(DhtFault::kWrongType);
   if (item.bytes.size() < min || item.bytes.size() > max) in.fail(DhtFault::kOutOfBounds);

@@ -245,7 +245,7 @@ class Walker {
         if (const Bytes ip = read_bin(in, 4, 16); ip.size() != 4 && ip.size() != 16) in.fail(DhtFault::kOutOfBounds);
         break;
       case kCreated:
-        read_uint(in, kMaxDhtTime);
+        read_int(in, kMaxDhtTime);  // of a value without end, put by a node whose clock is wrong, it is negative
         break;
       case kValues:
         walk_values(in);

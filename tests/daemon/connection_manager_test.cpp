@@ -461,6 +461,7 @@ TEST_CASE("E4: attempts that come all the time do not put off what is due") {
   Node stranger(elsewhere, 3);
   Node::Options options;
   options.limits.idle_time = 300ms;
+  options.times.resolve = 40ms;
   Node alice(exchange, 0, options);
   Node bob(exchange, 1);
   bob.allow(alice);
@@ -469,7 +470,7 @@ TEST_CASE("E4: attempts that come all the time do not put off what is due") {
   bob.accepted.at(0).fd.reset();
   std::vector<OpenResult> results;
   Timer again(world.loop, [&] {
-    alice.open_later(stranger, "x", results);
+    alice.open_later(stranger, "x", results, 100ms);
     again.arm_in(50ms);
   });
   again.arm_in(50ms);

@@ -133,7 +133,7 @@ void Node::open_later(const Node& peer, const std::string& uri, std::vector<Open
 }
 
 void Node::settle() {
-  REQUIRE(exchange_.world().run_until([&] { return !stores_.requests.dirty(); }));
+  REQUIRE(exchange_.world().run_until([&] { return !stores_.requests.dirty() && !stores_.pairs.dirty(); }));
 }
 
 void Node::allow(const Node& peer) {

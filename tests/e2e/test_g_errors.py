@@ -41,6 +41,7 @@ REFUSED = "test_g1_the_peers_reason_is_the_openers"
 # All others, and the test that pins each: of e2e/ by its function, of daemon/ by its title.
 PINNED = {
     ("channel.open", "not-found"): "test_a6_peer_does_not_exist_and_then_it_does",
+    ("channel.open", "no-network"): "test_fault_e14_no_network_is_told_as_that",
     ("channel.open", "no-answer-or-refused"): "test_a6_peer_is_offline",
     ("channel.open", "declined"): "test_b3_one_declined_another_accepted",
     ("channel.open", "timed-out"): "test_b9_listener_takes_its_time",

@@ -146,7 +146,9 @@ def test_fault_e0_the_services_start(machine):
 
 def test_fault_e0_who_may_what(machine):
     for user in ("alice", "admin"):
-        assert status(machine, user=user, system=True)["problems"] == []
+        problems = status(machine, user=user, system=True)["problems"]
+        # Until the other service is found, it is true that there is nobody.
+        assert [text for text in problems if "no node of the DHT answers" not in text] == []
     ctl(machine, "trust", "list", user="admin", system=True)
     assert ctl(machine, "trust", "list", user="alice", system=True, check=False).returncode == 6
     refused = ctl(machine, "status", user="guest", system=True, check=False)
