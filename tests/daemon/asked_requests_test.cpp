@@ -28,9 +28,10 @@ TEST_CASE("requests that wait are found by client, listener and time, and bounde
   CHECK(asked.next_deadline() == at(20));
   CHECK(asked.expired(at(19)).empty());
   CHECK(asked.expired(at(30)) == Handles{2, 1});
-  CHECK(asked.of_listener(71) == Handles{2});
-  CHECK(asked.of_client(8) == Handles{4});
-  CHECK(asked.of_client(7).size() == 2);
+  CHECK(asked.of_listener(7, 71) == Handles{2});
+  CHECK(asked.of_client(8, 9) == Handles{4});
+  CHECK(asked.of_client(7, 9).size() == 2);
+  CHECK(asked.of_client(7, 1).size() == 1);
   CHECK(asked.count_of(7) == 2);
   CHECK(asked.count_of(9) == 0);
   REQUIRE(asked.find(1) != nullptr);

@@ -88,7 +88,9 @@ TEST_CASE("a taken name names its owner, and is free again afterwards") {
   const auto third = table.add(listener(2, "a", false));
   REQUIRE(std::holds_alternative<ListenerNumber>(third));
   CHECK(std::get<ListenerNumber>(third) > std::get<ListenerNumber>(first));
-  table.remove_client(2);
+  CHECK_FALSE(table.remove_client(2, 1));
+  CHECK(table.size() == 1);
+  CHECK(table.remove_client(2, 9));
   CHECK(table.size() == 0);
   CHECK(matched(table, "a") == "-");
 }
@@ -105,7 +107,7 @@ TEST_CASE("listeners are bounded, by client, in all, and by the bytes of their n
   CHECK(refused(listener(1, "c", false)));
   CHECK(refused(listener(2, std::string(99, 'x'), false)));
   CHECK_FALSE(refused(listener(2, std::string(98, 'x'), false)));
-  table.remove_client(2);
+  CHECK(table.remove_client(2, 9));
   CHECK_FALSE(refused(listener(2, "d", false)));
   CHECK(refused(listener(3, "e", false)));
   CHECK(table.remove(table.match("a")->number));
