@@ -374,7 +374,7 @@ void DhtClient::Impl::close() {
   if (bootstrap_) bootstrap_->stop();
   if (public_opener_) public_opener_->stop();
   if (pair_opener_) pair_opener_->stop();
-  node_->join();
+  // While a node is made anew there is none, but the one before that ends.
   if (node_) node_->join();
   if (ending_) ending_->join();
   lookups_.clear();

@@ -195,7 +195,8 @@ void DhtClient::Impl::wake_all() {
   }
 }
 
-/// The value comes back by the listen, and only through another node: our own sends us nothing of what we put.
+/// OpenDHT 2.4 keeps what it puts at our own node as well, and our listens hear of it there at once. So what comes back
+/// shows a node that lives and listens, not yet that the values of others arrive.
 void DhtClient::Impl::begin_test() {
   if (!can_ask()) return;
   probes_pending_ = 0b11;

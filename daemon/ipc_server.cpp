@@ -20,6 +20,8 @@ constexpr int kAcceptsPerTurn = 16;
 constexpr std::chrono::microseconds kAcceptTimePerTurn{500};
 /// Of what a client has that has gone: so much is taken back in one piece of work.
 constexpr std::size_t kTakenBackPerPiece = 8;
+/// Whoever comes again and again must not fill the log: one line of clients that are turned away in this time.
+constexpr proto::Duration kRefusalLinePace = std::chrono::seconds(1);
 /// Without a free fd there is nothing to do but to wait for one.
 constexpr proto::Duration kAcceptPause = std::chrono::milliseconds(200);
 
@@ -132,7 +134,10 @@ void IpcServer::admit(ipc::Fd socket) {
   const bool admin = settings_.access.is_admin(*credentials);
   if (const auto refused = no_place(*credentials, admin)) {
     ++totals_.limits_hit;
-    spdlog::warn("a client of uid {} is turned away: {} clients are connected", credentials->uid, sessions_.size());
+    if (context_.loop.now() >= next_refusal_line_) {
+      next_refusal_line_ = context_.loop.now() + kRefusalLinePace;
+      spdlog::warn("a client of uid {} is turned away: {} clients are connected", credentials->uid, sessions_.size());
+    }
     return turn_away(std::move(socket), *refused);
   }
   const ClientNumber number = next_client_++;

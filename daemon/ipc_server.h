@@ -200,6 +200,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   Timer ask_timer_;
   Timer refusal_timer_;
   Timer start_timer_;
+  proto::TimePoint next_refusal_line_{};
   Timer accept_again_;
   std::unique_ptr<Poll> accept_poll_;
 };

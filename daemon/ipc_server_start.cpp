@@ -14,13 +14,23 @@ void IpcServer::set_manager(ConnectionManager* manager) {
 }
 
 ipc::Outcome<void> IpcServer::wait_for_start(const IpcSession& session, const ipc::Request& request) {
-  StartQueue::Waiting call{session.number(), request, context_.loop.now() + settings_.open_time, 0};
+  StartQueue::Waiting call{session.number(), request, context_.loop.now() + settings_.open_time, 0,
+                           session.credentials().uid};
   // Params are not looked into yet: one that is wrong is told so when its turn comes.
   if (const auto timeout = request.params.find("timeout"); timeout != request.params.end() && timeout->is_number()) {
     const double seconds = std::clamp(timeout->get<double>(), 0.0, ipc::kTimeoutBounds.max);
     call.deadline = context_.loop.now() + std::chrono::ceil<proto::Duration>(std::chrono::duration<double>(seconds));
   }
   call.bytes = request.params.dump(-1, ' ', false, ipc::Json::error_handler_t::replace).size();
+  const UserPlaces& places = settings_.places;
+  const StartQueue::Used used = waiting_.used_by(call.uid);
+  if (!session.admin() && places.shared() &&
+      (used.calls >= places.share(StartQueue::kMaxCalls) ||
+       used.bytes + call.bytes > places.share(StartQueue::kMaxBytes))) {
+    return ipc::make_error(
+        ipc::Reason::kResourceLimit,
+        share_text("calls that wait for the start", places.share(StartQueue::kMaxCalls), StartQueue::kMaxCalls));
+  }
   if (waiting_.count_of(session.number()) >= ipc::kMaxRequestsInFlight || !waiting_.add(std::move(call))) {
     return ipc::make_error(ipc::Reason::kResourceLimit, "too many requests wait for an answer");
   }

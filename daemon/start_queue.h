@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "daemon/listener_table.h"
 #include "ipc/message.h"
 #include "proto/time.h"
@@ -28,6 +30,11 @@ class StartQueue {
     ipc::Request request;
     proto::TimePoint deadline;
     std::size_t bytes = 0;
+    uid_t uid = static_cast<uid_t>(-1);  ///< of the client
+  };
+  struct Used {
+    std::size_t calls = 0;
+    std::size_t bytes = 0;
   };
 
   /// False: there is no room.
@@ -40,6 +47,15 @@ class StartQueue {
   [[nodiscard]] std::size_t count_of(ClientNumber client) const {
     return static_cast<std::size_t>(
         std::count_if(calls_.begin(), calls_.end(), [client](const Waiting& call) { return call.client == client; }));
+  }
+  [[nodiscard]] Used used_by(uid_t uid) const {
+    Used used;
+    for (const Waiting& call : calls_) {
+      if (call.uid != uid) continue;
+      ++used.calls;
+      used.bytes += call.bytes;
+    }
+    return used;
   }
   /// The client's call of this id, taken out.
   std::optional<Waiting> take(ClientNumber client, const ipc::Json& id) {

@@ -3,7 +3,10 @@
 
 #include <catch2/catch.hpp>
 
+#include "daemon/start_queue.h"
+
 using connd::daemon::share_text;
+using connd::daemon::StartQueue;
 using connd::daemon::UserPlaces;
 
 namespace {
@@ -44,4 +47,17 @@ TEST_CASE("small tables: one user always gets one, and nothing overflows") {
   CHECK(taken_by(rule, 4, 4) == 4);
   CHECK(rule.share(~std::size_t{0}) > std::size_t{1} << 62);
   CHECK(share_text("clients", 2, 4) == "this user has its share of clients: 2 of 4");
+}
+
+TEST_CASE("fault C1: calls that wait for the start are counted by user, with the bytes of their params") {
+  StartQueue queue;
+  CHECK(queue.add({.client = 1, .request = {}, .deadline = {}, .bytes = 10, .uid = 1'000}));
+  CHECK(queue.add({.client = 2, .request = {}, .deadline = {}, .bytes = 5, .uid = 1'000}));
+  CHECK(queue.add({.client = 3, .request = {}, .deadline = {}, .bytes = 7, .uid = 1'001}));
+  CHECK(queue.used_by(1'000).calls == 2);
+  CHECK(queue.used_by(1'000).bytes == 15);
+  queue.remove_client(1);
+  CHECK(queue.used_by(1'000).calls == 1);
+  CHECK(queue.used_by(1'000).bytes == 5);
+  CHECK(queue.used_by(1'002).calls == 0);
 }

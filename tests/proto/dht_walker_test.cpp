@@ -182,7 +182,9 @@ TEST_CASE("each member that OpenDHT reads has its type and bounds", "[dht]") {
       {"sa", Pack().str("abcd"), DhtFault::kWrongType},
       {"c", Pack().uint(1'800'000'000), DhtFault::kNone},
       {"c", Pack().uint(UINT64_MAX), DhtFault::kOutOfBounds},
-      {"c", Pack().raw({0xff}), DhtFault::kWrongType},
+      {"c", Pack().raw({0xff}), DhtFault::kNone},  // -1: of a node whose clock is wrong
+      {"c", Pack().raw({0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0}), DhtFault::kOutOfBounds},
+      {"c", Pack().str("1"), DhtFault::kWrongType},
       {"exp", Pack().array(2).uint(1).uint(UINT64_MAX), DhtFault::kNone},
       {"exp", Pack().array(1).str("1"), DhtFault::kWrongType},
       {"re", Pack().array(0), DhtFault::kNone},
