@@ -133,7 +133,7 @@ def test_c1_what_came_before_the_connection_broke_is_delivered(netns, lab, alice
     download = opened(alice, peer, "download")
     alice.freeze()
     download.send(b"x" * 100_000)
-    piece, count = b"." * 60_000, 20  # far more than one read takes
+    piece, count = b"." * 60_000, 10  # far more than one read takes
     for _ in range(count):
         peer.plain(jami(1, piece))
     peer.plain(jami(1))
