@@ -455,6 +455,7 @@ TEST_CASE("a device that comes back without having said good-bye: opens go to it
 }
 
 TEST_CASE("E4: attempts that come all the time do not put off what is due") {
+  std::vector<OpenResult> results;  // before the nodes: what is pending at their end is told, too
   World world;
   Exchange exchange(world);
   Exchange elsewhere(world);
@@ -468,7 +469,6 @@ TEST_CASE("E4: attempts that come all the time do not put off what is due") {
   auto result = alice.open(bob, "x");
   opened(result).fd.reset();
   bob.accepted.at(0).fd.reset();
-  std::vector<OpenResult> results;
   Timer again(world.loop, [&] {
     alice.open_later(stranger, "x", results, 100ms);
     again.arm_in(50ms);
