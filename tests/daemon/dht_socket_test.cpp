@@ -294,10 +294,12 @@ TEST_CASE("DhtSocket stops while datagrams come and go, and is silent afterwards
   for (int round = 0; round < 5; ++round) {
     Node node;
     std::atomic<bool> over{false};
+    std::vector<ByteVector> poison;
+    for (const char* text : kPoison) poison.push_back(from_text(text));
     std::thread flood([&] {
       const Stranger stranger(node.port->bound(AF_INET));
       for (std::uint32_t i = 0; !over; ++i) {
-        const auto said = i % 2 == 0 ? ping(i) : from_text(kPoison[i % kPoison.size()]);
+        const auto said = i % 2 == 0 ? ping(i) : poison[i % poison.size()];
         (void)!::send(stranger.fd.get(), said.data(), said.size(), 0);
         (void)node.send(stranger.address, said);
       }
