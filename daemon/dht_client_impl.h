@@ -238,6 +238,9 @@ struct DhtClient::Impl::Bridge {
   std::atomic<std::uint64_t> dropped_lines{0};
   std::atomic<bool> ending{false};
   std::array<std::atomic<std::uint64_t>, 2> probes{};  ///< what a test put, by key; 0: it came back, or none was put
+  std::array<std::atomic<const dht::Value*>, 2> own_probes{};  ///< the very objects, to be told from what comes back
+  /// The one before, and the id that it was put with; for OpenDHT's thread alone.
+  std::array<std::pair<std::weak_ptr<dht::Value>, dht::Value::Id>, 2> put_probes{};
 
   template <class F>
   void post(F task) {
@@ -276,18 +279,30 @@ struct DhtClient::Impl::Bridge {
     if (expired) return true;
     for (const auto& value : values) {
       const bool test = value->user_type == kProbeType && !arrival.pair_peer;
-      test ? probe(*value, arrival.at_short_key) : request(*value, arrival);
+      test ? probe(value, arrival.at_short_key ? 1 : 0) : request(*value, arrival);
     }
     return true;
   }
 
   /// Anybody can put such a value; what ours says only the nodes that store it know.
-  void probe(const dht::Value& value, bool at_short_key) {
+  void probe(const std::shared_ptr<dht::Value>& value, std::size_t key) {
     std::uint64_t said = 0;
-    if (value.data.size() != sizeof said) return;
-    std::memcpy(&said, value.data.data(), sizeof said);
-    if (said == 0 || !probes[at_short_key ? 1 : 0].compare_exchange_strong(said, 0)) return;
-    post([at_short_key](Impl& self) { self.on_probe(at_short_key); });
+    if (value->data.size() != sizeof said) return;
+    std::memcpy(&said, value->data.data(), sizeof said);
+    if (said == 0 || said != probes[key]) return;
+    if (value.get() == own_probes[key]) return let_it_come_back(value, key);
+    if (!probes[key].compare_exchange_strong(said, 0)) return;
+    post([key](Impl& self) { self.on_probe(key == 1); });
+  }
+
+  /// Before OpenDHT 2.4 sends what it puts, it keeps it at our own node, and our listens are given that very object.
+  /// They do not hear of its id again: what is told them from elsewhere they take for the same. So it goes out with
+  /// another one. Its own it has again when the next test comes, for by it OpenDHT forgets it after ten minutes.
+  void let_it_come_back(const std::shared_ptr<dht::Value>& value, std::size_t key) {
+    auto& [former, id] = put_probes[key];
+    if (const auto before = former.lock()) before->id = id;
+    former = value;
+    id = std::exchange(value->id, random_value_id());
   }
 
   /// False ends the search: enough was seen.

@@ -195,8 +195,7 @@ void DhtClient::Impl::wake_all() {
   }
 }
 
-/// OpenDHT 2.4 keeps what it puts at our own node as well, and our listens hear of it there at once. So what comes back
-/// shows a node that lives and listens, not yet that the values of others arrive.
+/// The value comes back by the listen, and only through another node (see Bridge::let_it_come_back).
 void DhtClient::Impl::begin_test() {
   if (!can_ask()) return;
   probes_pending_ = 0b11;
@@ -209,6 +208,7 @@ void DhtClient::Impl::begin_test() {
         dht::Blob(reinterpret_cast<const std::uint8_t*>(&content), reinterpret_cast<const std::uint8_t*>(&content + 1)),
         random_value_id());
     value->user_type = kProbeType;
+    bridge_->own_probes[i] = value.get();
     node_->send(request_keys_[i], std::move(value), {});
   }
 }
