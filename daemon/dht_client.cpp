@@ -120,6 +120,9 @@ void DhtClient::Impl::open_port() {
   socket.bind6 = config_.bind6;
   socket.node_id = node_id_;
   socket.network = kDhtNetwork;
+  for (const DhtKept& kept : kept_) {
+    if (kept.put && kept.put->isSigned()) socket.signed_ids.push_back(kept.put->id);
+  }
   try {
     port_ = std::make_shared<DhtPort>(socket);
   } catch (const std::runtime_error&) {

@@ -105,6 +105,7 @@ proto::DhtGateConfig gate_config(const DhtSocketConfig& config) {
   std::copy_n(config.node_id.data(), gate.node_id.size(), gate.node_id.begin());
   gate.network = config.network;
   gate.random = random_bits;
+  gate.signed_ids = config.signed_ids;
   return gate;
 }
 
@@ -302,31 +303,32 @@ void DhtSocket::run() {
 void DhtSocket::receive(int fd, Batch& batch, dht::net::PacketList& out) {
   const std::size_t count = batch.take(fd);
   std::array<bool, kBatch> pass{};
+  // In the order in which they came: what the gate says of one is true behind those before it.
+  std::array<std::vector<proto::DhtDatagram>, kBatch> whole;
   {
     const std::lock_guard lock(port_->mutex_);
     const auto came = now();
     for (std::size_t i = 0; i < count; ++i) {
       const auto from = address_of(reinterpret_cast<const sockaddr*>(&batch.from[i]));
       pass[i] = port_->gate_.on_received(from, batch.datagram(i), came).what == proto::DhtReceived::What::kPass;
+      if (!pass[i]) whole[i] = port_->gate_.take_incoming();
     }
   }
   for (std::size_t i = 0; i < count; ++i) {
     if (pass[i]) add_packet(out, batch.sender(i), batch.datagram(i));
+    for (const auto& one : whole[i]) add_packet(out, sockaddr_of(one.address), one.bytes);
   }
 }
 
-/// To OpenDHT what passed and what was put together; to the network what the gate gives out.
+/// To OpenDHT what came for it; to the network what the gate gives out.
 void DhtSocket::hand_on(dht::net::PacketList passed) {
-  std::vector<proto::DhtDatagram> incoming;
   std::vector<proto::DhtDatagram> outgoing;
   {
     const std::lock_guard lock(port_->mutex_);
     port_->gate_.on_timeout(now());
-    incoming = port_->gate_.take_incoming();
     outgoing = port_->gate_.take_outgoing();
   }
   send_now(outgoing);
-  for (const auto& whole : incoming) add_packet(passed, sockaddr_of(whole.address), whole.bytes);
   if (!passed.empty() && !stopping_) onReceived(std::move(passed));
 }
 

@@ -38,6 +38,7 @@ struct DhtSocketConfig {
   std::string bind6;
   dht::InfoHash node_id;  ///< the one that OpenDHT uses
   std::uint32_t network = 0;
+  std::vector<std::uint64_t> signed_ids{};  ///< of the signed values that are put for good (DhtGateConfig)
 };
 
 /// The gate and the descriptors. Thread-safe.

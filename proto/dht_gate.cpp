@@ -26,12 +26,14 @@ struct DhtGate::Impl {
       : budget({config.node_id, config.network, config.random}),
         asked(config.random, {kMaxAskedPartBytes, kMaxAskedPartBytesOfAddress}),
         unasked(config.random, {kMaxUnaskedPartBytes, kMaxUnaskedPartBytesOfAddress}),
+        own_signed_ids(config.signed_ids),
         signed_ids(hash_seed(config.random)) {}
 
   DhtBudget budget;
   /// Answers to our own requests, and all else: what strangers send leaves the former their room.
   DhtParts asked;
   DhtParts unasked;
+  std::vector<std::uint64_t> own_signed_ids;  ///< a few; they have no end
   DhtSignedIds signed_ids;
   DhtMessage message;  ///< its vectors keep their storage
   DhtGateCounters counters;
@@ -53,7 +55,8 @@ struct DhtGate::Impl {
   // Of a put: a value without owner must not come upon a signed one (dht_signed_ids.h).
   bool may_pass(const DhtValueInfo& value, TimePoint now) {
     if (value.owned) signed_ids.add(value.id, now);
-    return value.owned || !signed_ids.has(value.id, now);
+    const bool is_own = std::find(own_signed_ids.begin(), own_signed_ids.end(), value.id) != own_signed_ids.end();
+    return value.owned || (!is_own && !signed_ids.has(value.id, now));
   }
   void judge_put(TimePoint now) {
     if (message.kind == DhtKind::kRefresh) signed_ids.renew(message.value_id, now);

@@ -35,6 +35,9 @@ struct DhtGateConfig {
   /// 32 unpredictable bits: from the operating system or a generator that it seeded for cryptography. Called within the
   /// gate's methods.
   std::function<std::uint32_t()> random;
+  /// Of the signed values that our node puts for good: OpenDHT stores them at once, before it sends them to anybody,
+  /// and tells their ids alone to who asks. What is sent later the gate sees itself.
+  std::vector<std::uint64_t> signed_ids{};
 };
 
 struct DhtReceived {
@@ -98,6 +101,8 @@ class DhtGate {
 
   /// Whole messages for OpenDHT, made of a message and the parts of its values, in the order in which they were
   /// completed. Each was walked. They may be longer than a UDP datagram (at most kMaxDhtAssembled).
+  /// Call it after each on_received that was kTaken, and give them to OpenDHT before what comes later: whether a value
+  /// may pass depends on those before it.
   [[nodiscard]] std::vector<DhtDatagram> take_incoming();
   /// Datagrams for the network, in order: pings of the gate, and what was held and may go.
   [[nodiscard]] std::vector<DhtDatagram> take_outgoing();

@@ -139,7 +139,29 @@ DhtFault DhtParts::add(const DhtAddress& from, const DhtMessage& message, TimePo
   return DhtFault::kNone;
 }
 
+// What came whole was judged when the message came; since then another message, or a part of this one, may have brought
+// a value that it must not come upon. Not kept meanwhile: the message tells it again.
+void DhtParts::judge_again(Record& record, const Judge& judge) {
+  DhtMessage message;
+  (void)walk_dht_message(record.datagram, message);  // it was in order
+  const auto by_offset = [](const DhtSpan& a, const DhtSpan& b) { return a.offset < b.offset; };
+  for (const DhtWholeValue& value : message.whole) {
+    const auto place = std::lower_bound(record.cut_out.begin(), record.cut_out.end(), value.at, by_offset);
+    if ((place != record.cut_out.end() && place->offset == value.at.offset) || judge(value.info)) continue;
+    record.cut_out.insert(place, value.at);
+    ++bad_values_;
+  }
+}
+
 void DhtParts::complete(Record& record, const Judge& judge) {
+  std::vector<bool> good;
+  for (const Value& value : record.values) {
+    DhtValueInfo info;
+    good.push_back(walk_dht_value(value.bytes, &info) == DhtFault::kNone && (!record.is_put || !judge || judge(info)));
+    if (!good.back()) ++bad_values_;
+  }
+  if (record.is_put && judge) judge_again(record, judge);
+
   std::vector<DhtSpan> spans;
   std::vector<Bytes> bytes;
   auto cut = record.cut_out.begin();
@@ -149,14 +171,11 @@ void DhtParts::complete(Record& record, const Judge& judge) {
       bytes.emplace_back(kMsgpackNil);
     }
   };
-  for (const Value& value : record.values) {
+  for (std::size_t i = 0; i < record.values.size(); ++i) {
+    const Value& value = record.values[i];
     cut_until(value.announced.at.offset);
-    DhtValueInfo info;
-    bool good = walk_dht_value(value.bytes, &info) == DhtFault::kNone;
-    if (good && record.is_put && judge) good = judge(info);
-    if (!good) ++bad_values_;
     spans.push_back(value.announced.at);
-    bytes.push_back(good ? Bytes(value.bytes) : Bytes(kMsgpackNil));
+    bytes.push_back(good[i] ? Bytes(value.bytes) : Bytes(kMsgpackNil));
   }
   cut_until(record.datagram.size());
   complete_.push_back({record.key.address, splice(record.datagram, spans, bytes)});

@@ -39,7 +39,8 @@ class DhtParts {
   [[nodiscard]] DhtFault open(const DhtAddress& from, Bytes datagram, const DhtMessage& message, TimePoint now);
   /// A message of the kind kValueData came. kNone: at least one part of it was the next of its value, and is kept.
   /// kStrayPart: none was. kPartNoRoom: its sender has too many bytes here.
-  /// `judge` is asked when the message is a put that is complete now.
+  /// `judge` is asked when the message is a put that is complete now: of its values that came in parts, then of those
+  /// that came whole.
   [[nodiscard]] DhtFault add(const DhtAddress& from, const DhtMessage& message, TimePoint now, const Judge& judge = {});
   /// Whether a message of this sender and transaction id is open.
   [[nodiscard]] bool knows(const DhtAddress& from, std::uint32_t tid) const;
@@ -94,6 +95,7 @@ class DhtParts {
   void add_bytes(Record& record, std::size_t bytes);
   void remove(std::size_t slot);
   bool add_part(Record& record, const DhtPart& part);
+  void judge_again(Record& record, const Judge& judge);
   void complete(Record& record, const Judge& judge);
 
   std::function<std::uint32_t()> random_;

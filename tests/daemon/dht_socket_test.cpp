@@ -84,7 +84,8 @@ struct Node {
   std::vector<dht::net::ReceivedPacket> packets;
   dht::net::PacketList spent;
 
-  explicit Node(const DhtSocketConfig& config = loopback()) : port(std::make_shared<DhtPort>(config)), socket(port) {
+  explicit Node(const DhtSocketConfig& config = loopback()) : Node(std::make_shared<DhtPort>(config)) {}
+  explicit Node(std::shared_ptr<DhtPort> of) : port(std::move(of)), socket(port) {
     socket.setOnReceive([this](dht::net::PacketList&& list) {
       const std::lock_guard lock(mutex);
       packets.insert(packets.end(), list.begin(), list.end());
@@ -234,6 +235,23 @@ TEST_CASE("fault A1: what would end OpenDHT goes no further, and is counted") {
   CHECK(node.port->counters().received == kPoison.size() + 2);
   CHECK(dropped(*node.port) == kPoison.size() + 1);
   CHECK(node.port->counters().dropped[static_cast<std::size_t>(DhtFault::kEmpty)] == 1);
+}
+
+TEST_CASE("fault A1: what the gate has changed keeps its place among what passed") {
+  // A put whose value cannot be read, and a ping; both are there when the first batch is read.
+  const auto port = std::make_shared<DhtPort>(loopback());
+  const Stranger stranger(port->bound(AF_INET));
+  const ByteVector put = from_text(
+      "85a16182a26964c4141111111111111111111111111111111111111111a676616c75657391a178a171a3707574a17401a179a171a176a4"
+      "524e4731");
+  stranger.say(put);
+  stranger.say(ping(2));
+  Node node(port);
+  REQUIRE(node.wait_for(2));
+  const std::lock_guard lock(node.mutex);
+  CHECK(node.packets[0].data.size() == put.size() - 1);  // nil, in the place of a text of two bytes
+  const ByteVector second = ping(2);
+  CHECK(std::equal(second.begin(), second.end(), node.packets[1].data.begin(), node.packets[1].data.end()));
 }
 
 TEST_CASE("DhtSocket tells OpenDHT the errors of the kernel, as its own socket does") {

@@ -211,6 +211,42 @@ TEST_CASE("fault A1: no value without owner comes upon a signed one", "[dht]") {
     for (const ByteVector& p : parts_of(0, value, 1)) (void)gate.on_send(address(2), p, at(0));
     CHECK_FALSE(value_passes(put(plain_value(7, 9))));
   }
+  SECTION("that came while it waited for the parts of another") {
+    const ByteVector other = plain_value(8, 3000).bytes;
+    Pack p = id_map(3);
+    p.str("h").bin(node_id(5)).str("values").array(2).add(plain_value(7, 9)).uint(other.size());
+    REQUIRE(gate.on_received(address(1), query("put", p, 1), at(0)).what == DhtReceived::What::kTaken);
+    CHECK(value_passes(put(signed_value(7, 9), 2)));
+    for (const ByteVector& more : parts_of(1, other, 1)) (void)gate.on_received(address(1), more, at(0));
+    const auto whole = gate.take_incoming();
+    REQUIRE(whole.size() == 1);
+    CHECK(as_text(whole[0].bytes).find("values\x92\xc0\x82") != std::string_view::npos);
+    CHECK(gate.counters().bad_values == 1);
+  }
+  SECTION("that comes in parts before it, in one message") {
+    const ByteVector owned = signed_value(7, 3000).bytes;
+    Pack p = id_map(3);
+    p.str("h").bin(node_id(5)).str("values").array(2).uint(owned.size()).add(plain_value(7, 9));
+    REQUIRE(gate.on_received(address(1), query("put", p, 1), at(0)).what == DhtReceived::What::kTaken);
+    for (const ByteVector& more : parts_of(0, owned, 1)) (void)gate.on_received(address(1), more, at(0));
+    const auto whole = gate.take_incoming();
+    REQUIRE(whole.size() == 1);
+    CHECK(as_text(whole[0].bytes).find("values\x92\x82") != std::string_view::npos);
+    CHECK(as_text(whole[0].bytes).find("\xc0\xa1q\xa3put") != std::string_view::npos);
+  }
+  SECTION("that is our own, and was sent to nobody") {
+    // Its id can be asked for alone: nothing that is sent tells the gate that it is signed.
+    DhtGateConfig with_own = config();
+    with_own.signed_ids = {7};
+    DhtGate other(with_own);
+    CHECK(other.on_received(address(1), put(plain_value(7, 9)), at(0)).what == DhtReceived::What::kTaken);
+    const auto whole = other.take_incoming();
+    REQUIRE(whole.size() == 1);
+    CHECK(as_text(whole[0].bytes).find("values\x91\xc0") != std::string_view::npos);
+    CHECK(other.on_received(address(1), put(plain_value(8, 9)), at(0)).what == DhtReceived::What::kPass);
+    const auto years = at(0) + 1000 * kSignedIdTime;
+    CHECK(other.on_received(address(1), put(sealed_value(7, 9)), years).what == DhtReceived::What::kTaken);
+  }
   SECTION("either in parts") {
     const auto whole_of = [&](const ByteVector& value, std::uint32_t tid) {
       REQUIRE(gate.on_received(address(1), put(Pack().uint(value.size()), tid), at(0)).what ==
