@@ -402,7 +402,10 @@ void Daemon::on_identity_replaced() {
 void Daemon::network_ended() {
   ipc_.set_manager(nullptr);
   ipc_.set_identity(nullptr);  // until it is loaded anew: a change meanwhile would start a second network
+  const bool had_network = network_ != nullptr;
   network_.reset();
+  // The next one may be connected at its first word: that it is another one is told all the same.
+  if (had_network) events_.publish("network.state", {{"network", to_string(DhtState::kDisconnected)}});
   restarting_ = false;
   if (stopping_) return ipc_.shut_down([this] { loop_.stop(); });
   load_identity();
