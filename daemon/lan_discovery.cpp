@@ -50,13 +50,6 @@ bool same_prefix(const std::array<std::uint8_t, 16>& a, const std::array<std::ui
 
 }  // namespace
 
-bool TokenBucket::take(proto::TimePoint now) {
-  if (full_at_ < now) full_at_ = now;
-  if (full_at_ - now > step_ * (burst_ - 1)) return false;
-  full_at_ += step_;
-  return true;
-}
-
 LanDiscovery::LanDiscovery(Loop& loop, const LanDiscoveryConfig& config,
                            std::function<void(const SocketAddress&)> found)
     : loop_(loop), config_(config), found_(std::move(found)) {

@@ -23,6 +23,7 @@
 #include "daemon/resolver.h"
 #include "ipc/fd.h"
 #include "proto/dht_discovery.h"
+#include "proto/token_bucket.h"
 
 namespace connd::daemon {
 
@@ -49,18 +50,6 @@ struct LanDiscoveryCounters {
   std::uint64_t received = 0;
   std::uint64_t nodes = 0;    ///< handed on
   std::uint64_t dropped = 0;  ///< not in the format, from elsewhere, or beyond a rate
-};
-
-/// Tokens that come back with time. All that is used is bounded by burst + rate x time.
-class TokenBucket {
- public:
-  TokenBucket(unsigned per_second, unsigned burst) : step_(1000 / per_second), burst_(burst) {}
-  bool take(proto::TimePoint now);
-
- private:
-  proto::Duration step_;
-  unsigned burst_;
-  proto::TimePoint full_at_{};  ///< in the past: all tokens are there
 };
 
 class LanDiscovery {
@@ -110,8 +99,8 @@ class LanDiscovery {
   std::vector<Interface> interfaces_;
   Family v4_;
   Family v6_;
-  TokenBucket pings_{kLanPingsPerSecond, kLanBurst};
-  TokenBucket answers_{kLanAnswersPerSecond, kLanBurst};
+  proto::TokenBucket pings_{kLanBurst, kLanPingsPerSecond, loop_.now()};
+  proto::TokenBucket answers_{kLanBurst, kLanAnswersPerSecond, loop_.now()};
   std::deque<Seen> seen_;  ///< at most kLanBurst + kLanPingsPerSecond x kLanSameNode
   LanDiscoveryCounters counters_;
 };

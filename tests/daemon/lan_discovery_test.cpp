@@ -120,19 +120,6 @@ struct Lan {
 
 }  // namespace
 
-TEST_CASE("a token bucket gives its burst at once, and then its rate") {
-  TokenBucket bucket(2, 4);
-  proto::TimePoint now{milliseconds(1'000'000)};
-  for (int i = 0; i < 4; ++i) CHECK(bucket.take(now));
-  CHECK_FALSE(bucket.take(now));
-  CHECK_FALSE(bucket.take(now + milliseconds(499)));
-  CHECK(bucket.take(now + milliseconds(500)));
-  CHECK_FALSE(bucket.take(now + milliseconds(501)));
-  now += milliseconds(60'000);
-  for (int i = 0; i < 4; ++i) CHECK(bucket.take(now));  // it does not save up more
-  CHECK_FALSE(bucket.take(now));
-}
-
 TEST_CASE("LanDiscovery asks and announces when it comes up, hands on who announces, and answers who asks") {
   Lan lan;
   if (lan.skipped) return;
