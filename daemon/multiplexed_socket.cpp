@@ -48,6 +48,16 @@ proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, p
   return ends;
 }
 
+/// Half of what the peer takes, since what was sent over a while may come at once: all ids there are, then this many a
+/// second.
+constexpr std::uint32_t kOpenBurst = proto::kRequestBurst / 2;
+constexpr std::uint32_t kOpenRate = proto::kRequestRate / 2;
+/// What is pending when these are used up may be cancelled all the same: as many as there are ids of ours.
+constexpr std::uint32_t kCancelBurst = proto::kNoiseBurst - 32'768;
+constexpr std::uint32_t kCancelRate = proto::kNoiseRate / 2;
+/// Then nothing is opened until so many more may be cancelled.
+constexpr std::uint32_t kCancelPause = 1'000;
+
 }  // namespace
 
 MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
@@ -60,6 +70,8 @@ MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& ow
       peer_(peer.expected),
       mux_config_(with_side(config, path.controlling)),
       tls_(tls, path.controlling ? proto::TlsRole::kClient : proto::TlsRole::kServer, peer, proto::Framing::kRfc4571),
+      opens_(kOpenBurst, kOpenRate, context.loop.now()),
+      cancels_(kCancelBurst, kCancelRate, context.loop.now()),
       timer_(context.loop, [this] { on_deadline(); }),
       transport_(context.poller, std::move(path), *this) {}
 
@@ -322,8 +334,19 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
 
 // ---- channels ----
 
+/// One local program that opens for ever must not end the connection of all.
+bool MultiplexedSocket::may_open() {
+  if (cancelled_too_many_) {
+    if (!cancels_.take(now(), kCancelPause)) return false;
+    cancels_.add(kCancelPause);
+    cancelled_too_many_ = false;
+  }
+  return opens_.take(now());
+}
+
 proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri, bool unique) {
   if (!up()) return make_error_code(proto::Errc::kGoingAway);
+  if (!may_open()) return make_error_code(proto::Errc::kTooManyPending);
   request_turn();
   // What a peer without credit is sent may bring no byte back for long, and the probe would stand behind all of it.
   if (mux_->doubtful(now())) probe();
@@ -367,6 +390,7 @@ void MultiplexedSocket::refuse(proto::ChannelHandle channel, proto::Reason reaso
 
 void MultiplexedSocket::cancel(proto::ChannelHandle channel, proto::Reason reason) {
   if (!mux_) return;
+  if (!cancels_.take(now())) cancelled_too_many_ = true;
   mux_->reset(channel, reason, {});
   request_turn();
 }

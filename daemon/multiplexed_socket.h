@@ -19,6 +19,7 @@
 #include "proto/connect.h"
 #include "proto/mux.h"
 #include "proto/tls_session.h"
+#include "proto/token_bucket.h"
 
 namespace connd::daemon {
 
@@ -126,6 +127,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void probe();
 
   [[nodiscard]] ConnectionNumber number() const { return number_; }
+  [[nodiscard]] bool may_open();
   [[nodiscard]] bool up() const { return state_ == State::kUp; }
   /// Up, and new channels may be opened.
   [[nodiscard]] bool usable() const { return up() && !mux_->going_away(); }
@@ -195,6 +197,9 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   const proto::MuxConfig mux_config_;
   proto::TlsSession tls_;
   std::unique_ptr<proto::Mux> mux_;  ///< once TLS is done
+  proto::TokenBucket opens_;         ///< of ours: the peer ends a connection that asks for more (PROTOCOL.md, 14)
+  proto::TokenBucket cancels_;       ///< may cross its answers, and are noise to it then
+  bool cancelled_too_many_ = false;
   std::unordered_map<proto::ChannelHandle, std::unique_ptr<ChannelSocket>> channels_;
   std::vector<std::unique_ptr<ChannelSocket>> over_;  ///< ended; destroyed at the end of the turn
   State state_ = State::kHandshaking;

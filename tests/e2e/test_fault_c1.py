@@ -22,7 +22,7 @@ ROUND_TRIP = 0.020 * SCALE
 SECONDS = 5.0 if FULL else 0.6
 QUICK = ("arrays", "long names", "lists", "short lines", "connects", "listeners", "pending opens", "opens")
 ALL = QUICK + ("arrays in params", "members", "strings", "empty lines", "long names to open", "revocations", "cancelled opens",
-               "no end", "deaf")
+               "cancelled opens to a peer", "no end", "deaf")
 
 
 @pytest.fixture(scope="module")
