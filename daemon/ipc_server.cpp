@@ -231,7 +231,7 @@ bool IpcServer::take_back(IpcSession& session) {
   ask_timer_.arm(asked_.next_deadline());
   for (std::size_t i = 0; i < kTakenBackPerPiece && !session.opens().empty(); ++i) {
     const auto [key, open] = *session.opens().begin();
-    if (manager_ != nullptr) (void)manager_->cancel_open(open.open, proto::Reason::kCancelled);
+    if (manager_ != nullptr && manager_->cancel_open(open.open, proto::Reason::kCancelled)) cancelled(session);
     (void)forget_open(session, key);  // where nobody answers it
   }
   if (!session.opens().empty() || asked_.count_of(client) > 0) return false;
