@@ -11,6 +11,7 @@
 
 #include "daemon/api.h"
 #include "daemon/fd_limits.h"
+#include "daemon/log.h"
 
 namespace connd::daemon {
 namespace {
@@ -202,7 +203,7 @@ bool IpcServer::serve(ClientNumber client) {
   if (!take_back(*session)) return true;
   session->end();
   if (session->state() != IpcSession::State::kGone) return true;
-  spdlog::debug("client={} name=\"{}\" gone", client, session->name());
+  spdlog::debug("client={} name={} gone", client, log_quote(session->name()));
   const auto user = users_.find(session->credentials().uid);
   --user->second.clients;
   if (user->second.empty()) users_.erase(user);

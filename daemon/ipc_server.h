@@ -157,6 +157,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void remember_open(IpcSession& session, std::uint64_t key, IpcSession::PendingOpen open);
   std::optional<IpcSession::PendingOpen> forget_open(IpcSession& session, std::uint64_t key);
   void run_waiting();
+  void run_waiting(StartQueue::Waiting& call);
   void fail_waiting(const std::vector<StartQueue::Waiting>& calls, const ipc::Error& error);
   IpcSession* find(ClientNumber client) const;
 

@@ -7,6 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/log.h"
 #include "ipc/api_admin.h"
 
 namespace connd::daemon {
@@ -127,7 +128,7 @@ void IpcSession::write_soon() {
 void IpcSession::drop() {
   // Without anything queued it is not the bound that was passed: the client has gone.
   if (channel_.queued_bytes() > 0) {
-    spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+    spdlog::warn("client={} name={} dropped: it does not read", number_, log_quote(name_));
     owner_.count(Counted::kDropped);
   }
   become(State::kGone);
