@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/atomic_file.h"
+#include "daemon/log.h"
 #include "proto/error.h"
 
 namespace connd::daemon {
@@ -64,11 +65,13 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   if (it == connections_.end()) return;
   const ConnectionNumber number = it->first;
   const proto::DeviceId device = socket.peer();
-  spdlog::info("connection={} peer={} down reason={} text=\"{}\"", number, device.abbreviated(),
-               proto::reason_name(reason), text);
+  spdlog::info("connection={} peer={} down reason={} text={}", number, device.abbreviated(), proto::reason_name(reason),
+               log_quote(text));
   add_to(past_, socket);
   if (error == proto::Errc::kPeerNotAnswering) ++past_.connections_timed_out;
   dead_sockets_.push_back(std::move(it->second.socket));
+  Released opens{std::move(it->second.opens),
+                 [this, reason, text](OpenNumber open) { redial_or_fail(open, reason, text); }};
   connections_.erase(it);
   auto& list = peers_[device].connections;
   list.erase(std::remove(list.begin(), list.end(), number), list.end());
@@ -78,7 +81,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   context_.events.publish("connection.closed", event);
   drop_held(number);
   drop_requests(number, reason);
-  for (const OpenNumber open : opens_on(number)) redial_or_fail(open, reason, text);
+  go_on(std::move(opens));
   forget_peer_if_unused(device);
   soon();
 }

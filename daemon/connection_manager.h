@@ -206,7 +206,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::AccountId account;
     proto::TimePoint since;
     proto::TimePoint idle_since;
-    bool stranded = false;  ///< its own address is not this machine's any more
+    bool stranded = false;       ///< its own address is not this machine's any more
+    std::set<OpenNumber> opens;  ///< that wait for the peer's answer
   };
   struct PendingOpen {
     OpenRequest request;
@@ -236,6 +237,13 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   struct Target {
     SignalTarget to;
     bool by_pair_first = false;  ///< the next message goes to the pair keys alone
+  };
+  /// Opens that all go on at one moment, from what they waited for.
+  struct Released {
+    std::set<OpenNumber> opens;
+    std::function<void(OpenNumber)> step;
+
+    OpenNumber take() { return opens.extract(opens.begin()).value(); }
   };
   struct UniqueChannel {
     MultiplexedSocket* socket = nullptr;
@@ -280,6 +288,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // opens (connection_manager_opens.cpp)
   void place(OpenNumber number);
   void place_waiting(const proto::DeviceId& device);
+  void go_on(Released released);
   void run_opens();
   void search_devices(OpenNumber number);
   void device_found(OpenNumber number, const FoundDevice& found);
@@ -305,7 +314,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
   [[nodiscard]] proto::Reason awaited(const PendingOpen& open) const;
   [[nodiscard]] proto::Reason whose_fault(proto::Reason reason) const;
-  std::vector<OpenNumber> opens_on(ConnectionNumber connection) const;
+  void leave_connection(OpenNumber number, PendingOpen& open);
 
   // unique channels over several connections (connection_manager_unique.cpp)
   [[nodiscard]] UniqueChannel unique_channel(const proto::DeviceId& device, const std::string& uri,
@@ -394,7 +403,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::size_t open_name_bytes_ = 0;  ///< of the pending ones
   OpenNumber next_open_ = 1;
   std::deque<std::pair<OpenNumber, OpenResult>> failed_opens_;
-  std::deque<std::pair<OpenNumber, proto::DeviceId>> placeable_;  ///< there is a connection; too many for one turn
+  std::deque<Released> released_;  ///< too many for one turn
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   bool saving_requests_ = false;

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/connection_manager.h"
+#include "daemon/log.h"
 
 namespace connd::daemon {
 namespace {
@@ -118,8 +119,8 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   }
   const proto::DeviceId device = attempt.id().peer;
   const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
-  spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, device.abbreviated(),
-               proto::reason_name(failure.reason), failure.text);
+  spdlog::info("connection={} peer={} failed reason={} text={}", attempt.id().number, device.abbreviated(),
+               proto::reason_name(failure.reason), log_quote(failure.text));
   publish_failed(attempt, failure.reason, failure.text);
   drop_attempt(attempt.id().number);
   if (!outgoing) return forget_peer_if_unused(device);
@@ -348,8 +349,8 @@ ConnectAttempt* ConnectionManager::callee_attempt(const proto::DeviceId& peer, s
 }
 
 void ConnectionManager::refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text) {
-  spdlog::info("peer={} connection request refused reason={} text=\"{}\"", device.abbreviated(),
-               proto::reason_name(reason), text);
+  spdlog::info("peer={} connection request refused reason={} text={}", device.abbreviated(), proto::reason_name(reason),
+               log_quote(text));
   ++past_.requests_refused;
   context_.events.publish(
       "request.refused",
