@@ -24,9 +24,19 @@
 #include "proto/bytes.h"
 #include "proto/dht_address.h"
 #include "proto/dht_fault.h"
+#include "proto/dht_limits.h"
 #include "proto/time.h"
 
 namespace connd::proto {
+
+/// What our node keeps for others. OpenDHT answers who puts something that is not kept as if it were: it has no other
+/// answer; the same value goes to seven more nodes.
+struct DhtKeepRules {
+  std::size_t max_value_bytes = kMaxDhtValue;  ///< of its data, signature and name of its type together
+  bool nothing = false;  ///< but for nodes of private addresses: on a LAN alone there may be nobody else
+  /// Keys at which our node takes what is put there, and keeps nothing: these rules are not for that.
+  std::vector<std::array<std::uint8_t, 20>> own_keys{};
+};
 
 struct DhtGateConfig {
   /// Of our node: in the pings that we send beside OpenDHT's own. It must be the id that OpenDHT uses.
@@ -38,6 +48,7 @@ struct DhtGateConfig {
   /// Of the signed values that our node puts for good: OpenDHT stores them at once, before it sends them to anybody,
   /// and tells their ids alone to who asks. What is sent later the gate sees itself.
   std::vector<std::uint64_t> signed_ids{};
+  DhtKeepRules keep{};
 };
 
 struct DhtReceived {
