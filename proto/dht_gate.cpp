@@ -36,6 +36,7 @@ struct DhtGate::Impl {
   DhtMessage message;  ///< its vectors keep their storage
   DhtGateCounters counters;
   std::uint64_t bad_values = 0;
+  std::uint64_t refused_values = 0;
   std::vector<DhtDatagram> incoming;
   std::vector<DhtDatagram> outgoing;
 
@@ -44,10 +45,12 @@ struct DhtGate::Impl {
     return {DhtReceived::What::kDropped, fault};
   }
 
-  /// Those of this datagram, and those of the parts, which count for themselves.
-  void count_bad_values(std::size_t here) {
-    bad_values += here;
+  /// Those of this message, and those of the parts, which count for themselves.
+  void count_values() {
+    bad_values += message.bad_values.size();
+    refused_values += message.refused.size();
     counters.bad_values = bad_values + asked.bad_values() + unasked.bad_values();
+    counters.refused_values = refused_values + asked.refused_values() + unasked.refused_values();
   }
 
   void judge_put(const DhtAddress& from, TimePoint now) {
@@ -58,12 +61,6 @@ struct DhtGate::Impl {
         message.refused.push_back({value.at, std::move(*instead)});
       }
     }
-    // What is too long whatever is in it needs no parts.
-    std::erase_if(message.sized, [&](const DhtSizedValue& value) {
-      const bool too_long = keeper.is_too_long(message.key, value.size);
-      if (too_long) message.refused.push_back({value.at, keeper.nothing()});
-      return too_long;
-    });
   }
 
   DhtReceived on_parts(const DhtAddress& from, TimePoint now) {
@@ -74,7 +71,7 @@ struct DhtGate::Impl {
         fault != DhtFault::kNone)
       return drop(fault);
     ++counters.parts;
-    count_bad_values(0);
+    count_values();
     for (DhtDatagram& whole : parts.take_complete()) {
       ++counters.assembled;
       incoming.push_back(std::move(whole));
@@ -86,13 +83,13 @@ struct DhtGate::Impl {
     judge_put(from, now);
     if (!message.sized.empty()) {
       const DhtFault fault = (is_asked ? asked : unasked).open(from, datagram, message, now);
-      count_bad_values(message.bad_values.size() + message.refused.size());
+      count_values();
       return fault == DhtFault::kNone ? DhtReceived{DhtReceived::What::kTaken, fault} : drop(fault);
     }
     ++counters.passed;
     const std::vector<DhtCut> cuts = cuts_of(message);
     if (cuts.empty()) return {};
-    count_bad_values(cuts.size());
+    count_values();
     incoming.push_back({from, splice(datagram, cuts)});
     return {DhtReceived::What::kTaken, DhtFault::kNone};
   }

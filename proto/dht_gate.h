@@ -75,12 +75,13 @@ struct DhtSend {
 struct DhtGateCounters {
   std::uint64_t received = 0;  ///< all that came
   std::uint64_t received_bytes = 0;
-  std::uint64_t passed = 0;      ///< given to OpenDHT as they were
-  std::uint64_t assembled = 0;   ///< made of a message and the parts of its values, and given to OpenDHT
-  std::uint64_t parts = 0;       ///< kept for these
-  std::uint64_t pongs = 0;       ///< answers to our pings: each proves an address
-  std::uint64_t bad_values = 0;  ///< values that were cut out of messages that passed
-  std::uint64_t sent = 0;        ///< all that OpenDHT sent and that went out, at once or later
+  std::uint64_t passed = 0;          ///< given to OpenDHT as they were
+  std::uint64_t assembled = 0;       ///< made of a message and the parts of its values, and given to OpenDHT
+  std::uint64_t parts = 0;           ///< kept for these
+  std::uint64_t pongs = 0;           ///< answers to our pings: each proves an address
+  std::uint64_t bad_values = 0;      ///< values that were cut out of messages that passed
+  std::uint64_t refused_values = 0;  ///< values that were put and are not kept
+  std::uint64_t sent = 0;            ///< all that OpenDHT sent and that went out, at once or later
   std::uint64_t sent_bytes = 0;
   std::uint64_t pings = 0;                          ///< ours, beside these
   std::uint64_t held = 0;                           ///< kept until their address proves itself

@@ -33,10 +33,6 @@ bool DhtKeeper::is_own_key(Bytes key) const {
                      [&](const auto& own) { return std::equal(own.begin(), own.end(), key.begin(), key.end()); });
 }
 
-bool DhtKeeper::is_too_long(Bytes key, std::size_t bytes) const {
-  return bytes > rules_.max_value_bytes + kMaxDhtAroundData && !is_own_key(key);
-}
-
 bool DhtKeeper::may_be_signed(std::uint64_t id, TimePoint now) {
   const bool is_own = std::find(own_signed_ids_.begin(), own_signed_ids_.end(), id) != own_signed_ids_.end();
   return is_own || signed_ids_.has(id, now);

@@ -32,10 +32,6 @@ class DhtKeeper {
   /// for gone. So it gets a value that no node keeps.
   [[nodiscard]] std::optional<ByteVector> refuse(const DhtAddress& from, Bytes key, const DhtValueInfo& value,
                                                  TimePoint now);
-  /// A value that no node keeps, for one of which nothing is known.
-  [[nodiscard]] ByteVector nothing();
-  /// Whether a value of so many bytes, with all that is around its data, cannot be one that may.
-  [[nodiscard]] bool is_too_long(Bytes key, std::size_t bytes) const;
   /// A value is renewed that may be here.
   void on_refresh(Bytes key, std::uint64_t id, TimePoint now) { signed_ids_.renew(key, id, now); }
   /// OpenDHT sends a message: of its values it has those that are signed, our own or others'.
@@ -43,6 +39,7 @@ class DhtKeeper {
 
  private:
   [[nodiscard]] bool is_own_key(Bytes key) const;
+  [[nodiscard]] ByteVector nothing();
   [[nodiscard]] bool may_keep(const DhtAddress& from, Bytes key, const DhtValueInfo& value, TimePoint now);
   [[nodiscard]] bool may_be_signed(std::uint64_t id, TimePoint now);
 

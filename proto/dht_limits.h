@@ -40,8 +40,6 @@ inline constexpr std::size_t kMaxDhtValue = 64 * 1'024 + 32;
 /// DER of an owner's public key: RSA of 8,192 bits is 1,062 bytes. Checking a signature costs OpenDHT's one thread time
 /// that grows with the cube of it.
 inline constexpr std::size_t kMaxDhtOwnerKey = 1'200;
-/// Of a value, all but its data, signature and the name of its type: the owner's key, and some hundred bytes of names.
-inline constexpr std::size_t kMaxDhtAroundData = 2'048;
 inline constexpr std::size_t kMaxRsaModulusBytes = 1'024;
 /// 65,537 has three bytes. With an exponent as long as the modulus one signature takes seconds.
 inline constexpr std::size_t kMaxRsaExponentBytes = 4;

@@ -150,7 +150,7 @@ void DhtParts::judge_again(Record& record, const DhtMessage& put, const Judge& j
     auto instead = judge(put, value.info);
     if (!instead) continue;
     record.cut_out.insert(place, {value.at, std::move(*instead)});
-    ++bad_values_;
+    ++refused_values_;
   }
 }
 
@@ -164,10 +164,11 @@ void DhtParts::complete(Record& record, const Judge& judge) {
     std::optional<ByteVector> instead;
     if (walk_dht_value(value.bytes, &info) != DhtFault::kNone) {
       instead.emplace();
+      ++bad_values_;
     } else if (judged) {
       instead = judge(put, info);
+      if (instead) ++refused_values_;
     }
-    if (instead) ++bad_values_;
     values.push_back({value.announced.at, instead ? std::move(*instead) : std::move(value.bytes)});
   }
   if (judged) judge_again(record, put, judge);

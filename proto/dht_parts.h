@@ -51,6 +51,8 @@ class DhtParts {
   /// Values that were put together and could not be read, or announced and more than kMaxDhtAssembledValues; they are
   /// nil in the message.
   [[nodiscard]] std::uint64_t bad_values() const { return bad_values_; }
+  /// Values that `judge` refused.
+  [[nodiscard]] std::uint64_t refused_values() const { return refused_values_; }
 
   /// A time at which something may be too old; kNever: nothing is here.
   [[nodiscard]] TimePoint next_deadline() const { return deadline_; }
@@ -106,6 +108,7 @@ class DhtParts {
   std::unordered_map<DhtAddress, Share, DhtAddressHash> shares_;
   std::size_t bytes_ = 0;
   std::uint64_t bad_values_ = 0;
+  std::uint64_t refused_values_ = 0;
   std::vector<DhtDatagram> complete_;
   TimePoint deadline_ = kNever;
 };

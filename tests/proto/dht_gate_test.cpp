@@ -253,7 +253,7 @@ TEST_CASE("fault A1: no value without owner comes upon a signed one", "[dht]") {
     const auto whole = gate.take_incoming();
     REQUIRE(whole.size() == 1);
     CHECK(has_nothing(whole[0]));
-    CHECK(gate.counters().bad_values == 1);
+    CHECK(gate.counters().refused_values == 1);
   }
   SECTION("that comes in parts before it, in one message") {
     const ByteVector owned = signed_value(7, 3000).bytes;
@@ -361,11 +361,7 @@ TEST_CASE("fault A2: what is kept for others is small whatever its type is", "[d
   }
   CHECK_FALSE(value_passes(gate, address(1), put(sealed_value(4, 16'385))));
 
-  SECTION("parts of what is too long are not even collected") {
-    CHECK_FALSE(value_passes(gate, address(1), put(Pack().uint(16'384 + kMaxDhtAroundData + 1))));
-    CHECK(gate.sizes().part_records == 0);
-  }
-  SECTION("of what may be short enough they are, and judged when they are there") {
+  SECTION("what comes in parts, too") {
     const ByteVector value = typed_value(4711, 16'385).bytes;
     REQUIRE(gate.on_received(address(1), put(Pack().uint(value.size())), at(0)).what == DhtReceived::What::kTaken);
     for (const ByteVector& p : parts_of(0, value, 1)) (void)gate.on_received(address(1), p, at(0));
@@ -391,6 +387,8 @@ TEST_CASE("fault A2: a node that keeps nothing for others keeps nothing of any t
   }
   CHECK(value_passes(gate, public_address(), put(sealed_value(4, 10), 1, 6)));
   CHECK_FALSE(value_passes(gate, public_address(), put(typed_value(4711, 10), 1, 6)));
+  CHECK(gate.counters().refused_values == 4);
+  CHECK(gate.counters().bad_values == 0);
 }
 
 TEST_CASE("addresses of networks of one's own", "[dht]") {
