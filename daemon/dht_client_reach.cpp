@@ -36,9 +36,8 @@ void DhtClient::Impl::make_node() {
   auto& runner = node_->runner;
   runner.run(dht_runner_config(config_, node_id_), context(std::make_unique<DhtSocket>(port_)));
   runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
-  const KeepRules keep{config_.max_value_bytes, config_.keep_nothing};
-  for (const auto& type : kept_types(keep)) runner.registerType(type);
-  runner.registerType(user_data_type(keep));
+  for (const auto& type : kept_types()) runner.registerType(type);
+  runner.registerType(user_data_type());
   std::optional<LanDiscoveryConfig> lan;
   if (config_.lan_discovery) {
     lan.emplace();
