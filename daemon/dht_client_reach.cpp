@@ -208,7 +208,7 @@ void DhtClient::Impl::begin_test() {
         random_value_id());
     value->user_type = kProbeType;
     bridge_->own_probes[i] = value.get();
-    node_->send(request_keys_[i], std::move(value), {});
+    node_->send_home(request_keys_[i], std::move(value));
   }
 }
 
