@@ -317,7 +317,9 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
   ChannelSocket* channel = find(turn.channel);
   if (channel == nullptr) return mux_->set_ready(turn.channel, false);
   const std::size_t n = channel->read_app(mux_->prepare(turn.bytes));
-  if (n > 0) mux_->commit(turn.channel, n);
+  if (n == 0) return;
+  mux_->commit(turn.channel, n);
+  channel->look_for_end();
 }
 
 // ---- channels ----

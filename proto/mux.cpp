@@ -182,6 +182,11 @@ void Mux::set_ready(ChannelHandle handle, bool ready) {
   update_order(*channel);
 }
 
+bool Mux::has_credit(ChannelHandle handle) const {
+  const Channel* channel = find(handle);
+  return channel != nullptr && channel->credit.available() > 0;
+}
+
 /// The one place that decides whether a channel is in the order of senders.
 void Mux::update_order(Channel& channel) {
   const bool in_order = channel.queue != nullptr;

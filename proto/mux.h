@@ -112,6 +112,8 @@ class Mux {
 
   /// The app has bytes to send (or none): puts the channel into the order of senders, or takes it out.
   void set_ready(ChannelHandle channel, bool ready);
+  /// It may send at least one byte.
+  [[nodiscard]] bool has_credit(ChannelHandle channel) const;
   struct Turn {
     ChannelHandle channel;
     std::size_t bytes;  ///< at most this many may be committed: credit and fairness
