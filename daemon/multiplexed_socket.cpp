@@ -440,6 +440,9 @@ void MultiplexedSocket::fail(std::error_code error) {
   const bool ours = error.category() == proto::error_category();
   std::string text = error.message();
   if (!tls_.error_detail().empty()) text += " (" + tls_.error_detail() + ")";
+  // A peer that broke the protocol may have sent more: to close with unread input would take back what tells it so.
+  const bool listens = ours && error != proto::Errc::kPeerNotAnswering && error != proto::Errc::kTlsTruncated;
+  drains_ |= listens && mux_ != nullptr && state_ < State::kClosing;
   end(ours ? proto::reason_of(error) : proto::Reason::kConnectionLost, std::move(text), error);
 }
 
