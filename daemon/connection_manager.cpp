@@ -18,12 +18,20 @@ ConnectAttempt::Context attempts_context(const ConnectionManager::Context& conte
   return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner, settings.native};
 }
 
+/// A peer's hello says what it may have here.
+ConnectionManager::Settings with_told(ConnectionManager::Settings settings) {
+  const std::size_t most = settings.limits.max_channels_per_peer;
+  settings.mux.told_channels =
+      static_cast<std::uint32_t>(std::min<std::size_t>(most == 0 ? proto::kMaxChannels : most, proto::kMaxChannels));
+  return settings;
+}
+
 }  // namespace
 
 ConnectionManager::ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own,
                                      proto::TlsContext tls)
     : context_(context),
-      settings_(settings),
+      settings_(with_told(settings)),
       own_(own),
       tls_(std::move(tls)),
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
@@ -42,6 +50,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
 
 void ConnectionManager::set_settings(const Settings& settings) {
   settings_.limits = settings.limits;
+  settings_.mux.told_channels = with_told(settings).mux.told_channels;
   settings_.gate = settings.gate;
   gate_.set_settings(settings.gate);
 }
@@ -60,6 +69,11 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   if (const auto it = attempts_.find(socket.number()); it != attempts_.end()) {
     const bool ours = error.category() == proto::error_category();
     return it->second->socket_down(ours ? proto::reason_of(error) : reason, text);
+  }
+  if (const auto gone = leaving_.find(socket.number()); gone != leaving_.end()) {
+    dead_sockets_.push_back(std::move(gone->second));
+    leaving_.erase(gone);
+    return soon();
   }
   const auto it = connections_.find(socket.number());
   if (it == connections_.end()) return;
@@ -367,7 +381,8 @@ void ConnectionManager::run_later() {
   run_opens();
   offer_held();
   save_requests();
-  if (shut_down_done_ && connections_.empty() && dead_sockets_.empty()) std::exchange(shut_down_done_, nullptr)();
+  const bool all_gone = connections_.empty() && leaving_.empty() && dead_sockets_.empty();
+  if (shut_down_done_ && all_gone) std::exchange(shut_down_done_, nullptr)();
 }
 
 void ConnectionManager::later_save_requests() {

@@ -220,6 +220,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     ConnectionNumber connection = 0;   ///< 0: waits for one
     proto::ChannelHandle channel = 0;
     bool redialled = false;
+    bool asked_again = false;  ///< after a refusal as a duplicate
     std::size_t name_bytes = 0;
   };
   struct Peer {
@@ -249,7 +250,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     MultiplexedSocket* socket = nullptr;
     proto::ChannelHandle channel = 0;
   };
-  /// A peer's unique request that waits until our channel of that name is no more.
+  /// A peer's unique request that waits until ours for that name has its answer.
   struct HeldRequest {
     ConnectionNumber connection;
     std::string uri;
@@ -309,6 +310,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void give_up_dialling(const proto::DeviceId& device);
   void complete(OpenNumber number, OpenResult result);
   void fail_waiting(const proto::DeviceId& device, const AttemptFailure& failure);
+  bool ask_again(OpenNumber number, proto::Reason reason);
   void redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text);
   void expire_opens();
   [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
@@ -341,7 +343,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] SignalTarget to_answer(const SignalMessage& message);
   void repeat_answer(ConnectAttempt& attempt, const SignalMessage& message);
   void launch(std::unique_ptr<ConnectAttempt> attempt);
-  void drop_attempt(ConnectionNumber number);
+  void drop_attempt(ConnectionNumber number, proto::Reason reason, std::string_view text);
   void abandon_attempt(ConnectionNumber number, proto::Reason reason);
   void publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text);
   [[nodiscard]] bool room_for_setup(Trust trust) const;
@@ -399,6 +401,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // What a callback must not destroy under its own feet goes here until a later turn.
   std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;
   std::vector<std::unique_ptr<ConnectAttempt>> dead_attempts_;
+  /// Of attempts that failed behind TLS: their peers are told why, for kDrainTime at most.
+  std::unordered_map<ConnectionNumber, std::unique_ptr<MultiplexedSocket>> leaving_;
   ManagerTotals past_;               ///< of connections that are gone
   std::size_t open_name_bytes_ = 0;  ///< of the pending ones
   OpenNumber next_open_ = 1;

@@ -20,6 +20,8 @@ constexpr proto::Duration kTurnedAwayTime = std::chrono::seconds(30);
 /// Two while both sides dial, and dead ones until they are noticed: none of them needs more, and one peer shall not
 /// have all that there are.
 constexpr std::size_t kMaxConnectionsPerPeer = 8;
+/// Failed attempts whose peers are told why: a descriptor each, for three seconds.
+constexpr std::size_t kMaxLeaving = 64;
 
 using nlohmann::json;
 
@@ -122,7 +124,7 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   spdlog::info("connection={} peer={} failed reason={} text={}", attempt.id().number, device.abbreviated(),
                proto::reason_name(failure.reason), log_quote(failure.text));
   publish_failed(attempt, failure.reason, failure.text);
-  drop_attempt(attempt.id().number);
+  drop_attempt(attempt.id().number, failure.reason, failure.text);
   if (!outgoing) return forget_peer_if_unused(device);
   peers_[device].dialling = 0;
   if (!failure.worth_retrying) return fail_waiting(device, failure);
@@ -159,13 +161,20 @@ void ConnectionManager::abandon_attempt(ConnectionNumber number, proto::Reason r
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   publish_failed(*it->second, reason, {});
-  drop_attempt(number);
+  drop_attempt(number, reason, {});
 }
 
-void ConnectionManager::drop_attempt(ConnectionNumber number) {
+/// A peer that has come through TLS is told why there will be no connection.
+void ConnectionManager::drop_attempt(ConnectionNumber number, proto::Reason reason, std::string_view text) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   it->second->abandon();
+  if (auto socket = it->second->take_socket(); socket && socket->can_say_why() && leaving_.size() < kMaxLeaving) {
+    socket->close_drained(reason, text);
+    leaving_.emplace(number, std::move(socket));
+  } else if (socket) {
+    dead_sockets_.push_back(std::move(socket));
+  }
   dead_attempts_.push_back(std::move(it->second));
   attempts_.erase(it);
   targets_.erase(number);
@@ -207,7 +216,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   start_ticking();
   peer.failures = 0;
   if (peer.dialling == number) peer.dialling = 0;
-  drop_attempt(number);
+  drop_attempt(number, proto::Reason::kClosed, {});
   context_.events.publish("connection.connected", event);
   if (trust == Trust::kBanned) {
     socket.close_now(proto::Reason::kBanned, "the peer is banned");

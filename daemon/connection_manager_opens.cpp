@@ -149,7 +149,7 @@ void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::Chann
     // A connection that is about to go refuses what crossed its goaway: that open deserves another connection.
     if (reason == proto::Reason::kShuttingDown) {
       redial_or_fail(number, reason, text);
-    } else {
+    } else if (!ask_again(number, reason)) {
       complete(number, OpenError{reason, text});
     }
   }
@@ -245,6 +245,16 @@ void ConnectionManager::fail_waiting(const proto::DeviceId& device, const Attemp
   go_on({std::exchange(peer.waiting, {}),
          [this, device, failure](OpenNumber number) { candidate_failed(number, device, failure); }});
   forget_peer_if_unused(device);
+}
+
+/// A peer that refuses a unique channel as a duplicate knows one that we may not know any more: its end came to us
+/// first, by another connection. Asked once more, it knows. Or there is one by now, which the open joins.
+bool ConnectionManager::ask_again(OpenNumber number, proto::Reason reason) {
+  const auto it = opens_.find(number);
+  if (it == opens_.end() || reason != proto::Reason::kDuplicate || !it->second.request.unique) return false;
+  if (std::exchange(it->second.asked_again, true)) return false;
+  place(number);
+  return true;
 }
 
 void ConnectionManager::redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text) {

@@ -346,7 +346,9 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
   ChannelSocket* channel = find(turn.channel);
   if (channel == nullptr) return mux_->set_ready(turn.channel, false);
   const std::size_t n = channel->read_app(mux_->prepare(turn.bytes));
-  if (n > 0) mux_->commit(turn.channel, n);
+  if (n == 0) return;
+  mux_->commit(turn.channel, n);
+  channel->look_for_end();
 }
 
 // ---- channels ----
@@ -479,6 +481,9 @@ void MultiplexedSocket::fail(std::error_code error) {
   const bool ours = error.category() == proto::error_category();
   std::string text = error.message();
   if (!tls_.error_detail().empty()) text += " (" + tls_.error_detail() + ")";
+  // A peer that broke the protocol may have sent more: to close with unread input would take back what tells it so.
+  const bool listens = ours && error != proto::Errc::kPeerNotAnswering && error != proto::Errc::kTlsTruncated;
+  drains_ |= listens && mux_ != nullptr && state_ < State::kClosing;
   end(ours ? proto::reason_of(error) : proto::Reason::kConnectionLost, std::move(text), error);
 }
 

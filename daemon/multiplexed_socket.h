@@ -129,6 +129,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   [[nodiscard]] ConnectionNumber number() const { return number_; }
   [[nodiscard]] bool may_open();
   [[nodiscard]] bool up() const { return state_ == State::kUp; }
+  /// TLS is done, so that the peer can be told why the connection ends.
+  [[nodiscard]] bool can_say_why() const { return mux_ != nullptr && state_ < State::kClosing; }
   /// Up, and new channels may be opened.
   [[nodiscard]] bool usable() const { return up() && !mux_->going_away(); }
   [[nodiscard]] const proto::DeviceId& peer() const { return peer_; }

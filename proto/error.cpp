@@ -60,6 +60,7 @@ constexpr std::array kRows = {
     Row{Errc::kCertificateRefused, Reason::kBadCertificate, "the peer refused our certificate"},
     Row{Errc::kTlsAlert, Reason::kProtocolError, "the peer ended TLS with an alert"},
     Row{Errc::kKeyGenerationFailed, Reason::kInternal, "keys or certificates could not be made"},
+    Row{Errc::kPeerTakesNoMore, Reason::kResourceLimit, "the peer takes no more channels from this device for now"},
 };
 
 constexpr bool rows_in_order() {
