@@ -225,7 +225,7 @@ void ConnectionManager::trust_changed() {
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
-    connection.trust = context_.stores.trust.of(connection.socket->peer(), chain->issuer_ids());
+    connection.trust = context_.stores.trust.of(*chain);
     if (chain->has_revoked(context_.stores.is_revoked())) {
       connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
     } else if (connection.trust == Trust::kBanned) {
@@ -236,7 +236,11 @@ void ConnectionManager::trust_changed() {
   }
   std::vector<ConnectionNumber> banned;
   for (auto& [number, attempt] : attempts_) {
-    if (chains_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(number);
+    const auto target = targets_.find(number);
+    if (trust_of(attempt->id().peer, target != targets_.end() ? target->second.to.public_key : proto::ByteVector()) ==
+        Trust::kBanned) {
+      banned.push_back(number);
+    }
   }
   for (const ConnectionNumber number : banned) {
     // The end of one may have been the end of another.

@@ -174,6 +174,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Closes all connections with a device, those that are being made included; returns how many. Opens that are pending
   /// get kCancelled.
   std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
+  /// A device was allowed or banned by its own entry, which is to know what it was when it was met.
+  Outcome<void> remember(const proto::DeviceId& device) { return chains_.remember(device); }
   /// Trust or revocation lists changed: who is banned or revoked now, or allowed no more, loses its connection.
   void trust_changed();
   /// These are the machine's addresses now. All peers are asked for a sign of life, and connections whose own address
@@ -325,6 +327,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // connections and attempts
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
+  [[nodiscard]] Trust trust_of(const proto::DeviceId& device, const proto::ByteVector& public_key);
   void drop_requests(ConnectionNumber connection, proto::Reason reason);
   void on_request(const SignalMessage& message, proto::ConnectionRequest request);
   void on_answer(const SignalMessage& message, const proto::ConnectionRequest& request);
