@@ -28,17 +28,20 @@ std::string kind_text(const ipc::TrustEntry& entry) {
 /// What an entry of this kind means, where the kind alone does not say it.
 std::string meaning(const ipc::TrustEntry& entry) {
   if (entry.trust == ipc::Trust::kUnknown || entry.kind == ipc::TrustKind::kDevice) return {};
-  if (entry.trust == ipc::Trust::kBanned)
-    return ": whatever has this id, a device, an account or a CA, and all below it";
-  return entry.kind == ipc::TrustKind::kAccount ? ": all devices of this account" : ": all devices below this CA";
+  if (entry.trust == ipc::Trust::kBanned) {
+    return "this means whatever has that id, be it a device, an account or a CA, and all below it";
+  }
+  return entry.kind == ipc::TrustKind::kAccount ? "this means all devices of that account"
+                                                : "this means all devices below that CA";
 }
 
-void print_changed(const ipc::TrustEntry& entry) {
-  std::printf("%s %s %s%s%s\n", std::string(ipc::enum_name(entry.trust)).c_str(), kind_text(entry).c_str(),
-              printable(entry.id).c_str(), entry.alias ? (" (" + printable(*entry.alias) + ")").c_str() : "",
-              meaning(entry).c_str());
+/// The entry on stdout, for scripts too; what it means on stderr.
+void print_changed(const Context& context, const ipc::TrustEntry& entry) {
+  std::printf("%s %s %s%s\n", std::string(ipc::enum_name(entry.trust)).c_str(), kind_text(entry).c_str(),
+              printable(entry.id).c_str(), entry.alias ? (" (" + printable(*entry.alias) + ")").c_str() : "");
+  if (const std::string text = meaning(entry); !text.empty()) context.say(text);
   if (!entry.devices) return;
-  for (const std::string& device : *entry.devices) std::printf("with it device %s\n", printable(device).c_str());
+  for (const std::string& device : *entry.devices) context.say("that includes the device " + printable(device));
 }
 
 int run_trust(const Context& context, const char* method, const TrustArguments& arguments) {
@@ -52,7 +55,7 @@ int run_trust(const Context& context, const char* method, const TrustArguments& 
   if (context.json) {
     print_json(*reply);
   } else {
-    print_changed(*entry);
+    print_changed(context, *entry);
   }
   return 0;
 }

@@ -145,3 +145,41 @@ TEST_CASE("fault B2: a ban of the account names the devices that were met as its
   CHECK(entries[0]["trust"] == "banned");
   CHECK(entries[0]["banned_by"] == account);
 }
+
+TEST_CASE("fault B6: one friend gets one service, and no other reaches it") {
+  ApiWorld world;
+  ApiNode alice(world, 0);
+  ApiNode bob(world, 1);
+  ApiNode carol(world, 2);
+  bob.allow(alice);
+  bob.allow(carol);
+  alice.allow(bob);
+  ApiClient hers(world, alice);
+  ApiClient his(world, bob);
+  ApiClient carols(world, carol);
+  const std::string account = carol.chain.account_id().hex();
+  REQUIRE(his.call("alias.set", {{"name", "al"}, {"device", alice.id.hex()}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", "ssh"}, {"only_peers", {"al"}}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", "files/"}, {"prefix", true}, {"only_peers", {account}}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", ""}, {"prefix", true}, {"peers", "any"}}).ok());
+  const auto reason = [](const ipc::Outcome<ipc::ChannelSocket>& opened) {
+    return opened.ok() ? Reason::kClosed : opened.error().reason;
+  };
+  CHECK(reason(hers.open(bob, "ssh")) == Reason::kClosed);
+  CHECK(reason(carols.open(bob, "ssh")) == Reason::kNotPermitted);
+  CHECK(reason(carols.open(bob, "files/1")) == Reason::kClosed);
+  CHECK(reason(hers.open(bob, "files/1")) == Reason::kNotPermitted);
+  CHECK(reason(hers.open(bob, "else")) == Reason::kClosed);
+  // It names whom it takes; that alone trusts nobody.
+  REQUIRE(his.call("trust.unset", {{"id", "al"}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", "both"}, {"only_peers", {"al"}}, {"peers", {"al"}}}).ok());
+  REQUIRE(world.run_until([&] { return bob.manager->connection_count() == 1; }));
+  REQUIRE(his.open(alice, "x").ok() == false);  // his connection: hers may open on it
+  CHECK(reason(hers.open(bob, "ssh")) == Reason::kNotPermitted);
+  CHECK(reason(hers.open(bob, "both")) == Reason::kClosed);
+  CHECK(reason(carols.open(bob, "both")) == Reason::kNotPermitted);
+  for (const Json& bad : {Json("any"), Json::array(), Json(std::vector<std::string>(65, "al")), Json::array({1})}) {
+    CHECK(his.reason_of("listen.add", {{"uri", "b"}, {"only_peers", bad}}) == Reason::kInvalidArgument);
+  }
+  CHECK(his.reason_of("listen.add", {{"uri", "b"}, {"only_peers", {"nobody"}}}) == Reason::kNotFound);
+}
