@@ -3,9 +3,13 @@
 // connection_manager_opens.cpp.
 #include "daemon/connection_manager.h"
 
+#include <ctime>
+#include <limits>
+
 #include <spdlog/spdlog.h>
 
 #include "daemon/atomic_file.h"
+#include "daemon/certificate_text.h"
 #include "proto/error.h"
 
 namespace connd::daemon {
@@ -17,16 +21,21 @@ ConnectAttempt::Context attempts_context(const ConnectionManager::Context& conte
   return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner, settings.native};
 }
 
+ConnectionManager::Settings with_clock(ConnectionManager::Settings settings) {
+  if (!settings.clock) settings.clock = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
+  return settings;
+}
+
 }  // namespace
 
 ConnectionManager::ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own,
                                      proto::TlsContext tls)
     : context_(context),
-      settings_(settings),
+      settings_(with_clock(settings)),
       own_(own),
       tls_(std::move(tls)),
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
-      chains_(context.stores),
+      chains_(context.stores, settings_.clock),
       gate_(context.connections.loop, context.signalling, context.stores, chains_, context.asker,
             context.connections.handles.questions, settings.gate),
       random_(std::random_device{}()),
@@ -35,8 +44,10 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }),
-      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }) {
+      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }),
+      dates_timer_(context.connections.loop, [this] { check_dates(); }) {
   prune_pairs();  // the trust list may have changed without us
+  dates_timer_.arm_in(kDatesInterval);
 }
 
 void ConnectionManager::set_settings(const Settings& settings) {
@@ -54,8 +65,9 @@ void ConnectionManager::on_up(MultiplexedSocket& socket) {
   if (it != attempts_.end()) it->second->socket_up();
 }
 
-void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
+void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& told,
                                 std::error_code error) {
+  const std::string text = certificate_fault_text(error, told, settings_.own_validity, unix_now());
   if (const auto it = attempts_.find(socket.number()); it != attempts_.end()) {
     const bool ours = error.category() == proto::error_category();
     return it->second->socket_down(ours ? proto::reason_of(error) : reason, text);
@@ -250,9 +262,22 @@ void ConnectionManager::trust_changed() {
   }
 }
 
+/// A certificate that is not valid yet was valid when the connection came up: this device's clock was set back, and
+/// that is no fault of the peer's.
+void ConnectionManager::check_dates() {
+  dates_timer_.arm_in(kDatesInterval);
+  const std::int64_t now = unix_now();
+  for (auto& [number, connection] : connections_) {
+    if (now < connection.valid_until_unix) continue;
+    connection.socket->close_now(proto::Reason::kBadCertificate,
+                                 "the peer's certificate has expired; this device's clock says " + date_text(now));
+  }
+}
+
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
   pairs_timer_.stop();
+  dates_timer_.stop();
   shut_down_done_ = std::move(done);
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);

@@ -188,6 +188,8 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   connection.since = connection.idle_since = now;
   const proto::CertificateChain& chain = *connection.socket->peer_chain();
   connection.account = chain.account_id();
+  const auto dates = chain.validity();  // TLS has read them
+  connection.valid_until_unix = dates ? dates->until_unix : 0;
   connection.trust = context_.stores.trust.of(chain);
   const Trust trust = connection.trust;
   if (const auto stored = chains_.met(chain); !stored) {

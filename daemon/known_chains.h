@@ -40,6 +40,8 @@ class KnownChains {
                                const std::optional<proto::ShortDeviceId>& short_id = std::nullopt);
   /// Its account by its stored chain, if that is valid.
   [[nodiscard]] std::optional<proto::AccountId> account_of(const proto::DeviceId& device);
+  /// By the clock that dates are judged by.
+  [[nodiscard]] std::int64_t unix_now() const { return clock_(); }
   /// Why its stored chain is not believed; no error when it is, or there is none.
   [[nodiscard]] std::error_code fault_of(const proto::DeviceId& device);
   /// Its public key by its stored chain, which need not be valid: the key has the device's id.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "daemon/certificate_text.h"
+
 namespace connd::daemon {
 namespace {
 
@@ -80,7 +82,10 @@ void RequestGate::looked_up(const proto::DeviceId& signer, bool allowed, const K
 void RequestGate::by_policy(const proto::DeviceId& signer, std::error_code fault, const Done& done) {
   if (settings_.policy == IceRequestPolicy::kAnyone) return done(accepted(Trust::kUnknown));
   if (settings_.policy == IceRequestPolicy::kTrusted) {
-    if (fault) return done(refused(Trust::kUnknown, proto::Reason::kBadCertificate, fault.message()));
+    if (fault) {
+      return done(refused(Trust::kUnknown, proto::Reason::kBadCertificate,
+                          certificate_fault_text(fault, fault.message(), std::nullopt, chains_.unix_now())));
+    }
     return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "the device is not allowed"));
   }
   if (asked_.size() >= settings_.max_questions) {
