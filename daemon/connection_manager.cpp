@@ -3,9 +3,13 @@
 // connection_manager_opens.cpp.
 #include "daemon/connection_manager.h"
 
+#include <ctime>
+#include <limits>
+
 #include <spdlog/spdlog.h>
 
 #include "daemon/atomic_file.h"
+#include "daemon/certificate_text.h"
 #include "daemon/log.h"
 #include "proto/error.h"
 
@@ -18,11 +22,12 @@ ConnectAttempt::Context attempts_context(const ConnectionManager::Context& conte
   return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner, settings.native};
 }
 
-/// A peer's hello says what it may have here.
-ConnectionManager::Settings with_told(ConnectionManager::Settings settings) {
+/// A peer's hello says what it may have here. The clock is the system's, unless a test has another.
+ConnectionManager::Settings completed(ConnectionManager::Settings settings) {
   const std::size_t most = settings.limits.max_channels_per_peer;
   settings.mux.told_channels =
       static_cast<std::uint32_t>(std::min<std::size_t>(most == 0 ? proto::kMaxChannels : most, proto::kMaxChannels));
+  if (!settings.clock) settings.clock = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
   return settings;
 }
 
@@ -31,11 +36,11 @@ ConnectionManager::Settings with_told(ConnectionManager::Settings settings) {
 ConnectionManager::ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own,
                                      proto::TlsContext tls)
     : context_(context),
-      settings_(with_told(settings)),
+      settings_(completed(settings)),
       own_(own),
       tls_(std::move(tls)),
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
-      chains_(context.stores),
+      chains_(context.stores, settings_.clock),
       gate_(context.connections.loop, context.signalling, context.stores, chains_, context.asker,
             context.connections.handles.questions, settings.gate),
       random_(std::random_device{}()),
@@ -44,8 +49,10 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }),
-      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }) {
+      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }),
+      dates_timer_(context.connections.loop, [this] { check_dates(); }) {
   prune_pairs();  // the trust list may have changed without us
+  dates_timer_.arm_in(kDatesInterval);
 }
 
 void ConnectionManager::set_settings(const Settings& settings) {
@@ -64,8 +71,9 @@ void ConnectionManager::on_up(MultiplexedSocket& socket) {
   if (it != attempts_.end()) it->second->socket_up();
 }
 
-void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
+void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& told,
                                 std::error_code error) {
+  const std::string text = certificate_fault_text(error, told, settings_.own_validity, unix_now());
   if (const auto it = attempts_.find(socket.number()); it != attempts_.end()) {
     const bool ours = error.category() == proto::error_category();
     return it->second->socket_down(ours ? proto::reason_of(error) : reason, text);
@@ -242,7 +250,7 @@ void ConnectionManager::trust_changed() {
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
-    connection.trust = context_.stores.trust.of(connection.socket->peer(), chain->issuer_ids());
+    connection.trust = context_.stores.trust.of(*chain);
     if (chain->has_revoked(context_.stores.is_revoked())) {
       connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
     } else if (connection.trust == Trust::kBanned) {
@@ -253,7 +261,11 @@ void ConnectionManager::trust_changed() {
   }
   std::vector<ConnectionNumber> banned;
   for (auto& [number, attempt] : attempts_) {
-    if (chains_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(number);
+    const auto target = targets_.find(number);
+    if (trust_of(attempt->id().peer, target != targets_.end() ? target->second.to.public_key : proto::ByteVector()) ==
+        Trust::kBanned) {
+      banned.push_back(number);
+    }
   }
   for (const ConnectionNumber number : banned) {
     // The end of one may have been the end of another.
@@ -263,9 +275,22 @@ void ConnectionManager::trust_changed() {
   }
 }
 
+/// A certificate that is not valid yet was valid when the connection came up: this device's clock was set back, and
+/// that is no fault of the peer's.
+void ConnectionManager::check_dates() {
+  dates_timer_.arm_in(kDatesInterval);
+  const std::int64_t now = unix_now();
+  for (auto& [number, connection] : connections_) {
+    if (now < connection.valid_until_unix) continue;
+    connection.socket->close_now(proto::Reason::kBadCertificate,
+                                 "the peer's certificate has expired; this device's clock says " + date_text(now));
+  }
+}
+
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
   pairs_timer_.stop();
+  dates_timer_.stop();
   shut_down_done_ = std::move(done);
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);

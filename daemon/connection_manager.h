@@ -129,6 +129,9 @@ struct ChannelView {
   proto::TimePoint since;
 };
 
+/// Connections whose peer's certificate has expired meanwhile are ended this late, at most.
+inline constexpr proto::Duration kDatesInterval = std::chrono::hours(1);
+
 class ConnectionManager final : private MultiplexedSocket::Owner, private ConnectAttempt::Owner {
  public:
   struct Context {
@@ -147,6 +150,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     IceConfig ice;
     GateSettings gate;
     bool native = true;  ///< off: to everybody this device looks like one of Jami's; for tests
+    /// When this device's own chain is valid, for what people are told.
+    std::optional<proto::Validity> own_validity = std::nullopt;
+    KnownChains::Clock clock{};  ///< seconds since 1970; another than the machine's, for tests
   };
 
   /// `identity`'s device id is ours; `tls` presents it.
@@ -174,8 +180,12 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Closes all connections with a device, those that are being made included; returns how many. Opens that are pending
   /// get kCancelled.
   std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
+  /// A device was allowed or banned by its own entry, which is to know what it was when it was met.
+  Outcome<void> remember(const proto::DeviceId& device) { return chains_.remember(device); }
   /// Trust or revocation lists changed: who is banned or revoked now, or allowed no more, loses its connection.
   void trust_changed();
+  /// Dates and clocks are looked at now, not only each kDatesInterval.
+  void dates_changed() { check_dates(); }
   /// These are the machine's addresses now. All peers are asked for a sign of life, and connections whose own address
   /// is gone get no new channels.
   void network_changed(const std::vector<std::string>& addresses);
@@ -206,8 +216,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::AccountId account;
     proto::TimePoint since;
     proto::TimePoint idle_since;
-    bool stranded = false;       ///< its own address is not this machine's any more
-    std::set<OpenNumber> opens;  ///< that wait for the peer's answer
+    std::int64_t valid_until_unix = 0;  ///< the peer's chain
+    bool stranded = false;              ///< its own address is not this machine's any more
+    std::set<OpenNumber> opens;         ///< that wait for the peer's answer
   };
   struct PendingOpen {
     OpenRequest request;
@@ -336,6 +347,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // connections and attempts
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
+  [[nodiscard]] Trust trust_of(const proto::DeviceId& device, const proto::ByteVector& public_key);
   void drop_requests(ConnectionNumber connection, proto::Reason reason);
   void on_request(const SignalMessage& message, proto::ConnectionRequest request);
   void on_answer(const SignalMessage& message, const proto::ConnectionRequest& request);
@@ -352,6 +364,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] std::size_t channels_with(const proto::DeviceId& device) const;
   [[nodiscard]] bool is_spare(const Connection& connection) const;
   void close_idle();
+  void check_dates();
+  [[nodiscard]] std::int64_t unix_now() const { return settings_.clock(); }
   void probe_connections(const proto::DeviceId& device);
   void probe_after_sleep();
   void start_ticking();
@@ -419,6 +433,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
   Timer pairs_timer_;                                     ///< pair keys change with the day
+  Timer dates_timer_;                                     ///< certificates expire while they are in use
 };
 
 }  // namespace connd::daemon

@@ -72,16 +72,22 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
       });
 }
 
+/// Of a device that is called, or calls; `public_key` is empty while it is not known.
+Trust ConnectionManager::trust_of(const proto::DeviceId& device, const proto::ByteVector& public_key) {
+  if (public_key.empty()) return chains_.trust_of(device);
+  return chains_.trust_of(device, proto::short_device_id_of(public_key));
+}
+
 void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   ConnectAttempt& attempt = *it->second;
   const proto::DeviceId device = attempt.id().peer;
-  if (banned || chains_.trust_of(device) == Trust::kBanned) {
-    return attempt.reject(proto::Reason::kBanned, "the peer, its account or CA is banned");
-  }
   const auto peer = peers_.find(device);
   if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
+  if (banned || trust_of(device, public_key.value_or(proto::ByteVector())) == Trust::kBanned) {
+    return attempt.reject(proto::Reason::kBanned, "the peer, its account or CA is banned");
+  }
   if (!public_key) return attempt.on_certificate(false);
   Target& target = targets_[number];
   target.to = {std::move(*public_key), SignalKeys::kBoth, pair_keys_to(device)};
@@ -192,7 +198,9 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   connection.since = connection.idle_since = now;
   const proto::CertificateChain& chain = *connection.socket->peer_chain();
   connection.account = chain.account_id();
-  connection.trust = context_.stores.trust.of(device, chain.issuer_ids());
+  const auto dates = chain.validity();  // TLS has read them
+  connection.valid_until_unix = dates ? dates->until_unix : 0;
+  connection.trust = context_.stores.trust.of(chain);
   const Trust trust = connection.trust;
   if (const auto stored = chains_.met(chain); !stored) {
     spdlog::warn("certificate of {} not stored: {}", device.abbreviated(), stored.failure().text);
@@ -254,7 +262,8 @@ void ConnectionManager::on_answer(const SignalMessage& message, const proto::Con
 
 void ConnectionManager::on_request(const SignalMessage& message, proto::ConnectionRequest request) {
   const proto::DeviceId device = message.signer;
-  const Trust trust = context_.stores.trust.of(device);
+  const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
+  const Trust trust = context_.stores.trust.of(device, {}, short_id);
   if (trust == Trust::kBanned) return refused(device, proto::Reason::kBanned, "the device is banned");
   // Who is allowed by its account is remembered over a restart too, once its chain is known.
   const bool allowed = chains_.trust_of(device) == Trust::kAllowed;
@@ -264,7 +273,6 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
     if (!waits_for_room(device, request.id)) return;
   }
   later_save_requests();
-  const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
   gate_.judge(device, short_id, [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
     if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
     if (verdict.trust == Trust::kAllowed) {

@@ -178,9 +178,10 @@ void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::
 void IpcServer::on_channel_requested(const IncomingChannel& request) {
   const Listener* listener = listeners_.match(request.uri);
   // First, so that a peer which is not allowed does not learn who listens for what.
-  const bool takes =
+  const bool trusted =
       request.trust == Trust::kAllowed || (listener != nullptr && listener->takes_unknown(request.device));
-  if (!takes) return refuse(request.channel, proto::Reason::kNotPermitted, {});
+  if (!trusted || (listener != nullptr && !listener->is_for(request.device, request.account)))
+    return refuse(request.channel, proto::Reason::kNotPermitted, {});
   IpcSession* session = listener != nullptr ? find(listener->client) : nullptr;
   if (session == nullptr || session->state() != IpcSession::State::kOpen) {
     return refuse(request.channel, proto::Reason::kNoListener, {});

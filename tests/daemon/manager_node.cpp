@@ -99,6 +99,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   settings.ice.allow_loopback = true;
   settings.gate.policy = options.policy;
   settings.native = options.native;
+  settings.clock = options.clock;
   auto tls = proto::TlsContext::create(node_identity(number));
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));

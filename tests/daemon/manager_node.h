@@ -79,6 +79,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     proto::ConnectTimes times{};
     proto::Duration keepalive = proto::kKeepaliveInterval;
     bool native = true;
+    daemon::KnownChains::Clock clock{};
   };
   Node(Exchange& exchange, std::size_t identity, const Options& options);
   Node(Exchange& exchange, std::size_t identity) : Node(exchange, identity, Options{}) {}
