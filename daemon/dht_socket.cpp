@@ -324,12 +324,15 @@ void DhtSocket::receive(int fd, Batch& batch, dht::net::PacketList& out) {
 /// To OpenDHT what came for it; to the network what the gate gives out.
 void DhtSocket::hand_on(dht::net::PacketList passed) {
   std::vector<proto::DhtDatagram> outgoing;
+  std::vector<proto::DhtDatagram> waited;
   {
     const std::lock_guard lock(port_->mutex_);
     port_->gate_.on_timeout(now());
+    waited = port_->gate_.take_incoming();
     outgoing = port_->gate_.take_outgoing();
   }
   send_now(outgoing);
+  for (const auto& one : waited) add_packet(passed, sockaddr_of(one.address), one.bytes);
   if (!passed.empty() && !stopping_) onReceived(std::move(passed));
 }
 

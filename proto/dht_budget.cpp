@@ -100,16 +100,22 @@ void DhtBudget::remove_proved(ProvedList::iterator peer) {
   proved_list_.erase(peer);
 }
 
+DhtBudget::Unproved& DhtBudget::unprove(ProvedList::iterator peer, TimePoint now) {
+  const DhtAddress address = peer->address;
+  const Asked asked = peer->asked;
+  remove_proved(peer);
+  // It was there: it may be pinged again whatever it has to its credit.
+  Unproved& out = make_unproved(address, now);
+  out.ours = true;
+  out.asked = asked;
+  return out;
+}
+
 DhtBudget::Proved* DhtBudget::find_proved(const DhtAddress& address, TimePoint now) {
   const auto found = proved_.find(address);
   if (found == proved_.end()) return nullptr;
   if (now >= found->second->until) {
-    const Asked asked = found->second->asked;
-    remove_proved(found->second);
-    // It was there: it may be pinged again whatever it has to its credit.
-    Unproved& peer = make_unproved(address, now);
-    peer.ours = true;
-    peer.asked = asked;
+    unprove(found->second, now);
     return nullptr;
   }
   proved_list_.splice(proved_list_.end(), proved_list_, found->second);
@@ -162,13 +168,15 @@ bool DhtBudget::take_tokens(const DhtAddress& to, std::size_t bytes, TimePoint n
 
 DhtBudget::Seen DhtBudget::on_received(const DhtAddress& from, const DhtMessage& message, std::size_t bytes,
                                        TimePoint now) {
-  if (const Proved* proved = find_proved(from, now)) {
+  if (Proved* proved = find_proved(from, now)) {
+    proved->silent_since = kNever;
     if (!is_answer(message)) return Seen::kOther;
     if (message.tid == proved->pong) return Seen::kPong;
     return proved->asked.has(message.tid) ? Seen::kAnswer : Seen::kOther;
   }
   Unproved& peer = make_unproved(from, now);
   if (is_answer(message) && peer.pings.tid == message.tid) {
+    const Seen seen = peer.left_out ? Seen::kLate : Seen::kPong;
     Proved& proved = prove(peer, now);
     const bool released = release(peer, now);
     // Parts that are still to come from OpenDHT follow the message that they belong to.
@@ -177,7 +185,7 @@ DhtBudget::Seen DhtBudget::on_received(const DhtAddress& from, const DhtMessage&
       proved.group->fault = DhtFault::kSendRate;
     }
     remove_unproved(unproved_.at(from));
-    return Seen::kPong;
+    return seen;
   }
   const std::size_t credit = peer.credit + std::min<std::size_t>(bytes, kMaxUnprovedCredit) * kUnprovedFactor;
   peer.credit = static_cast<std::uint32_t>(std::min<std::size_t>(credit, kMaxUnprovedCredit));
@@ -212,8 +220,39 @@ void DhtBudget::ping(Unproved& peer, TimePoint now) {
     pings.wrong = 0;
   }
   pings.last = now;
-  ++pings.sent;
+  if (pings.sent++ == 0) pings.since = now;
   output_.push_back({{peer.address, encode_dht_ping({config_.node_id, *pings.tid, config_.network})}, true});
+}
+
+DhtBudget::Named DhtBudget::on_named(const DhtAddress& address, TimePoint now) {
+  if (const auto found = proved_.find(address); found != proved_.end()) {
+    const Proved& proved = *found->second;
+    const bool silent = proved.silent_since != kNever && now >= proved.silent_since + kNamedPatience;
+    if (now < proved.until && !silent) return Named::kLives;
+    unprove(found->second, now);
+  }
+  Unproved* known = find_unproved(address, now);
+  if (known == nullptr || known->pings.sent == 0) {
+    const bool is_new = known == nullptr;
+    // Who has no credit may be somebody else, whose address is forged.
+    if (!is_new && !known->ours && known->credit < ping_bytes_) return Named::kLives;
+    if (!named_pings_.take(now)) return Named::kLives;
+    known = &make_unproved(address, now);
+    known->ours = known->ours || is_new;
+    ping(*known, now);
+  }
+  if (now < known->pings.since + kNamedPatience) return Named::kAsked;
+  ping(*known, now);
+  return Named::kSilent;
+}
+
+void DhtBudget::on_left_out(const DhtAddress& address) {
+  if (const auto found = unproved_.find(address); found != unproved_.end()) found->second->left_out = true;
+}
+
+void DhtBudget::forget_silence() {
+  for (Proved& peer : proved_list_) peer.silent_since = kNever;
+  for (Unproved& peer : unproved_list_) peer.pings.sent = 0;
 }
 
 bool DhtBudget::release(Unproved& peer, TimePoint now) {
@@ -244,7 +283,10 @@ DhtBudget::Decision DhtBudget::on_send(const DhtAddress& to, Bytes datagram, con
 }
 
 DhtBudget::Decision DhtBudget::send_to_proved(Proved& peer, Bytes datagram, const DhtMessage* message, TimePoint now) {
-  if (message != nullptr && message->is_request()) peer.asked.add(message->tid);
+  if (message != nullptr && message->is_request()) {
+    peer.asked.add(message->tid);
+    peer.silent_since = std::min(peer.silent_since, now);
+  }
   if (is_small_request(message)) return {};
   if (message != nullptr && message->kind == DhtKind::kValueData && peer.group && peer.group->tid == message->tid) {
     return {peer.group->fate, peer.group->fault};

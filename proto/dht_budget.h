@@ -46,6 +46,7 @@ class DhtBudget {
     kOther,
     kAnswer,  ///< to a request of OpenDHT's, by its transaction id
     kPong,    ///< to a ping of ours: it is not for OpenDHT
+    kLate,    ///< the same, of a node that was left out of an answer because it was silent
   };
 
   explicit DhtBudget(Config config);
@@ -54,6 +55,18 @@ class DhtBudget {
   Seen on_received(const DhtAddress& from, const DhtMessage& message, std::size_t bytes, TimePoint now);
   /// OpenDHT sends `datagram`; `message` is what it says, null when the walker could not tell. kHold: a copy is kept.
   Decision on_send(const DhtAddress& to, Bytes datagram, const DhtMessage* message, TimePoint now);
+
+  /// What is known of an address that an answer names. One of which nothing is known is pinged.
+  enum class Named : std::uint8_t {
+    kLives,   ///< it has answered lately; or it cannot be tried now
+    kAsked,   ///< its answer may still come
+    kSilent,  ///< none came in kNamedPatience. It is tried again when it is named again, ever more seldom
+  };
+  Named on_named(const DhtAddress& address, TimePoint now);
+  /// It was cut out of an answer: should it speak, it is kLate.
+  void on_left_out(const DhtAddress& address);
+  /// What was silent may have been so because we had no network.
+  void forget_silence();
 
   /// What goes out beside what is sent at once: our pings, and what was held.
   struct Output {
@@ -104,6 +117,7 @@ class DhtBudget {
     std::optional<std::uint32_t> tid;  ///< of the one that is out
     TimePoint first;                   ///< that it was sent
     TimePoint last;
+    TimePoint since;          ///< the first of those without an answer
     std::uint32_t sent = 0;   ///< without an answer
     std::uint32_t wrong = 0;  ///< answers to nothing, while it was out
   };
@@ -111,7 +125,8 @@ class DhtBudget {
     DhtAddress address;
     TimePoint last;
     std::uint32_t credit = 0;
-    bool ours = false;  ///< we spoke first, or it has answered a request
+    bool ours = false;      ///< we spoke first, or it has answered a request
+    bool left_out = false;  ///< of an answer that named it
     Pings pings;
     Asked asked;
     std::optional<Group> group;
@@ -122,7 +137,8 @@ class DhtBudget {
   struct Proved {
     DhtAddress address;
     TimePoint until;
-    std::uint32_t pong = 0;  ///< the answer by which it proved itself: it may come twice
+    std::uint32_t pong = 0;           ///< the answer by which it proved itself: it may come twice
+    TimePoint silent_since = kNever;  ///< the first request to it behind which nothing came from it
     Asked asked;
     std::optional<Group> group;
   };
@@ -142,6 +158,7 @@ class DhtBudget {
   Proved* find_proved(const DhtAddress& address, TimePoint now);
   Proved& prove(Unproved& peer, TimePoint now);
   void remove_proved(ProvedList::iterator peer);
+  Unproved& unprove(ProvedList::iterator peer, TimePoint now);
   bool take_tokens(const DhtAddress& to, std::size_t bytes, TimePoint now);
 
   Decision send_to_proved(Proved& peer, Bytes datagram, const DhtMessage* message, TimePoint now);
@@ -164,6 +181,7 @@ class DhtBudget {
   /// Addresses for which something is held, those that wait longest first.
   std::list<DhtAddress> holding_;
   std::size_t held_bytes_ = 0;
+  TokenBucket named_pings_{kNamedPingBurst, kNamedPingsPerSecond, TimePoint{}};
   Dropped dropped_;
   std::vector<Output> output_;
 };

@@ -9,6 +9,7 @@
 #include "proto/dht_keep.h"
 #include "proto/dht_limits.h"
 #include "proto/dht_msgpack.h"
+#include "proto/dht_names.h"
 #include "proto/dht_parts.h"
 #include "proto/dht_walker.h"
 
@@ -26,12 +27,18 @@ struct DhtGate::Impl {
       : budget({config.node_id, config.network, config.random}),
         asked(config.random, {kMaxAskedPartBytes, kMaxAskedPartBytesOfAddress}),
         unasked(config.random, {kMaxUnaskedPartBytes, kMaxUnaskedPartBytesOfAddress}),
+        names(config.node_id),
+        random(config.random),
+        network(config.network),
         keeper(config) {}
 
   DhtBudget budget;
   /// Answers to our own requests, and all else: what strangers send leaves the former their room.
   DhtParts asked;
   DhtParts unasked;
+  DhtNames names;
+  std::function<std::uint32_t()> random;
+  std::uint32_t network;
   DhtKeeper keeper;
   DhtMessage message;  ///< its vectors keep their storage
   DhtGateCounters counters;
@@ -64,7 +71,8 @@ struct DhtGate::Impl {
   }
 
   DhtReceived on_parts(const DhtAddress& from, TimePoint now) {
-    DhtParts& parts = asked.knows(from, message.tid) ? asked : unasked;
+    const bool is_asked = asked.knows(from, message.tid);
+    DhtParts& parts = is_asked ? asked : unasked;
     if (const DhtFault fault = parts.add(
             from, message, now,
             [&](const DhtMessage& put, const DhtValueInfo& value) { return keeper.refuse(from, put.key, value, now); });
@@ -74,7 +82,9 @@ struct DhtGate::Impl {
     count_values();
     for (DhtDatagram& whole : parts.take_complete()) {
       ++counters.assembled;
-      incoming.push_back(std::move(whole));
+      // It is in order; it is walked once more for the nodes that it names.
+      const bool walked = is_asked && walk_dht_message(whole.bytes, message) == DhtFault::kNone;
+      if (!walked || !keep_for_names(whole.address, whole.bytes, now)) incoming.push_back(std::move(whole));
     }
     return {DhtReceived::What::kTaken, DhtFault::kNone};
   }
@@ -88,10 +98,37 @@ struct DhtGate::Impl {
     }
     ++counters.passed;
     const std::vector<DhtCut> cuts = cuts_of(message);
-    if (cuts.empty()) return {};
+    // Where values are to be cut out the names are left: nobody waits for such an answer.
+    if (cuts.empty()) {
+      const bool kept = is_asked && keep_for_names(from, datagram, now);
+      return {kept ? DhtReceived::What::kTaken : DhtReceived::What::kPass, DhtFault::kNone};
+    }
     count_values();
     incoming.push_back({from, splice(datagram, cuts)});
     return {DhtReceived::What::kTaken, DhtFault::kNone};
+  }
+
+  /// Whether the answer comes later, or otherwise, by take_incoming().
+  bool keep_for_names(const DhtAddress& from, Bytes datagram, TimePoint now) {
+    if (message.kind != DhtKind::kReply || message.named.empty()) return false;
+    const bool kept = names.on_answer(from, datagram, message, budget, now);
+    take_budget_output();
+    take_names_output();
+    return kept;
+  }
+  /// A ping of ours was answered, or time has passed.
+  void release_names(TimePoint now) {
+    names.release(budget, now);
+    take_names_output();
+    take_budget_output();
+  }
+  /// OpenDHT has not heard of this node, in the answer that named it. A ping of the node's makes it known, and asked.
+  void introduce(const DhtAddress& from) {
+    incoming.push_back({from, encode_dht_ping({message.id, random(), network})});
+  }
+  void take_names_output() {
+    for (DhtDatagram& answer : names.take_output()) incoming.push_back(std::move(answer));
+    counters.names_cut = names.cut();
   }
 
   void take_budget_output() {
@@ -125,8 +162,10 @@ DhtReceived DhtGate::on_received(const DhtAddress& from, Bytes datagram, TimePoi
   }
   const DhtBudget::Seen seen = gate.budget.on_received(from, gate.message, datagram.size(), now);
   gate.take_budget_output();
-  if (seen == DhtBudget::Seen::kPong) {
+  if (seen == DhtBudget::Seen::kPong || seen == DhtBudget::Seen::kLate) {
     ++gate.counters.pongs;
+    gate.release_names(now);
+    if (seen == DhtBudget::Seen::kLate) gate.introduce(from);
     return {DhtReceived::What::kTaken, DhtFault::kNone};
   }
   if (gate.message.kind == DhtKind::kValueData) return gate.on_parts(from, now);
@@ -163,17 +202,21 @@ std::vector<DhtDatagram> DhtGate::take_outgoing() {
 }
 
 TimePoint DhtGate::next_deadline() const {
-  return std::min({impl_->budget.next_deadline(), impl_->asked.next_deadline(), impl_->unasked.next_deadline()});
+  return std::min({impl_->names.next_deadline(), impl_->budget.next_deadline(), impl_->asked.next_deadline(),
+                   impl_->unasked.next_deadline()});
 }
 
 void DhtGate::on_timeout(TimePoint now) {
   impl_->asked.on_timeout(now);
   impl_->unasked.on_timeout(now);
   impl_->budget.on_timeout(now);
+  if (now >= impl_->names.next_deadline()) impl_->release_names(now);
   impl_->take_budget_output();
 }
 
 void DhtGate::on_network_changed(TimePoint) {
+  impl_->names.clear();
+  impl_->budget.forget_silence();
   impl_->asked.clear();
   impl_->unasked.clear();
   impl_->budget.drop_held();

@@ -81,6 +81,7 @@ struct DhtGateCounters {
   std::uint64_t pongs = 0;           ///< answers to our pings: each proves an address
   std::uint64_t bad_values = 0;      ///< values that were cut out of messages that passed
   std::uint64_t refused_values = 0;  ///< values that were put and are not kept
+  std::uint64_t names_cut = 0;       ///< nodes that were cut out of answers, for they do not answer
   std::uint64_t sent = 0;            ///< all that OpenDHT sent and that went out, at once or later
   std::uint64_t sent_bytes = 0;
   std::uint64_t pings = 0;                          ///< ours, beside these

@@ -25,6 +25,9 @@ inline constexpr std::size_t kMaxDhtAgent = 256;
 inline constexpr std::size_t kMaxDhtToken = 256;
 /// Nodes told in one answer, of each family: OpenDHT sends 8.
 inline constexpr std::size_t kMaxDhtNodes = 32;
+/// One of them: its id, address and port.
+inline constexpr std::size_t kDhtNode4Bytes = 20 + 4 + 2;
+inline constexpr std::size_t kDhtNode6Bytes = 20 + 16 + 2;
 /// Values in one message, whole ones or sizes, and ids of values: what a node keeps under one key.
 inline constexpr std::size_t kMaxDhtValues = 1'024;
 /// Parts in one datagram; OpenDHT sends one.
@@ -95,6 +98,20 @@ inline constexpr Duration kPingInterval = std::chrono::seconds(1);
 inline constexpr unsigned kMaxPingDoublings = 6;
 /// Answers to nothing that one ping survives: to guess its 32 bits takes two years at a ping a second.
 inline constexpr std::uint32_t kMaxWrongPongs = 64;
+
+// --- Nodes that answers name ----------------------------------------------------------------------------------------
+/// How long an answer waits for the nodes that it names, and we do not know, to answer a ping. Round trips on the
+/// public network are 20 to 200 ms; the asked node was to answer within a second, and OpenDHT asks again then. A node
+/// that is later is told to OpenDHT when it comes.
+inline constexpr Duration kNamedPatience = std::chrono::milliseconds(250);
+/// Answers that wait. A search asks four nodes at a time, and a start has some ten searches; more wait for nobody.
+inline constexpr std::size_t kMaxWaitingAnswers = 64;
+/// What they are in all. One has eight nodes of each family, a token, and the values that are kept under the key.
+inline constexpr std::size_t kMaxWaitingAnswerBytes = 512 * 1'024;
+/// Pings of named nodes. A start on the public network meets some 200; beyond the rate names pass as they are.
+inline constexpr std::uint32_t kNamedPingBurst = 256;
+inline constexpr std::uint32_t kNamedPingsPerSecond = 16;
+
 /// An answer with twenty chains. A larger one is not kept; its asker gets it when it asks again, proved.
 inline constexpr std::size_t kMaxHeldBytesOfAddress = 128 * 1'024;
 inline constexpr std::size_t kMaxHeldDhtBytes = std::size_t{4} << 20;

@@ -13,8 +13,6 @@ namespace {
 using Type = MsgpackItem::Type;
 
 constexpr std::size_t kHashBytes = 20;
-constexpr std::size_t kNode4Bytes = kHashBytes + 4 + 2;
-constexpr std::size_t kNode6Bytes = kHashBytes + 16 + 2;
 
 enum Top : std::uint8_t { kY, kR, kU, kE, kP, kT, kV, kN, kS, kQ, kA };
 constexpr MemberName kTopNames[] = {{"y", kY}, {"r", kR}, {"u", kU}, {"e", kE}, {"p", kP}, {"t", kT},
@@ -238,10 +236,10 @@ class Walker {
         out_.value_id = read_uint(in, UINT64_MAX);
         break;
       case kNodes4:
-        walk_nodes(in, kNode4Bytes);
+        walk_nodes(in, false);
         break;
       case kNodes6:
-        walk_nodes(in, kNode6Bytes);
+        walk_nodes(in, true);
         break;
       case kAddress:
         if (const Bytes ip = read_bin(in, 4, 16); ip.size() != 4 && ip.size() != 16) in.fail(DhtFault::kOutOfBounds);
@@ -268,8 +266,15 @@ class Walker {
     }
   }
 
-  static void walk_nodes(MsgpackReader& in, std::size_t node_bytes) {
-    if (read_blob(in, 0, kMaxDhtNodes * node_bytes).size() % node_bytes != 0) in.fail(DhtFault::kOutOfBounds);
+  void walk_nodes(MsgpackReader& in, bool ipv6) {
+    const std::size_t node_bytes = ipv6 ? kDhtNode6Bytes : kDhtNode4Bytes;
+    const std::size_t before = in.position();
+    const Bytes nodes = read_blob(in, 0, kMaxDhtNodes * node_bytes);
+    if (nodes.size() % node_bytes != 0) in.fail(DhtFault::kOutOfBounds);
+    if (in.failed() || nodes.empty()) return;
+    const std::size_t length = in.position() - before;
+    const auto end = static_cast<std::size_t>(nodes.data() - datagram_.data()) + nodes.size();
+    out_.named.push_back({ipv6, {end - length, length}, nodes});
   }
 
   void walk_values(MsgpackReader& in) {
@@ -386,6 +391,7 @@ void DhtMessage::clear() {
   whole.clear();
   value_id = 0;
   parts.clear();
+  named.clear();
   bad_values.clear();
   refused.clear();
 }

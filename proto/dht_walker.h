@@ -41,6 +41,12 @@ struct DhtSizedValue {
   std::uint32_t size = 0;   ///< 1 to kMaxDhtValue
   DhtSpan at;
 };
+/// The nodes of one family that a message names.
+struct DhtNamedNodes {
+  bool ipv6 = false;
+  DhtSpan at;   ///< the whole object
+  Bytes nodes;  ///< 26 bytes each, of IPv6 38: id, address, port; points into the datagram
+};
 /// A part of a value.
 struct DhtPart {
   std::uint32_t index = 0;
@@ -83,8 +89,9 @@ struct DhtMessage {
   std::size_t values = 0;  ///< elements of `values`
   std::vector<DhtSizedValue> sized;
   std::vector<DhtWholeValue> whole;
-  std::uint64_t value_id = 0;  ///< `vid`
-  std::vector<DhtPart> parts;  ///< of kValueData
+  std::uint64_t value_id = 0;        ///< `vid`
+  std::vector<DhtPart> parts;        ///< of kValueData
+  std::vector<DhtNamedNodes> named;  ///< `n4` and `n6`, those that are there
   /// Elements of `values` that OpenDHT could not read, or should not. One who stored such a value somewhere must not
   /// make all answers unreadable that contain it: so these are cut out (replaced by nil), and the message passes.
   std::vector<DhtSpan> bad_values;

@@ -18,14 +18,17 @@ class World:
     """Alice calls, Bob is called; `nodes` nodes of the DHT beside theirs. `number` chooses their identities, and with them
     which nodes keep what."""
 
-    def __init__(self, number, nodes=1, started=True, peers=0):
-        """Not `started`: there is no node of the DHT yet, and Bob does not listen. Bob has met as many `peers` before."""
+    def __init__(self, number, nodes=1, started=True, peers=0, apart=False):
+        """Not `started`: there is no node of the DHT yet, and Bob does not listen. Bob has met as many `peers` before.
+        `apart`: the two nodes have never heard each other."""
         self.lab = Lab("netns", dht=started)
         self.echo = None
         try:
             self.more = [self._dhtnode(k) for k in range(1, nodes)]
             self.alice = self.lab.node("alice", identity_number=100 + 2 * number)
             self.bob = self.lab.node("bob", identity_number=101 + 2 * number)
+            if apart:
+                self.part()
             if peers:
                 (self.bob.state / "pairs").write_bytes(pairs_file(peers))
             for node in (self.alice, self.bob):
