@@ -132,6 +132,23 @@ class World:
         return self.open()
 
 
+class SideBySide:
+    """The tests of a file that wait most of the time, each with a laboratory of its own: the first that is run begins all
+    that are selected, by their bodies; each waits for its own."""
+
+    def __init__(self, request, bodies):
+        selected = {item.originalname for item in request.session.items}
+        bodies = {name: body for name, body in bodies.items() if name in selected}
+        self.pool = concurrent.futures.ThreadPoolExecutor(max(1, len(bodies)))
+        self.results = {name: self.pool.submit(body) for name, body in bodies.items()}
+
+    def wait(self, request):
+        return self.results[request.node.originalname].result()
+
+    def end(self):
+        self.pool.shutdown()
+
+
 def pairs_file(peers):
     """As daemon/pair_store.cpp writes it: of so many devices that nobody trusts, two secrets each."""
     return b"jami-connd pairs 1\n" + b"".join(os.urandom(32) + bytes([0, 2]) + os.urandom(64) for _ in range(peers))

@@ -3,9 +3,10 @@
 import statistics
 import time
 
+import pytest
 from api_client import reason_of
-from harness import SCALE, Lab, sized, until
-from outages import World, rounds, shown
+from harness import SCALE, Lab, default_mode, sized, until
+from outages import SideBySide, World, rounds, shown
 from traffic import Echo, round_trip
 
 MEDIAN_SECONDS = 1 * SCALE
@@ -62,7 +63,7 @@ if COUNT == 20:
                *((50 + 5 * k, "bootstrap", True) for k in range(3))]
 
 
-def test_fault_e1_first_open_after_a_start(netns):
+def first_open_after_a_start():
     one = lambda case: after_the_bootstrap(case[0], case[2]) if case[1] == "bootstrap" else after_restarts(*case)
     by_case = {}
     for case, times in zip(STARTS, rounds(STARTS, one), strict=True):
@@ -74,7 +75,7 @@ def test_fault_e1_first_open_after_a_start(netns):
         assert max(times) < LONGEST_SECONDS, (who, apart, times)
 
 
-def test_fault_e1_a_peer_that_starts_while_it_is_looked_for(netns):
+def a_peer_that_starts_while_it_is_looked_for():
     """It is not on the DHT when the open begins: the lookup goes on."""
     with Lab("netns") as lab:
         alice, bob = lab.node("alice", identity_number=140).start(), lab.node("bob", identity_number=141)
@@ -93,8 +94,13 @@ def test_fault_e1_a_peer_that_starts_while_it_is_looked_for(netns):
             print(f"opened {time.monotonic() - began:.1f} s after he was ready")
 
 
-def test_fault_e2_calls_that_race_the_start_wait(lab):
+def calls_that_race_the_start_wait():
     """At the moment when the socket is there; with keys that are made, and that are still to be made."""
+    with Lab() as lab:
+        race_the_start(lab)
+
+
+def race_the_start(lab):
     bob = lab.node("bob", "--ice-request", "anyone").start()
     with Echo(bob, peers="any"):
         for name, options in (("alice", {}), ("new", {"identity_number": "none"})):
@@ -115,7 +121,7 @@ def test_fault_e2_calls_that_race_the_start_wait(lab):
         node.kill()  # keys that are being made are made to the end, else
 
 
-def test_fault_e14_no_network_is_told_as_that(netns):
+def no_network_is_told_as_that():
     with Lab("netns", dht=False) as lab:
         alice, bob = lab.node("alice"), lab.node("bob")
         for node in (alice, bob):
@@ -127,10 +133,10 @@ def test_fault_e14_no_network_is_told_as_that(netns):
         assert status["dht"]["reachable"] != "yes" and status["dht"]["state"] != "connected"
         until(lambda: any("DHT" in problem for problem in alice.status()["problems"]), 20 * SCALE, "a problem")
         nobody = "5a" * 32
-        assert reason_of(alice.api.open, nobody, "echo", timeout=2 * SCALE) == "no-network"
+        assert reason_of(alice.api.open, nobody, "echo", timeout=SCALE / 2) == "no-network"
         account = "5b" * 20
-        assert reason_of(alice.api.open, account, "echo", timeout=2 * SCALE) == "no-network"
-        done = alice.ctl("open", nobody, "echo", "--timeout", "2")
+        assert reason_of(alice.api.open, account, "echo", timeout=SCALE / 2) == "no-network"
+        done = alice.ctl("open", nobody, "echo", "--timeout", "1")
         assert done.returncode == 4 and b"no-network" in done.stderr
         assert b"check the id" not in done.stderr and b"trust" not in done.stderr, done.stderr
         # The network comes within the open's time.
@@ -142,3 +148,31 @@ def test_fault_e14_no_network_is_told_as_that(netns):
             lab.start_dht()
             assert round_trip(alice.api.opened(opening, 70 * SCALE), b"there") == b"there"
         assert alice.api.call("hello", client="e14")["ready"] is True
+
+
+@pytest.fixture(scope="module")
+def side_by_side(request):
+    bodies = {"test_fault_e2_calls_that_race_the_start_wait": calls_that_race_the_start_wait}
+    if default_mode() == "netns":
+        bodies |= {"test_fault_e1_first_open_after_a_start": first_open_after_a_start,
+                   "test_fault_e1_a_peer_that_starts_while_it_is_looked_for": a_peer_that_starts_while_it_is_looked_for,
+                   "test_fault_e14_no_network_is_told_as_that": no_network_is_told_as_that}
+    made = SideBySide(request, bodies)
+    yield made
+    made.end()
+
+
+def test_fault_e1_first_open_after_a_start(netns, side_by_side, request):
+    side_by_side.wait(request)
+
+
+def test_fault_e1_a_peer_that_starts_while_it_is_looked_for(netns, side_by_side, request):
+    side_by_side.wait(request)
+
+
+def test_fault_e2_calls_that_race_the_start_wait(side_by_side, request):
+    side_by_side.wait(request)
+
+
+def test_fault_e14_no_network_is_told_as_that(netns, side_by_side, request):
+    side_by_side.wait(request)
