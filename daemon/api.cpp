@@ -19,6 +19,7 @@ constexpr std::array kMethods = {
     Method{"channel.cancel", channel_cancel},
     Method{"channel.accept", channel_accept},
     Method{"channel.decline", channel_decline},
+    Method{"channel.attach", channel_attach},
     Method{"channel.finish", channel_finish},
     Method{"channel.close", channel_close},
     Method{"channel.list", channel_list},

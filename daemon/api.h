@@ -59,6 +59,7 @@ Reply channel_open(Call& call);
 Reply channel_cancel(Call& call);
 Reply channel_accept(Call& call);
 Reply channel_decline(Call& call);
+Reply channel_attach(Call& call);
 Reply channel_finish(Call& call);
 Reply channel_close(Call& call);
 Reply channel_list(Call& call);

@@ -35,6 +35,7 @@ Reply channel_open(Call& call) {
   request.uri = params->uri;
   request.unique = params->unique;
   request.options.strict_end = params->strict_end;
+  request.options.detached = params->attach;
   request.timeout = call.server.settings().open_time;
   if (call.params.contains("timeout")) {
     // Rounded up: an open of half a millisecond is not one of none.
@@ -66,12 +67,17 @@ Reply channel_cancel(Call& call) {
 Reply channel_accept(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelAcceptParams>(call.params);
   if (!params) return params.error();
+  if (params->attach) {
+    if (auto full = call.server.no_token(call.session)) return *std::move(full);
+  }
   auto asked = call.server.take_asked(call.session, params->request);
   if (!asked || call.server.manager() == nullptr) return no_request();
-  auto accepted = call.server.manager()->accept_channel(params->request, {params->strict_end});
+  auto accepted = call.server.manager()->accept_channel(params->request, {params->strict_end, params->attach});
   if (const auto* error = std::get_if<OpenError>(&accepted)) return ipc::make_error(error->reason, error->text);
   IncomingChannel& incoming = asked->incoming;
-  ipc::ChannelOpenResult result{params->request, incoming.device.hex(), incoming.account.hex(), incoming.half_close};
+  ipc::ChannelOpenResult result{
+      params->request, incoming.device.hex(), incoming.account.hex(), incoming.half_close, {}};
+  if (params->attach) result.token = call.server.new_token(call.session, params->request);
   call.server.own(call.session, params->request,
                   {0, 0, 0, incoming.device, incoming.account, std::move(incoming.uri), false});
   return Answer{ipc::write_members(result), std::move(std::get<ipc::Fd>(accepted))};
@@ -83,6 +89,14 @@ Reply channel_decline(Call& call) {
   if (!call.server.take_asked(call.session, params->request) || call.server.manager() == nullptr) return no_request();
   call.server.manager()->refuse_channel(params->request, proto::Reason::kDeclined, params->reason.value_or(""));
   return Answer{};
+}
+
+Reply channel_attach(Call& call) {
+  const auto params = ipc::read_params<ipc::ChannelAttachParams>(call.params);
+  if (!params) return params.error();
+  const auto attached = call.server.attach(call.session, call.id, params->token);
+  if (!attached) return attached.error();
+  return Later{};  // it has been said
 }
 
 Reply channel_finish(Call& call) {

@@ -56,6 +56,7 @@ Reply listen_add(Call& call) {
   listener.prefix = params->prefix;
   listener.mode = params->mode;
   listener.strict_end = params->strict_end;
+  listener.attach = params->attach;
   listener.any_peer = peers->any;
   for (const std::string& peer : peers->devices) {
     const auto device = resolve_peer(call.server, peer);

@@ -29,6 +29,12 @@ proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
   return {};
 }
 
+proto::Result<void> ChannelSocket::attach(ipc::Fd fd, EdgePoller& poller) {
+  if (over_ || fd_) return std::make_error_code(std::errc::operation_canceled);
+  fd_ = std::move(fd);
+  return start(poller);  // the first edge says that it can be written to
+}
+
 void ChannelSocket::leave_connection(ChannelEnds& ends) {
   assert(ended_on_wire());
   host_ = nullptr;
@@ -47,6 +53,7 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   // SHUT_WR shows the same; then nothing but the end is left to tell either.
   if ((events & EPOLLHUP) != 0) app_closed_ = true;
   if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) eof_ahead_ = true;
+  if ((events & EPOLLPRI) != 0) urgent_ = true;
   if ((events & EPOLLOUT) != 0) write_held();
   if (over_) return;
   // The app closed while bytes for it lay unread: it did not take everything. Nothing needs to be sent to know that,
@@ -69,6 +76,11 @@ void ChannelSocket::on_edge(std::uint32_t events) {
 // ---- from the app to the peer ----
 
 std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
+  if (!fd_) {  // finished before it was attached
+    host_->mux().set_ready(handle_, false);
+    if (send_ == SendHalf::kFinishing) send_eof();
+    return 0;
+  }
   iovec data{room.data(), room.size()};
   msghdr message{};
   message.msg_iov = &data;
@@ -80,8 +92,9 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
   if (n > 0) {
     bytes_out_ += static_cast<std::uint64_t>(n);
     // A short read has emptied the socket: whatever comes later makes a new edge. But an EOF that was told of already
-    // makes none, finishing wants to see the end, and a read stops behind an fd that was sent along (and is dropped).
-    const bool emptied = static_cast<std::size_t>(n) < room.size() && (message.msg_flags & MSG_CTRUNC) == 0;
+    // makes none, finishing wants to see the end, and a read stops behind an fd that was sent along (and is dropped),
+    // and before a byte that was sent out of band (and is dropped, too).
+    const bool emptied = !urgent_ && static_cast<std::size_t>(n) < room.size() && (message.msg_flags & MSG_CTRUNC) == 0;
     if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_->mux().set_ready(handle_, false);
     return static_cast<std::size_t>(n);
   }
@@ -129,10 +142,14 @@ void ChannelSocket::app_ended_writing() {
 /// The app has closed its end, and finish() was not read yet.
 void ChannelSocket::await_finish() {
   if (grace_) return;
-  grace_ = std::make_unique<Timer>(host_->loop(), [this] {
-    if (send_ == SendHalf::kOpen) abort(proto::Reason::kReset, kNotFinished);
-  });
+  grace_ = std::make_unique<Timer>(host_->loop(), [this] { finish_is_late(); });
   grace_->arm_in(kFinishGrace);
+}
+
+void ChannelSocket::finish_is_late() {
+  if (send_ != SendHalf::kOpen || over_) return;
+  if (++graces_ < kMostGraces && host_->finish_may_come(handle_)) return grace_->arm_in(kFinishGrace);
+  abort(proto::Reason::kReset, kNotFinished);
 }
 
 /// Whether finish() would still make a clean end, with the app's end closed: see app_gone.
@@ -195,7 +212,7 @@ void ChannelSocket::end_for_good() {
 
 void ChannelSocket::deliver(proto::Bytes bytes) {
   if (over_) return;
-  const std::size_t taken = held_.empty() ? write_app(bytes) : 0;
+  const std::size_t taken = fd_ && held_.empty() ? write_app(bytes) : 0;
   if (over_) return;
   if (!held_.append(bytes.subspan(taken))) {
     // The mux lets nobody pass its window, or what the brake leaves, which is held_'s bound.
@@ -246,7 +263,7 @@ void ChannelSocket::peer_ended() {
     cut_ = send_ < SendHalf::kHeldBack;
     send_ = SendHalf::kEnded;
   }
-  if (held_.empty()) end_receive();
+  if (fd_ && held_.empty()) end_receive();
 }
 
 void ChannelSocket::end_receive() {

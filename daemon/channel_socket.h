@@ -26,6 +26,8 @@ namespace connd::daemon {
 
 struct ChannelOptions {
   bool strict_end = false;
+  /// There is no fd yet: what the peer sends is held until attach().
+  bool detached = false;
 };
 
 /// How a channel ended: what its owner is told, once.
@@ -58,6 +60,8 @@ class ChannelHost : public ChannelEnds {
   [[nodiscard]] virtual proto::TimePoint now() const = 0;
   /// There is output, or a sender became ready.
   virtual void channel_has_work() = 0;
+  /// Whether finish() may have been asked for already, and not been read yet.
+  [[nodiscard]] virtual bool finish_may_come(proto::ChannelHandle channel) const = 0;
 
  protected:
   ~ChannelHost() = default;
@@ -74,12 +78,17 @@ class ChannelSocket final : public EdgeHandler {
   /// the two come by different sockets. What is not finished after this long is an abort, also where there is no credit
   /// to read up to the app's end.
   static constexpr proto::Duration kFinishGrace = std::chrono::seconds(1);
+  /// That long again while what its client has said was not all read, up to this often: a client that never stops
+  /// talking may not keep its channels' ends back for ever.
+  static constexpr int kMostGraces = 60;
 
-  /// `fd` is the daemon's end, non-blocking.
+  /// `fd` is the daemon's end, non-blocking; none for a channel that begins detached.
   ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options);
 
   /// Begins to watch the fd. An error is the kernel's, for want of memory or watches.
   proto::Result<void> start(EdgePoller& poller);
+  /// As both, once, of one that began detached.
+  proto::Result<void> attach(ipc::Fd fd, EdgePoller& poller);
 
   // ---- from the connection ----
 
@@ -141,6 +150,7 @@ class ChannelSocket final : public EdgeHandler {
   void end_receive();
   void app_gone();
   void await_finish();
+  void finish_is_late();
   [[nodiscard]] bool finish_may_be_clean() const;
   void finish_if_both_ended();
   void abort(proto::Reason reason, std::string_view text);
@@ -156,10 +166,12 @@ class ChannelSocket final : public EdgeHandler {
   ReceiveHalf receive_ = ReceiveHalf::kOpen;
   bool app_closed_ = false;  ///< the app's end is closed, not just shut down
   bool eof_ahead_ = false;   ///< an edge has told of EOF: it is behind the bytes that are still to be read
+  bool urgent_ = false;      ///< the app has sent out-of-band bytes: a read ends before each, and is no short one
   bool eof_read_ = false;    ///< the app writes no more
   bool cut_ = false;         ///< the peer's end has cut off what the app had written
   bool over_ = false;
   std::unique_ptr<Timer> grace_;  ///< kFinishGrace, once it has begun
+  int graces_ = 0;                ///< that are over
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
 };

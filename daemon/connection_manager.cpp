@@ -203,6 +203,13 @@ void ConnectionManager::refuse_channel(proto::ChannelHandle channel, proto::Reas
   channels_.erase(record);
 }
 
+proto::Result<void> ConnectionManager::attach_channel(proto::ChannelHandle channel, ipc::Fd fd) {
+  const auto record = channels_.find(channel);
+  if (record == channels_.end() || !record->second.accepted) return std::make_error_code(std::errc::operation_canceled);
+  if (record->second.connection == 0) return left_.attach_app(channel, std::move(fd), context_.connections.poller);
+  return connections_.at(record->second.connection).socket->attach_app(channel, std::move(fd));
+}
+
 bool ConnectionManager::finish_channel(proto::ChannelHandle channel) {
   const auto record = channels_.find(channel);
   if (record == channels_.end()) return false;

@@ -89,6 +89,8 @@ class ChannelApps {
   virtual void on_channel_requested(const IncomingChannel& request) = 0;
   virtual void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) = 0;
   virtual void on_channel_closed(const ChannelEnd& end) = 0;
+  /// Whether the local side may have asked for finish_channel in a way that was not read yet.
+  [[nodiscard]] virtual bool finish_may_come(proto::ChannelHandle /*channel*/) const { return false; }
 
  protected:
   ~ChannelApps() = default;
@@ -172,6 +174,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// The app's end, or why not (the peer took it back; no fd).
   std::variant<ipc::Fd, OpenError> accept_channel(proto::ChannelHandle channel, const ChannelOptions& options);
   void refuse_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
+  /// Gives a channel that was opened or accepted detached the daemon's end of what its app has. An error: it has ended,
+  /// or the fd cannot be watched.
+  proto::Result<void> attach_channel(proto::ChannelHandle channel, ipc::Fd fd);
   bool finish_channel(proto::ChannelHandle channel);
   bool close_channel(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
 
@@ -285,6 +290,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
                         const std::string& text) override;
   void on_request_cancelled(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason) override;
   void on_channel_closed(MultiplexedSocket& socket, const ChannelEnd& end) override;
+  [[nodiscard]] bool finish_may_come(proto::ChannelHandle channel) const override {
+    return context_.apps.finish_may_come(channel);
+  }
   void on_channel_left(MultiplexedSocket& socket, std::unique_ptr<ChannelSocket>& channel) override;
   void on_going_away(MultiplexedSocket& socket) override;
   void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -117,7 +118,10 @@ Outcome<ipc::Fd> listen_at(const ControlListener::Place& place) {
 
 ControlListener::ControlListener(ipc::Fd socket, ipc::Fd lock, std::string path)
     : socket_(std::move(socket)), lock_(std::move(lock)), path_(std::move(path)) {
-  (void)ipc::refuse_fds(socket_.get());  // no method takes one
+  // No method takes one.
+  if (socket_ && !ipc::refuse_fds(socket_.get())) {
+    spdlog::info("this kernel (before 6.16) cannot refuse descriptors that clients send: one may take long to close");
+  }
   struct stat info {};
   if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0) {
     device_ = info.st_dev;

@@ -183,7 +183,8 @@ dht::ValueType DhtClient::Impl::user_data_type() const {
 
 void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys,
                                    std::function<void(bool)> done, const std::vector<proto::PairKey>& pair_keys) {
-  if (shutting_down_ || sends_.size() >= kMaxSends || body.size() > kMaxRequestBodyBytes) {
+  const bool room = unsent_.size() < kMaxUnsent && unsent_bytes_ + body.size() <= kMaxUnsentBytes;
+  if (shutting_down_ || !room || body.size() > kMaxRequestBodyBytes) {
     later([done = std::move(done)](Impl&) { done(false); });
     return;
   }
@@ -196,6 +197,21 @@ void DhtClient::Impl::send_request(proto::Bytes key_der, proto::Bytes body, Requ
   job->body.assign(body.begin(), body.end());
   job->keys = keys;
   for (const proto::PairKey& key : pair_keys) job->at.push_back(hash_of(key));
+  unsent_bytes_ += job->body.size();
+  unsent_.push_back({id, std::move(job)});
+  begin_unsent();
+}
+
+void DhtClient::Impl::begin_unsent() {
+  while (!unsent_.empty() && sends_.size() - unsent_.size() < kMaxSends) {
+    const Unsent next = std::move(unsent_.front());
+    unsent_.pop_front();
+    unsent_bytes_ -= next.job->body.size();
+    begin_send(next.id, next.job);
+  }
+}
+
+void DhtClient::Impl::begin_send(std::uint64_t id, const std::shared_ptr<Sealing>& job) {
   loop_.post_work([job] { job->run(); },
                   [weak = weak_from_this(), job, id] {
                     if (const auto self = weak.lock()) self->on_sealing_done(id, job);
@@ -236,6 +252,7 @@ void DhtClient::Impl::on_put_end(std::uint64_t id, bool ok) {
 
 void DhtClient::Impl::finish_send(std::uint64_t id, bool ok) {
   const auto node = sends_.extract(id);
+  begin_unsent();
   if (node) node.mapped().done(ok);
 }
 
@@ -357,6 +374,8 @@ void DhtClient::Impl::end_node(DhtNode& node, const std::shared_ptr<Bridge>& bri
 void DhtClient::Impl::end_pending() {
   while (!lookups_.empty()) finish_lookup(lookups_.begin()->first, std::nullopt);
   while (!device_searches_.empty()) finish_device_search(device_searches_.begin()->first);
+  unsent_.clear();
+  unsent_bytes_ = 0;
   while (!sends_.empty()) finish_send(sends_.begin()->first, false);
 }
 
@@ -387,6 +406,7 @@ void DhtClient::Impl::close() {
   if (ending_) ending_->join();
   lookups_.clear();
   device_searches_.clear();
+  unsent_.clear();
   sends_.clear();
   stats_timer_.stop();
   save_timer_.stop();

@@ -52,8 +52,11 @@ inline constexpr std::size_t kMaxPairListens = 144;
 inline constexpr unsigned kMaxValuesPerKey = 32;
 /// Lookups at one time, and searches for devices. More wait for their turn: as many as the callers have.
 inline constexpr std::size_t kMaxLookups = 256;
-/// Requests being sent at one time. More fail at once.
+/// Requests being sent at one time. More wait for their turn: as many as there may be connections, and of those that
+/// are large fewer; beyond they fail at once.
 inline constexpr std::size_t kMaxSends = 256;
+inline constexpr std::size_t kMaxUnsent = 4'096;
+inline constexpr std::size_t kMaxUnsentBytes = std::size_t{16} << 20;
 
 enum class DhtLogLevel { kError, kWarning, kDebug };
 

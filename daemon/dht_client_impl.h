@@ -126,6 +126,11 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::shared_ptr<const Sealing> sealed;  ///< once it is; second owner: the pool, until then
     int pending = 0;
   };
+  /// Of sends_, but not begun.
+  struct Unsent {
+    std::uint64_t id;
+    std::shared_ptr<Sealing> job;
+  };
   /// Which node of ours something is about: callbacks of one that was taken down come late.
   using Generation = unsigned;
 
@@ -160,6 +165,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_sealing_done(std::uint64_t send, const std::shared_ptr<const Sealing>& sealed);
   void put_sealed(std::uint64_t send);
   void finish_send(std::uint64_t send, bool ok);
+  void begin_send(std::uint64_t id, const std::shared_ptr<Sealing>& job);
+  void begin_unsent();
   void on_opened(const std::optional<IncomingRequest>& request);
   void ask_stats();
   void open_port();
@@ -208,6 +215,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   std::map<std::uint64_t, DeviceSearch> device_searches_;
   Slots device_search_slots_;
   std::map<std::uint64_t, Send> sends_;
+  std::deque<Unsent> unsent_;
+  std::size_t unsent_bytes_ = 0;  ///< of their bodies
   SleepWatch sleep_watch_;
   Timer reach_timer_;
   Timer traffic_timer_;

@@ -22,10 +22,10 @@ namespace connd::daemon {
 /// Who is told. It must outlive its Watch.
 class EdgeHandler {
  public:
-  /// `events` are EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR as the kernel gave them: hints that something has
-  /// changed since last time, not that it is still so. A handler that stops reading or writing before EAGAIN is not
-  /// told again by the kernel: it remembers that it can go on, or asks with Watch::again.
-  /// May destroy any Watch, its own too, and make new ones.
+  /// `events` are EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR as the kernel gave them: hints that
+  /// something has changed since last time, not that it is still so. A handler that stops reading or writing before
+  /// EAGAIN is not told again by the kernel: it remembers that it can go on, or asks with Watch::again. May destroy any
+  /// Watch, its own too, and make new ones.
   virtual void on_edge(std::uint32_t events) = 0;
 
  protected:

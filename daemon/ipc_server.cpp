@@ -58,6 +58,7 @@ IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListen
              }),
       ask_timer_(context.loop, [this] { expire_asked(); }),
       refusal_timer_(context.loop, [this] { report_refusals(refusals_.due(context_.loop.now())); }),
+      token_timer_(context.loop, [this] { expire_tokens(); }),
       start_timer_(context.loop, [this] { run_waiting(); }),
       accept_again_(context.loop, [this] { on_connecting(); }),
       accept_poll_(std::make_unique<Poll>(context.loop, listener_->fd(), [this](int) { on_connecting(); })) {
@@ -230,6 +231,7 @@ bool IpcServer::take_back(IpcSession& session) {
     refuse(channel, proto::Reason::kDeclined, "the application has gone");
   }
   ask_timer_.arm(asked_.next_deadline());
+  abandon_tokens(client);
   for (std::size_t i = 0; i < kTakenBackPerPiece && !session.opens().empty(); ++i) {
     const auto [key, open] = *session.opens().begin();
     if (manager_ != nullptr && manager_->cancel_open(open.open, proto::Reason::kCancelled)) cancelled(session);

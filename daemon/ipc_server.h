@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/asked_requests.h"
+#include "daemon/attach_tokens.h"
 #include "daemon/channel_owners.h"
 #include "daemon/client_access.h"
 #include "daemon/connection_manager.h"
@@ -97,6 +98,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void on_channel_requested(const IncomingChannel& request) override;
   void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;
   void on_channel_closed(const ChannelEnd& end) override;
+  [[nodiscard]] bool finish_may_come(proto::ChannelHandle channel) const override;
   bool ask_connection(const Question& question) override;
   void connection_question_over(std::uint64_t number) override;
 
@@ -129,6 +131,13 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   bool cancel_waiting(IpcSession& session, const ipc::Json& id);
   /// This client gives up an open that has no answer.
   void cancelled(const IpcSession& session);
+  /// Why this client can get no token for a channel, or nothing.
+  [[nodiscard]] std::optional<ipc::Error> no_token(const IpcSession& session) const;
+  /// A token for a channel of this client's that began detached. While it is not attached, its time runs.
+  std::string new_token(const IpcSession& session, proto::ChannelHandle channel);
+  /// The session's socket becomes the channel of this token: it is answered, and the session gone, unless this is an
+  /// error.
+  ipc::Outcome<void> attach(IpcSession& session, const ipc::Json& id, std::string_view token);
   /// Takes a request that this client was asked about; nothing when it was not, or the request is over.
   std::optional<AskedRequest> take_asked(const IpcSession& session, proto::ChannelHandle channel);
   void refuse_listener(ClientNumber client, ListenerNumber listener);
@@ -167,6 +176,9 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void expire_asked();
+  void abandon(proto::ChannelHandle channel, std::string_view text);
+  void expire_tokens();
+  void abandon_tokens(ClientNumber client);
   void refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
   void open_done(ClientNumber client, std::uint64_t key, OpenResult result);
   void answer_open(IpcSession& session, const IpcSession::PendingOpen& open, OpenedChannel opened);
@@ -194,6 +206,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   ListenerTable listeners_;
   ChannelOwners owners_;
   AskedRequests asked_;
+  AttachTokens tokens_;
   ClientNumber policy_owner_ = 0;
   std::set<std::uint64_t> questions_;  ///< that the policy's owner has not answered
   StartQueue waiting_;
@@ -204,6 +217,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   Timer later_;      ///< tells the end of the last client, when nothing of it is on the stack
   Timer ask_timer_;
   Timer refusal_timer_;
+  Timer token_timer_;
   Timer start_timer_;
   proto::TimePoint next_refusal_line_{};
   Timer accept_again_;

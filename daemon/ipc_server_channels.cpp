@@ -97,6 +97,13 @@ std::optional<IpcSession::PendingOpen> IpcServer::forget_open(IpcSession& sessio
 
 ipc::Outcome<void> IpcServer::start_open(IpcSession& session, const ipc::Json& id, OpenRequest request) {
   const std::string peer = request.account ? request.account->hex() : request.peer.hex();
+  // A unique channel of that name that the peer opens at the same moment would be this client's, not the listener's.
+  if (request.unique && !listeners_.permitted(request.uri, session.credentials())) {
+    return ipc::make_error(ipc::Reason::kNotPermitted, "this uri is reserved to another user or group");
+  }
+  if (request.options.detached) {
+    if (auto full = no_token(session)) return *std::move(full);
+  }
   if (auto refused = no_open(session, peer, request.uri.size())) return *std::move(refused);
   const std::uint64_t key = next_open_++;
   remember_open(session, key, {id, 0, peer, request.uri.size()});
@@ -117,7 +124,9 @@ void IpcServer::open_done(ClientNumber client, std::uint64_t key, OpenResult res
   IpcSession* session = find(client);
   auto* opened = std::get_if<OpenedChannel>(&result);
   if (session == nullptr || !session->opens().contains(key)) {
-    if (opened != nullptr && !opened->joined) own_nobodys(*opened);
+    if (opened == nullptr || opened->joined) return;
+    own_nobodys(*opened);
+    if (!opened->fd) abandon(opened->channel, "the application has gone");
     return;
   }
   const ControlTurns::Charged charged(turns_, session->credentials().uid);
@@ -127,7 +136,16 @@ void IpcServer::open_done(ClientNumber client, std::uint64_t key, OpenResult res
 }
 
 void IpcServer::answer_open(IpcSession& session, const IpcSession::PendingOpen& open, OpenedChannel opened) {
-  const ipc::ChannelOpenResult result{opened.channel, opened.device.hex(), opened.account.hex(), opened.half_close};
+  ipc::ChannelOpenResult result{opened.channel, opened.device.hex(), opened.account.hex(), opened.half_close, {}};
+  const bool by_token = !opened.joined && !opened.fd;
+  if (by_token) {
+    if (const auto full = no_token(session)) {
+      own_nobodys(opened);
+      abandon(opened.channel, full->message);
+      return session.fail(open.id, *full);
+    }
+    result.token = new_token(session, opened.channel);
+  }
   if (!opened.joined) {
     own(session, opened.channel, {0, 0, 0, opened.device, opened.account, std::move(opened.uri), true});
     return session.reply(open.id, ipc::write_members(result), std::move(opened.fd));
@@ -199,10 +217,19 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
 }
 
 void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
-  auto accepted = manager_->accept_channel(request.channel, {listener.strict_end});
+  if (listener.attach) {
+    if (const auto full = no_token(session)) return refuse(request.channel, proto::Reason::kBusy, full->message);
+  }
+  auto accepted = manager_->accept_channel(request.channel, {listener.strict_end, listener.attach});
   if (!std::holds_alternative<ipc::Fd>(accepted)) return;  // the peer took it back, or was told why not
-  const ipc::ChannelOpened opened{listener.number,       request.channel, request.device.hex(),
-                                  request.account.hex(), request.uri,     request.half_close};
+  ipc::ChannelOpened opened{listener.number,
+                            request.channel,
+                            request.device.hex(),
+                            request.account.hex(),
+                            request.uri,
+                            request.half_close,
+                            {}};
+  if (listener.attach) opened.token = new_token(session, request.channel);
   own(session, request.channel, {0, 0, 0, request.device, request.account, request.uri, false});
   session.notify("channel.opened", ipc::write_members(opened), std::move(std::get<ipc::Fd>(accepted)));
 }
@@ -253,6 +280,7 @@ void IpcServer::on_channel_request_cancelled(proto::ChannelHandle channel, proto
 }
 
 void IpcServer::on_channel_closed(const ChannelEnd& end) {
+  tokens_.forget(end.channel);
   const auto owned = owners_.take(end.channel);
   if (!owned) return;
   report_closed(end, *owned);
@@ -262,6 +290,13 @@ void IpcServer::on_channel_closed(const ChannelEnd& end) {
   ipc::ChannelClosed closed{end.channel, end.reason, end.bytes_in, end.bytes_out, std::nullopt};
   if (!end.text.empty()) closed.detail = end.text;
   session->notify("channel.closed", ipc::write_members(closed));
+}
+
+/// Its owner's control connection may be far behind, where the owner or its user asks for much.
+bool IpcServer::finish_may_come(proto::ChannelHandle channel) const {
+  const OwnedChannel* owned = owners_.find(channel);
+  const IpcSession* session = owned != nullptr ? find(owned->client) : nullptr;
+  return session != nullptr && session->behind();
 }
 
 // ---- connections of peers ----

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
 
 #include "daemon/log.h"
 #include "ipc/api_admin.h"
@@ -89,6 +90,13 @@ void IpcSession::take_end(const ipc::FdChannel::Ended& ended) {
   if (state_ == State::kOpen) become(State::kEnding);
 }
 
+bool IpcSession::behind() const {
+  if (state_ != State::kOpen) return false;
+  if (more_ || readable_) return true;
+  int unread = 0;  // bytes in the socket
+  return ::ioctl(channel_.fd(), FIONREAD, &unread) == 0 && unread > 0;
+}
+
 // ---- out ----
 
 void IpcSession::reply(const ipc::Json& id, ipc::Json result, ipc::Fd fd) {
@@ -140,6 +148,17 @@ void IpcSession::flush() {
   if (unwritten_) owner_.on_session_ready(*this);
   if (lost_ > 0 && channel_.queued_bytes() <= kMaxQueuedForEvents / 2) tell_lost();
   if (state_ == State::kDraining && channel_.queued_bytes() == 0) become(State::kGone);
+}
+
+ipc::Fd IpcSession::hand_over(const ipc::Json& id, ipc::Json result) {
+  ipc::Fd socket;
+  // Nothing is queued: the socket takes a line, unless its client has gone.
+  if (channel_.send(ipc::reply_line(id, std::move(result)))) {
+    (void)channel_.on_writable();
+    if (channel_.queued_bytes() == 0 && channel_.idle()) socket = channel_.release();
+  }
+  become(State::kGone);
+  return socket;
 }
 
 // ---- events ----

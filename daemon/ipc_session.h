@@ -104,6 +104,14 @@ class IpcSession {
 
   std::unordered_map<std::uint64_t, PendingOpen>& opens() { return opens_; }
 
+  /// Whether nothing is under way that the session itself knows of: for hand_over.
+  [[nodiscard]] bool idle() const { return !subscribed_ && opens_.empty() && channel_.idle(); }
+  /// Says this result, and gives the socket up: what comes next over it is for who gets it. The session is gone then.
+  /// No fd: so was the client. Only when idle.
+  [[nodiscard]] ipc::Fd hand_over(const ipc::Json& id, ipc::Json result);
+
+  /// Not all that it has said was worked for yet.
+  [[nodiscard]] bool behind() const;
   /// It does not read what it is told.
   [[nodiscard]] bool congested() const { return channel_.queued_bytes() > kMaxQueuedForRequests; }
 

@@ -24,6 +24,12 @@ void LeftChannels::close_all(proto::Reason reason, std::string_view text) {
   while (!channels_.empty()) close(channels_.begin()->first, reason, text);
 }
 
+proto::Result<void> LeftChannels::attach_app(proto::ChannelHandle channel, ipc::Fd fd, EdgePoller& poller) {
+  const auto it = channels_.find(channel);
+  if (it == channels_.end()) return std::make_error_code(std::errc::operation_canceled);
+  return it->second.channel->attach(std::move(fd), poller);
+}
+
 const ChannelSocket* LeftChannels::find(proto::ChannelHandle channel) const {
   const auto it = channels_.find(channel);
   return it == channels_.end() ? nullptr : it->second.channel.get();

@@ -46,6 +46,7 @@ struct Listener {
   bool prefix = false;
   ipc::ListenMode mode = ipc::ListenMode::kAuto;
   bool strict_end = false;
+  bool attach = false;  ///< channels come with a token instead of an fd
   /// Whose channels it takes beside those of allowed peers.
   bool any_peer = false;
   std::vector<proto::DeviceId> peers;
@@ -81,11 +82,14 @@ class ListenerTable {
   void set_reservations(std::vector<PrefixReservation> reservations) { reservations_ = std::move(reservations); }
   void set_places(UserPlaces places) { places_ = places; }
 
+  /// Whether the longest reserved prefix of `uri`, if any, is reserved to this client.
+  [[nodiscard]] bool permitted(std::string_view uri, const ipc::PeerCredentials& client) const;
   /// Who takes a channel of this name; null: nobody. Valid until the next change.
   [[nodiscard]] const Listener* match(std::string_view uri) const;
   [[nodiscard]] const Listener* find(ListenerNumber number) const;
   [[nodiscard]] std::size_t size() const { return by_number_.size(); }
   [[nodiscard]] std::size_t count_of_user(uid_t uid) const;
+  [[nodiscard]] bool has_any(ClientNumber client) const { return of_client_.contains(client); }
   [[nodiscard]] const ListenerLimits& limits() const { return limits_; }
 
  private:
@@ -97,9 +101,6 @@ class ListenerTable {
 
   /// Names in the order of bytes: the prefixes of a name stand before it.
   using Names = std::map<std::string, ListenerNumber, std::less<>>;
-
-  /// Whether the longest reserved prefix of `uri`, if any, is reserved to this client.
-  [[nodiscard]] bool permitted(std::string_view uri, const ipc::PeerCredentials& client) const;
 
   const ListenerLimits limits_;
   std::vector<PrefixReservation> reservations_;

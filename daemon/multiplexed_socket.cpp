@@ -42,6 +42,9 @@ struct ChannelEnds {
 
 proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, proto::ChannelHandle handle,
                                         const ChannelOptions& options) {
+  if (options.detached) {
+    return ChannelEnds{std::make_unique<ChannelSocket>(host, handle, ipc::Fd(), options), ipc::Fd()};
+  }
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
     return std::error_code{errno, std::system_category()};
@@ -399,6 +402,12 @@ proto::Result<ipc::Fd> MultiplexedSocket::attach(proto::ChannelHandle handle, co
   }
   channels_.emplace(handle, std::move(ends->channel));
   return std::move(ends->apps);
+}
+
+proto::Result<void> MultiplexedSocket::attach_app(proto::ChannelHandle handle, ipc::Fd fd) {
+  ChannelSocket* channel = find(handle);
+  if (channel == nullptr) return std::make_error_code(std::errc::operation_canceled);
+  return channel->attach(std::move(fd), context_.poller);
 }
 
 void MultiplexedSocket::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {

@@ -67,6 +67,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
     virtual void on_request_cancelled(MultiplexedSocket& socket, proto::ChannelHandle channel,
                                       proto::Reason reason) = 0;
     virtual void on_channel_closed(MultiplexedSocket& socket, const ChannelEnd& end) = 0;
+    /// As ChannelHost::finish_may_come.
+    [[nodiscard]] virtual bool finish_may_come(proto::ChannelHandle channel) const = 0;
     /// The connection is over, and `channel` had ended well before: its app has yet to take what it holds. An Owner
     /// that takes it tells its end itself, later; else on_channel_closed follows.
     virtual void on_channel_left(MultiplexedSocket& socket, std::unique_ptr<ChannelSocket>& channel) = 0;
@@ -96,10 +98,13 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   proto::Result<proto::Mux::Opened> open(const std::string& uri, bool unique);
   /// The unique channel of this uri, while the connection is up: as Mux::unique_channel.
   [[nodiscard]] proto::ChannelHandle unique_channel(const std::string& uri) const;
-  /// Accepts a request. The app's end of the channel, or why there is none; the peer is told then.
+  /// Accepts a request. The app's end of the channel (none of a detached one), or why there is none; the peer is told
+  /// then.
   proto::Result<ipc::Fd> accept(proto::ChannelHandle channel, const ChannelOptions& options);
   /// After on_open_answered said kClosed: as accept.
   proto::Result<ipc::Fd> attach(proto::ChannelHandle channel, const ChannelOptions& options);
+  /// Gives a channel that began detached the daemon's end of what its app has.
+  proto::Result<void> attach_app(proto::ChannelHandle channel, ipc::Fd fd);
   void refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
   /// Takes an open back that is not answered.
   void cancel(proto::ChannelHandle channel, proto::Reason reason);
@@ -158,6 +163,9 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   Loop& loop() override { return context_.loop; }
   [[nodiscard]] proto::TimePoint now() const override { return context_.loop.now(); }
   void channel_has_work() override { request_turn(); }
+  [[nodiscard]] bool finish_may_come(proto::ChannelHandle channel) const override {
+    return owner_.finish_may_come(channel);
+  }
   void channel_over(ChannelSocket& channel, proto::Reason reason, std::string_view text) override;
 
   void receive();

@@ -69,6 +69,7 @@ struct ChannelOpenParams {
   double timeout = kDefaultTimeout;  ///< seconds
   bool unique = false;
   bool strict_end = false;
+  bool attach = false;  ///< a token instead of an fd
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("peer", self.peer, kPeerBounds);
@@ -77,20 +78,31 @@ struct ChannelOpenParams {
     io.optional("timeout", self.timeout, kTimeoutBounds);
     io.optional("unique", self.unique);
     io.optional("strict_end", self.strict_end);
+    io.optional("attach", self.attach);
   }
 };
-/// Result of channel.open and of channel.accept. With an fd.
+/// Result of channel.open and of channel.accept. With an fd, or a token.
 struct ChannelOpenResult {
   std::uint64_t channel = 0;
   std::string device;
   std::string account;
   bool half_close = true;
+  std::optional<std::string> token{};  ///< for channel.attach
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("channel", self.channel, kHandleBounds);
     io.required("device", self.device);
     io.required("account", self.account);
     io.required("half_close", self.half_close);
+    io.optional("token", self.token);
+  }
+};
+/// Of channel.attach: a connection becomes the channel. The result is the channel's handle.
+struct ChannelAttachParams {
+  std::string token;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("token", self.token, Bounds{kTokenDigits, kTokenDigits});
   }
 };
 /// Of channel.finish and channel.close.
@@ -112,10 +124,12 @@ struct ChannelCancelParams {
 struct ChannelAcceptParams {
   std::uint64_t request = 0;
   bool strict_end = false;
+  bool attach = false;
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("request", self.request, kHandleBounds);
     io.optional("strict_end", self.strict_end);
+    io.optional("attach", self.attach);
   }
 };
 struct ChannelDeclineParams {
@@ -212,6 +226,7 @@ struct ListenAddParams {
   ListenMode mode = ListenMode::kAuto;
   Json peers = "allowed";  ///< "allowed", "any", or an array of device ids and aliases: see `listener_peers`
   bool strict_end = false;
+  bool attach = false;
   /// Nobody else: 1 to kMaxListenerPeers device ids, account ids and aliases.
   std::optional<std::vector<std::string>> only_peers = std::nullopt;
   template <class Io, class Self>
@@ -222,6 +237,7 @@ struct ListenAddParams {
     io.optional("peers", self.peers);
     io.optional("only_peers", self.only_peers, Bounds{1, kMaxListenerPeers});
     io.optional("strict_end", self.strict_end);
+    io.optional("attach", self.attach);
   }
 };
 /// Whose channels a listener takes.
@@ -239,7 +255,7 @@ struct ListenerHandle {
     io.required("listener", self.listener, kHandleBounds);
   }
 };
-/// Notification channel.opened, with an fd.
+/// Notification channel.opened, with an fd, or a token.
 struct ChannelOpened {
   std::uint64_t listener = 0;
   std::uint64_t channel = 0;
@@ -247,6 +263,7 @@ struct ChannelOpened {
   std::string account;
   std::string uri;
   bool half_close = true;
+  std::optional<std::string> token{};
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("listener", self.listener, kHandleBounds);
@@ -255,6 +272,7 @@ struct ChannelOpened {
     io.required("account", self.account);
     io.required("uri", self.uri, kUriBounds);
     io.required("half_close", self.half_close);
+    io.optional("token", self.token);
   }
 };
 /// Notification channel.request.

@@ -66,6 +66,13 @@ class FdChannel {
   [[nodiscard]] bool stalled_for_fds() const { return stalled_; }
   void retry_fds();
 
+  /// Nothing is on its way in either direction, as far as this end knows.
+  [[nodiscard]] bool idle() const {
+    return out_.empty() && !codec_.holds_part() && received_fds_.empty() && uncollected_ == 0;
+  }
+  /// The socket, for who goes on with it in another way. Nothing comes or goes here any more.
+  [[nodiscard]] Fd release() { return std::move(socket_); }
+
   [[nodiscard]] std::size_t queued_bytes() const { return queued_bytes_; }
   /// fds that were sent and may not have been read yet.
   [[nodiscard]] std::size_t uncollected_fds() const { return uncollected_; }

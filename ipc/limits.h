@@ -62,5 +62,7 @@ inline constexpr std::size_t kMaxListItems = kMaxLineBytes / 2;
 inline constexpr double kMinTimeout = 0.001;
 inline constexpr double kMaxTimeout = 3600;
 inline constexpr double kDefaultTimeout = 30;
+/// A token of channel.attach: 128 bits in hex digits.
+inline constexpr std::size_t kTokenDigits = 32;
 
 }  // namespace connd::ipc

@@ -113,6 +113,7 @@ Json methods() {
       {"channel.cancel", with_param(method<ChannelCancelParams, Nothing>(), "id", request_id_schema())},
       {"channel.accept", method<ChannelAcceptParams, ChannelOpenResult>(true)},
       {"channel.decline", method<ChannelDeclineParams, Nothing>()},
+      {"channel.attach", method<ChannelAttachParams, ChannelParams>()},
       {"channel.finish", method<ChannelParams, Nothing>()},
       {"channel.close", method<ChannelParams, Nothing>()},
       {"channel.list", method<Nothing, ChannelListResult>()},

@@ -98,6 +98,49 @@ TEST_CASE("C4: a finish that is read only after the app's end was seen to be clo
   CHECK((two.bob.ended[0].reason == (finishes ? Reason::kClosed : Reason::kReset)));
 }
 
+TEST_CASE("fault C8: a finish that lies unread behind much else for more than a second is a clean end all the same") {
+  Two two;
+  two.bob.strict = true;
+  two.alice.behind = true;
+  auto result = two.alice.open(two.bob, "x", false, true);
+  OpenedChannel& a = opened(result);
+  Node::Accepted& b = two.bob.accepted.at(0);
+  CHECK(two.bob.manager->finish_channel(b.channel));
+  CHECK(read_to_end(two.world, a.fd.get()).empty());
+  write_all(two.world, a.fd.get(), "all of it");
+  a.fd.reset();
+  bool late = false;
+  Timer grace(two.world.loop, [&] { late = true; });
+  two.world.loop.update_now();
+  grace.arm_in(ChannelSocket::kFinishGrace + 300ms);
+  REQUIRE(two.world.run_until([&] { return late; }));
+  CHECK(two.alice.ended.empty());
+  const bool finishes = GENERATE(true, false);
+  if (finishes) {
+    CHECK(two.alice.manager->finish_channel(a.channel));
+  } else {
+    two.alice.behind = false;  // all is read, and there was none
+  }
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  CHECK((two.alice.ended[0].reason == (finishes ? Reason::kClosed : Reason::kCancelled)));
+}
+
+TEST_CASE("fault C10: bytes out of band are not carried, and hold nothing up that is before or behind them") {
+  Two two;
+  auto result = two.alice.open(two.bob, "x");
+  OpenedChannel& a = opened(result);
+  ipc::Fd b = std::move(two.bob.accepted.at(0).fd);
+  run_turns(two.world);
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(::send(a.fd.get(), "before", 6, MSG_NOSIGNAL) == 6);
+    if (::send(a.fd.get(), "!", 1, MSG_NOSIGNAL | MSG_OOB) != 1) return;  // a kernel that knows none
+    REQUIRE(::send(a.fd.get(), "behind", 6, MSG_NOSIGNAL) == 6);
+    CHECK(read_exactly(two.world, b.get(), 12) == "beforebehind");
+  }
+  REQUIRE(shutdown(a.fd.get(), SHUT_WR) == 0);
+  CHECK(read_to_end(two.world, b.get()).empty());
+}
+
 TEST_CASE("C3: strict ends: an app that dies is a reset also when the peer takes nothing of what it wrote") {
   Two two;
   auto result = two.alice.open(two.bob, "x", false, true);

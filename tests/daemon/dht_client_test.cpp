@@ -195,6 +195,39 @@ TEST_CASE("DhtClient carries a request and its answer, at the keys asked for") {
   CHECK_FALSE(bob.send(signer_key, large, RequestKeys::kBoth));
 }
 
+TEST_CASE("fault C5: more requests than are sent at one time wait for their turn") {
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {}));
+  Peer bob(loop, config_of(device(1), {alice.address()}));
+  REQUIRE(run_until(loop, [&] { return alice.connected() && bob.connected(); }));
+  constexpr std::size_t kMany = kMaxSends + 60;
+  std::size_t over = 0;
+  std::size_t sent = 0;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    alice.client->send_request(device(1).public_key, kBody, RequestKeys::kLong, [&](bool ok) {
+      ++over;
+      sent += ok ? 1 : 0;
+    });
+  }
+  // Those that are too many would be told first, and at once.
+  REQUIRE(run_until(loop, [&] { return over > 0; }));
+  CHECK(sent == over);
+  REQUIRE(run_until(loop, [&] { return over == kMany; }));
+  CHECK(sent == kMany);
+  // And those that have not begun end with the client.
+  over = 0;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    alice.client->send_request(device(1).public_key, kBody, RequestKeys::kLong, [&](bool ok) {
+      ++over;
+      CHECK_FALSE(ok);
+    });
+  }
+  bool down = false;
+  alice.client->shutdown([&] { down = true; });
+  REQUIRE(run_until(loop, [&] { return down; }));
+  CHECK(over == kMany);
+}
+
 namespace {
 
 dht::Value plain_request(const std::string& type = "peer_request") {

@@ -116,6 +116,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   };
   bool accept = true;   ///< else requests wait in `requests`
   bool strict = false;  ///< of accepted channels
+  bool behind = false;  ///< the local side may have said finish
   std::vector<daemon::PairListen> pair_listens;
   std::vector<daemon::IncomingChannel> requests;
   std::deque<Accepted> accepted;
@@ -137,6 +138,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   void on_channel_requested(const daemon::IncomingChannel& request) override;
   void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;
   void on_channel_closed(const daemon::ChannelEnd& end) override;
+  bool finish_may_come(proto::ChannelHandle) const override { return behind; }
   bool ask_connection(const Question& question) override;
   void connection_question_over(std::uint64_t number) override;
 
