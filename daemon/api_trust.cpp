@@ -106,11 +106,24 @@ std::optional<std::string> alias_of(const AliasStore& aliases, const TrustSubjec
   return std::nullopt;
 }
 
+std::optional<std::vector<ipc::ScopeUri>> scope_to_api(const TrustScope& scope) {
+  if (scope.is_everything()) return std::nullopt;
+  std::vector<ipc::ScopeUri> out;
+  for (const ScopePattern& pattern : scope.patterns()) out.push_back({pattern.uri, pattern.prefix});
+  return out;
+}
+
 /// What every change has in common once it is on the disk.
-Reply changed(Call& call, const TrustSubject& subject, Trust trust) {
+Reply changed(Call& call, const TrustSubject& subject, Trust trust, const TrustScope& scope) {
   const auto& context = call.server.context();
-  ipc::TrustEntry entry{
-      subject.id(), kind_to_api(subject.kind()), to_api(trust), alias_of(context.stores.aliases, subject), {}, {}, {}};
+  ipc::TrustEntry entry{subject.id(),
+                        kind_to_api(subject.kind()),
+                        to_api(trust),
+                        alias_of(context.stores.aliases, subject),
+                        scope_to_api(scope),
+                        {},
+                        {},
+                        {}};
   // Before it takes their connections.
   if (trust == Trust::kBanned && subject.kind() != TrustKind::kDevice) {
     entry.devices = devices_below(call.server, subject);
@@ -124,15 +137,23 @@ Reply changed(Call& call, const TrustSubject& subject, Trust trust) {
   return answer(entry);
 }
 
-Reply set_trust(Call& call, Trust trust) {
-  const auto params = ipc::read_params<ipc::TrustParams>(call.params);
-  if (!params) return params.error();
-  const auto subject = subject_of(call.server, *params, trust == Trust::kBanned);
+/// Absent: everything.
+ipc::Outcome<TrustScope> scope_of(const std::optional<std::vector<ipc::ScopeUri>>& uris) {
+  if (!uris) return TrustScope();
+  std::vector<ScopePattern> patterns;
+  for (const ipc::ScopeUri& uri : *uris) patterns.push_back({uri.uri, uri.prefix});
+  auto scope = TrustScope::of(std::move(patterns));
+  if (!scope) return ipc::make_rpc_error(ipc::kInvalidParams, "scope: " + scope.failure().text);
+  return *std::move(scope);
+}
+
+Reply set_trust(Call& call, const ipc::TrustParams& params, Trust trust, TrustScope scope) {
+  const auto subject = subject_of(call.server, params, trust == Trust::kBanned);
   if (!subject) return subject.error();
   if (auto error = pointless(call.server, *subject, trust)) return *std::move(error);
   TrustStore& store = call.server.context().stores.trust;
   const auto now = static_cast<std::int64_t>(std::time(nullptr));
-  const auto stored = trust == Trust::kAllowed ? store.allow(*subject, now) : store.ban(*subject, now);
+  const auto stored = trust == Trust::kAllowed ? store.allow(*subject, now, scope) : store.ban(*subject, now);
   if (!stored) return storage_error(stored.failure());
   ConnectionManager* manager = call.server.manager();
   const auto device = proto::DeviceId::from_hex(subject->id());
@@ -140,17 +161,23 @@ Reply set_trust(Call& call, Trust trust) {
     // Else it is, at the latest, when the device comes.
     if (const auto remembered = manager->remember(*device); !remembered) return storage_error(remembered.failure());
   }
-  return changed(call, *subject, trust);
+  return changed(call, *subject, trust, scope);
 }
 
 }  // namespace
 
 Reply trust_allow(Call& call) {
-  return set_trust(call, Trust::kAllowed);
+  auto params = ipc::read_params<ipc::TrustAllowParams>(call.params);
+  if (!params) return params.error();
+  auto scope = scope_of(params->scope);
+  if (!scope) return scope.error();
+  return set_trust(call, {std::move(params->id), params->kind}, Trust::kAllowed, *std::move(scope));
 }
 
 Reply trust_ban(Call& call) {
-  return set_trust(call, Trust::kBanned);
+  const auto params = ipc::read_params<ipc::TrustParams>(call.params);
+  if (!params) return params.error();
+  return set_trust(call, *params, Trust::kBanned, {});
 }
 
 Reply trust_unset(Call& call) {
@@ -160,7 +187,7 @@ Reply trust_unset(Call& call) {
   if (!subject) return subject.error();
   const auto stored = call.server.context().stores.trust.unset(*subject);
   if (!stored) return storage_error(stored.failure());
-  return changed(call, *subject, Trust::kUnknown);
+  return changed(call, *subject, Trust::kUnknown, {});
 }
 
 Reply trust_list(Call& call) {
@@ -175,6 +202,7 @@ Reply trust_list(Call& call) {
     item.id = entry.subject.id();
     item.kind = kind_to_api(entry.subject.kind());
     item.trust = to_api(entry.banned_by ? Trust::kBanned : entry.state);
+    item.scope = scope_to_api(entry.scope);
     if (entry.banned_by) item.banned_by = entry.banned_by->hex();
     if (entry.first_met && !entry.first_met->issuers.empty()) item.account = entry.first_met->issuers.front().hex();
     if (const auto name = names.find(item.id); name != names.end()) item.alias = name->second;

@@ -50,7 +50,12 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }),
       pairs_timer_(context.connections.loop, [this] { pairs_changed(); }),
+      clones_(std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_),
+              context.connections.loop.now()),
+      clones_timer_(context.connections.loop,
+                    [this] { tell_self(clones_.on_timeout(context_.connections.loop.now())); }),
       dates_timer_(context.connections.loop, [this] { check_dates(); }) {
+  if (!settings_.own_public_key.empty()) clones_timer_.arm(clones_.next_deadline());
   prune_pairs();  // the trust list may have changed without us
   dates_timer_.arm_in(kDatesInterval);
 }
@@ -134,8 +139,10 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
   }
   channels_.emplace(channel, ChannelRecord{socket.number(), socket.peer(), it->second.account, uri, false, false,
                                            context_.connections.loop.now()});
-  context_.apps.on_channel_requested(
-      {channel, socket.peer(), it->second.account, it->second.trust, uri, socket.rules().half_close});
+  const Connection& connection = it->second;
+  const bool covered = connection.trust != Trust::kAllowed || connection.scope.covers(uri);
+  context_.apps.on_channel_requested({channel, socket.peer(), connection.account,
+                                      covered ? connection.trust : Trust::kUnknown, uri, socket.rules().half_close});
 }
 
 void ConnectionManager::on_request_cancelled(MultiplexedSocket& /*socket*/, proto::ChannelHandle channel,
@@ -253,17 +260,21 @@ std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, 
 }
 
 void ConnectionManager::trust_changed() {
+  gate_.trust_changed();
   prune_pairs();
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
     connection.trust = context_.stores.trust.of(*chain);
+    const TrustScope scope = std::exchange(connection.scope, context_.stores.trust.scope_of(*chain));
     if (chain->has_revoked(context_.stores.is_revoked())) {
       connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
     } else if (connection.trust == Trust::kBanned) {
       connection.socket->close_now(proto::Reason::kBanned, "the peer was banned");
     } else if (before == Trust::kAllowed && connection.trust == Trust::kUnknown) {
       connection.socket->close_now(proto::Reason::kNotPermitted, "the peer is not allowed any more");
+    } else if (connection.trust == Trust::kAllowed && before == Trust::kAllowed) {
+      end_uncovered(number, scope, connection.scope);
     }
   }
   std::vector<ConnectionNumber> banned;
@@ -278,6 +289,25 @@ void ConnectionManager::trust_changed() {
     // The end of one may have been the end of another.
     if (const auto it = attempts_.find(number); it != attempts_.end()) {
       attempt_failed(*it->second, {proto::Reason::kBanned, "the peer was banned", false});
+    }
+  }
+}
+
+/// What the peer opened as one that is trusted for it, and is no more. What a listener took of it for other reasons
+/// stays.
+void ConnectionManager::end_uncovered(ConnectionNumber connection, const TrustScope& before, const TrustScope& now) {
+  std::vector<proto::ChannelHandle> over;
+  for (const auto& [handle, record] : channels_) {
+    const bool theirs = record.connection == connection && !record.outgoing;
+    if (theirs && before.covers(record.uri) && !now.covers(record.uri)) over.push_back(handle);
+  }
+  constexpr std::string_view kWhy = "the peer is not trusted for this uri any more";
+  for (const proto::ChannelHandle handle : over) {
+    if (channels_.at(handle).accepted) {
+      (void)close_channel(handle, proto::Reason::kNotPermitted, kWhy);
+    } else {
+      refuse_channel(handle, proto::Reason::kNotPermitted, kWhy);
+      context_.apps.on_channel_request_cancelled(handle, proto::Reason::kNotPermitted);
     }
   }
 }
@@ -298,6 +328,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
   pairs_timer_.stop();
   dates_timer_.stop();
+  clones_timer_.stop();
   shut_down_done_ = std::move(done);
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);

@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/clone_watch.h"
 #include "daemon/connect_attempt.h"
 #include "daemon/event_hub.h"
 #include "daemon/heap_trim.h"
@@ -77,7 +78,7 @@ struct IncomingChannel {
   proto::ChannelHandle channel;
   proto::DeviceId device;
   proto::AccountId account;
-  Trust trust;
+  Trust trust;  ///< for this uri
   std::string uri;
   bool half_close = true;
 };
@@ -154,7 +155,10 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     bool native = true;  ///< off: to everybody this device looks like one of Jami's; for tests
     /// When this device's own chain is valid, for what people are told.
     std::optional<proto::Validity> own_validity = std::nullopt;
-    KnownChains::Clock clock{};  ///< seconds since 1970; another than the machine's, for tests
+    /// SubjectPublicKeyInfo, DER; empty: other daemons with this device's identity are not looked for.
+    proto::ByteVector own_public_key{};
+    proto::ByteVector own_chain{};  ///< in DER; for those who do not know us yet
+    KnownChains::Clock clock{};     ///< seconds since 1970; another than the machine's, for tests
   };
 
   /// `identity`'s device id is ours; `tls` presents it.
@@ -208,6 +212,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void each_channel(const std::function<void(const ChannelView&)>& visit) const;
   /// The same of one, if it is open.
   void see_channel(proto::ChannelHandle handle, const std::function<void(const ChannelView&)>& visit) const;
+  /// When another daemon with this device's identity was last heard of, if there is one.
+  [[nodiscard]] std::optional<proto::TimePoint> clone_seen() const;
   [[nodiscard]] ManagerTotals totals() const;
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
   [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
@@ -218,6 +224,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     std::unique_ptr<MultiplexedSocket> socket;
     proto::ConnectRole role;
     Trust trust = Trust::kUnknown;
+    TrustScope scope;  ///< of the channels that it may open, if it is allowed
     proto::AccountId account;
     proto::TimePoint since;
     proto::TimePoint idle_since;
@@ -254,6 +261,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   struct Target {
     SignalTarget to;
     bool by_pair_first = false;  ///< the next message goes to the pair keys alone
+    bool chain_next = true;      ///< the next request to public keys carries our chain
   };
   /// Opens that all go on at one moment, from what they waited for.
   struct Released {
@@ -352,6 +360,10 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] std::vector<proto::PairKey> pair_keys_to(const proto::DeviceId& peer);
   void save_pairs();
 
+  // another daemon with our identity (connection_manager_clones.cpp)
+  void tell_self(const std::optional<proto::SelfNote>& note);
+  void on_self_note(const proto::SelfNote& note);
+
   // connections and attempts
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
@@ -373,6 +385,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] bool is_spare(const Connection& connection) const;
   void close_idle();
   void check_dates();
+  void end_uncovered(ConnectionNumber connection, const TrustScope& before, const TrustScope& now);
   [[nodiscard]] std::int64_t unix_now() const { return settings_.clock(); }
   void probe_connections(const proto::DeviceId& device);
   void probe_after_sleep();
@@ -441,7 +454,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
   Timer pairs_timer_;                                     ///< pair keys change with the day
-  Timer dates_timer_;                                     ///< certificates expire while they are in use
+  CloneWatch clones_;
+  Timer clones_timer_;
+  Timer dates_timer_;  ///< certificates expire while they are in use
 };
 
 }  // namespace connd::daemon

@@ -105,6 +105,13 @@ void ConnectionManager::attempt_signals(ConnectAttempt& attempt, const std::stri
   if (settings_.native) request.native_version = proto::ConnectionRequest::kNativeVersion;
   SignalTarget to = target->second.to;
   if (std::exchange(target->second.by_pair_first, false)) to.keys = SignalKeys::kNone;
+  // A peer of ours that hears of this only here may know us by our account alone, and would have to look our chain up.
+  // With it a request comes in parts, each of which can be lost: every other one goes without.
+  const bool with_chain = !is_answer && settings_.native && to.keys != SignalKeys::kNone &&
+                          std::exchange(target->second.chain_next, !target->second.chain_next);
+  if (with_chain && settings_.own_chain.size() <= proto::ConnectionRequest::kMaxChainBytes) {
+    request.chain = settings_.own_chain;
+  }
   context_.signalling.send(to, request.encode());
   if (!is_answer) context_.signalling.expect_answer(attempt.id().peer);
 }
@@ -201,6 +208,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   const auto dates = chain.validity();  // TLS has read them
   connection.valid_until_unix = dates ? dates->until_unix : 0;
   connection.trust = context_.stores.trust.of(chain);
+  connection.scope = context_.stores.trust.scope_of(chain);
   const Trust trust = connection.trust;
   if (const auto stored = chains_.met(chain); !stored) {
     spdlog::warn("certificate of {} not stored: {}", device.abbreviated(), stored.failure().text);
@@ -239,12 +247,17 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
 // ---- requests and answers from the DHT ----
 
 void ConnectionManager::on_signal(const SignalMessage& message) {
-  if (message.signer == own_ || shutting_down()) return;
+  if (shutting_down()) return;
   auto request = proto::ConnectionRequest::decode(message.body);
   if (!request) {
     spdlog::debug("peer={} malformed connection request: {}", message.signer.abbreviated(), request.error().message());
     return;
   }
+  if (message.signer == own_) {
+    if (request->self && !settings_.own_public_key.empty()) on_self_note(*request->self);
+    return;
+  }
+  if (request->self) return;  // what others tell themselves
   request->is_answer ? on_answer(message, *request) : on_request(message, std::move(*request));
 }
 
@@ -273,14 +286,17 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
     if (!waits_for_room(device, request.id)) return;
   }
   later_save_requests();
-  gate_.judge(device, short_id, [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
-    if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
-    if (verdict.trust == Trust::kAllowed) {
-      (void)context_.stores.requests.first_seen(message.signer, request.id, true);
-      later_save_requests();
-    }
-    answer_request(message, request, verdict.trust);
-  });
+  const proto::ByteVector chain = std::exchange(request.chain, {});
+  gate_.judge(device, short_id, chain,
+              [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
+                if (verdict.reason == proto::Reason::kBusy) return turn_away(message.signer, request.id, verdict.text);
+                if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
+                if (verdict.trust == Trust::kAllowed) {
+                  (void)context_.stores.requests.first_seen(message.signer, request.id, true);
+                  later_save_requests();
+                }
+                answer_request(message, request, verdict.trust);
+              });
 }
 
 void ConnectionManager::answer_request(const SignalMessage& message, const proto::ConnectionRequest& request,
@@ -329,7 +345,11 @@ void ConnectionManager::repeat_answer(ConnectAttempt& attempt, const SignalMessa
 void ConnectionManager::turn_away(const proto::DeviceId& device, std::uint64_t request, std::string_view text) {
   const proto::TimePoint now = context_.connections.loop.now();
   std::erase_if(turned_away_, [now](const auto& entry) { return now - entry.second > kTurnedAwayTime; });
-  if (turned_away_.size() < kMaxTurnedAway) turned_away_[{device, request}] = now;
+  if (turned_away_.size() >= kMaxTurnedAway) {
+    const auto any = std::uniform_int_distribution<std::size_t>(0, turned_away_.size() - 1)(random_);
+    turned_away_.erase(std::next(turned_away_.begin(), static_cast<std::ptrdiff_t>(any)));
+  }
+  turned_away_[{device, request}] = now;
   refused(device, proto::Reason::kBusy, text);
 }
 

@@ -192,6 +192,8 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
       {loop_, poller_, turns_, scratch_, handles_}, bridge_, *network->signalling, stores_, events_, ipc_, ipc_};
   ConnectionManager::Settings settings = manager_settings();
   if (const auto dates = loaded.identity.chain.validity()) settings.own_validity = *dates;
+  settings.own_public_key = loaded.identity.chain.public_key_der();
+  settings.own_chain = loaded.identity.chain.der();
   network->manager =
       std::make_unique<ConnectionManager>(context, settings, loaded.identity.chain.device_id(), std::move(*tls));
   network_ = std::move(network);
@@ -438,6 +440,13 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
   describe_reach(dht, status);
   add_metrics(network_->manager->totals(), status.metrics);
+  if (const auto seen = network_->manager->clone_seen()) {
+    status.problems.push_back(
+        fmt::format("another daemon runs with this device's identity (last heard of {:.0f} s ago): peers reach the one "
+                    "or the other; "
+                    "stop one of them, and give it a state directory of its own",
+                    std::chrono::duration<double>(loop_.now() - *seen).count()));
+  }
   for (const auto& host : dht.unresolved) status.problems.push_back("the bootstrap node '" + host + "' has no address");
   add_metrics(dht, status.metrics);
 }

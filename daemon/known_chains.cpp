@@ -64,6 +64,20 @@ Trust KnownChains::judge(const proto::DeviceId& device, const proto::Certificate
   return trust;
 }
 
+std::optional<KnownChains::Shown> KnownChains::shown(const proto::DeviceId& device, proto::Bytes der) const {
+  if (der.empty()) return std::nullopt;
+  const auto chain = proto::CertificateChain::from_der(der);
+  if (!chain || chain->device_id() != device) return std::nullopt;
+  Shown out{stores_.trust.of(*chain), {}};
+  // What no entry speaks of needs no verifying: it is cheap to be a stranger.
+  if (out.trust == Trust::kUnknown) return out;
+  if (const auto valid = chain->verify(clock_(), stores_.is_revoked()); !valid) {
+    out.fault = valid.error();
+    if (out.trust == Trust::kAllowed) out.trust = stores_.trust.of(device, {}, chain->short_device_id());
+  }
+  return out;
+}
+
 ChainWanted KnownChains::for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const {
   return [this, device, seen = std::move(seen)](const proto::CertificateChain& chain) {
     return !stores_.trust.has_chain_entries() || judge(device, chain, *seen) != Trust::kBanned;

@@ -64,8 +64,17 @@ class KnownChains {
     /// Nothing valid speaks for the device.
     [[nodiscard]] bool bans() const { return banned && !other; }
   };
-  // The two ways to take a stranger's chain. Both are for one search each, and write down in `seen` what is passed
-  // over.
+  /// What the signer of a request says of itself in it, by a chain of its own key. No other chain can be asked for
+  /// then.
+  struct Shown {
+    Trust trust;
+    std::error_code fault;  ///< of a chain that would allow the device, or ban it, if it were valid
+  };
+  /// Nothing: these are no certificates of that device.
+  [[nodiscard]] std::optional<Shown> shown(const proto::DeviceId& device, proto::Bytes der) const;
+
+  // The two ways to take a stranger's chain from elsewhere. Both are for one search each, and write down in `seen` what
+  // is passed over.
 
   /// To call the device: all that it takes is its key, from any chain that does not ban it. TLS decides.
   [[nodiscard]] ChainWanted for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const;

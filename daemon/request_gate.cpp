@@ -2,6 +2,7 @@
 #include "daemon/request_gate.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "daemon/certificate_text.h"
 
@@ -16,6 +17,13 @@ RequestGate::Verdict refused(Trust trust, proto::Reason reason, std::string text
 }
 // The bucket counts in half lookups, so that 30 a minute is a whole number a second.
 constexpr std::uint32_t kTokensPerLookup = 60;
+
+/// Between looks at whether a look-up is free: they come back at two a second, and end by themselves.
+constexpr proto::Duration kWaitingPause = std::chrono::milliseconds(250);
+
+RequestGate::Verdict too_many() {
+  return refused(Trust::kUnknown, proto::Reason::kBusy, "too many unknown signers to look up");
+}
 
 proto::TokenBucket lookup_rate(const GateSettings& settings, proto::TimePoint now) {
   return {settings.lookups_per_minute * kTokensPerLookup, settings.lookups_per_minute, now};
@@ -32,6 +40,8 @@ RequestGate::RequestGate(Loop& loop, Signalling& signalling, Stores& stores, Kno
       asker_(asker),
       questions_(questions),
       settings_(settings),
+      announced_(loop, signalling, stores),
+      waiting_timer_(loop, [this] { run_waiting(); }),
       lookup_rate_(lookup_rate(settings, loop.now())),
       timer_(loop, [this] { expire(); }) {}
 
@@ -40,7 +50,8 @@ void RequestGate::set_settings(const GateSettings& settings) {
   settings_ = settings;
 }
 
-void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
+void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, proto::Bytes chain,
+                        Done done) {
   const Trust own = stores_.trust.of(signer, {}, short_id);
   if (own == Trust::kBanned) return done(refused(own, proto::Reason::kBanned, "the device is banned"));
   const Trust trust = chains_.trust_of(signer, short_id);
@@ -48,14 +59,56 @@ void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceI
   if (trust == Trust::kAllowed) return done(accepted(trust));
   // What its chain could change: it is below an account or CA that is allowed, which we do not know, or no more.
   if (!stores_.trust.has_chain_entries()) return by_policy(signer, {}, done);
+  if (const auto shown = chains_.shown(signer, chain)) {
+    if (shown->trust == Trust::kBanned) {
+      return done(refused(Trust::kBanned, proto::Reason::kBanned, "its account or CA is banned"));
+    }
+    if (shown->trust == Trust::kAllowed) return done(accepted(Trust::kAllowed));
+    return by_policy(signer, shown->fault, done);
+  }
+  if (announced_.has(signer)) return done(accepted(Trust::kAllowed));
   look_up(signer, short_id, std::move(done));
 }
 
 void RequestGate::look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
   if (known_missing(signer)) return by_policy(signer, chains_.fault_of(signer), done);
-  if (lookups_ >= settings_.max_lookups || !lookup_rate_.take(loop_.now(), kTokensPerLookup)) {
-    return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many unknown signers to look up"));
+  if (!waiting_.empty() || lookups_ >= settings_.max_lookups || !lookup_rate_.take(loop_.now(), kTokensPerLookup)) {
+    return wait_for_lookup({signer, short_id, loop_.now() + settings_.waiting_time, std::move(done)});
   }
+  begin_lookup(signer, short_id, std::move(done));
+}
+
+/// Whoever comes first has no better right than who comes later: strangers come first.
+void RequestGate::wait_for_lookup(Waiting waiting) {
+  std::optional<Waiting> gone;
+  if (waiting_.size() >= std::max<std::size_t>(settings_.max_waiting_lookups, 1)) {
+    Waiting& any = waiting_[std::uniform_int_distribution<std::size_t>(0, waiting_.size() - 1)(random_)];
+    gone = std::exchange(any, std::move(waiting));
+  } else {
+    waiting_.push_back(std::move(waiting));
+  }
+  if (waiting_.size() == 1) waiting_timer_.arm_in(kWaitingPause);
+  if (gone) gone->done(too_many());
+}
+
+/// As many as there are look-ups for, any of them; those that have waited long enough are refused.
+void RequestGate::run_waiting() {
+  while (!waiting_.empty() && lookups_ < settings_.max_lookups) {
+    if (!lookup_rate_.take(loop_.now(), kTokensPerLookup)) break;
+    std::swap(waiting_[std::uniform_int_distribution<std::size_t>(0, waiting_.size() - 1)(random_)], waiting_.back());
+    Waiting next = std::move(waiting_.back());
+    waiting_.pop_back();
+    begin_lookup(next.signer, next.short_id, std::move(next.done));
+  }
+  const auto late = std::partition(waiting_.begin(), waiting_.end(),
+                                   [now = loop_.now()](const Waiting& waiting) { return waiting.deadline > now; });
+  std::vector<Waiting> over(std::make_move_iterator(late), std::make_move_iterator(waiting_.end()));
+  waiting_.erase(late, waiting_.end());
+  if (!waiting_.empty()) waiting_timer_.arm_in(kWaitingPause);
+  for (const Waiting& waiting : over) waiting.done(too_many());
+}
+
+void RequestGate::begin_lookup(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
   ++lookups_;
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
   signalling_.find_chain(

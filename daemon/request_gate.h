@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// RequestGate: who may make us run ICE (SPEC section 4.3). The order of checks is by cost: the signer's own entry
-/// first, without I/O; then account and CA, for which a chain may have to be looked up, within limits that strangers
-/// cannot pass; then the ICE-request policy. What a chain from the DHT can do here is to let in, and little more
-/// (KnownChains): anybody may have made it.
+/// first, without I/O; then account and CA, by the chain that the request carries, by what trusted accounts have
+/// announced, or else by one that is looked up, within limits that strangers cannot pass, and of which nobody is kept
+/// out by coming later; then the ICE-request policy. What a chain from the DHT can do here is to let in, and little
+/// more (KnownChains): anybody may have made it.
 #pragma once
 
 #include <functional>
 #include <list>
 #include <optional>
+#include <random>
 #include <string>
 #include <unordered_map>
 
+#include "daemon/announced_devices.h"
 #include "daemon/known_chains.h"
 #include "daemon/loop.h"
 #include "daemon/policy.h"
@@ -33,6 +36,10 @@ struct GateSettings {
   /// Signers of whose key no chain at all was found are not looked up again for this long.
   proto::Duration negative_time = std::chrono::minutes(10);
   std::size_t max_negative = 4'096;
+  /// Requests that wait for a look-up: some seconds' worth of what strangers can send, and little memory.
+  std::size_t max_waiting_lookups = 64;
+  /// As long as a caller's attempt, which has given up then, nearly.
+  proto::Duration waiting_time = std::chrono::seconds(20);
 };
 
 /// The local client that decides, if one has registered.
@@ -67,9 +74,12 @@ class RequestGate {
 
   /// From now on; questions that are open keep their time.
   void set_settings(const GateSettings& settings);
-  /// Judges the signer of a request, whose chain may be found by `short_id` alone. `done` is called once, at once or
-  /// later; never after this object's end.
-  void judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
+  /// The trust list has changed.
+  void trust_changed() { announced_.refresh(); }
+  /// Judges the signer of a request, whose chain may be found by `short_id` alone; `chain` is what the request itself
+  /// carries, in DER, or nothing. `done` is called once, at once or later; never after this object's end. Refused with
+  /// kBusy it may do better when it comes again: of those that wait for a look-up any one goes for the next.
+  void judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, proto::Bytes chain, Done done);
   /// The local client's answer. False when the question is over.
   bool answer(std::uint64_t question, bool accept);
   /// The client that decided is gone: open questions are declined.
@@ -84,7 +94,17 @@ class RequestGate {
     Done done;
   };
 
+  struct Waiting {
+    proto::DeviceId signer;
+    proto::ShortDeviceId short_id;
+    proto::TimePoint deadline;
+    Done done;
+  };
+
   void look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
+  void begin_lookup(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
+  void wait_for_lookup(Waiting waiting);
+  void run_waiting();
   void looked_up(const proto::DeviceId& signer, bool allowed, const KnownChains::Seen& seen, const Done& done);
   void by_policy(const proto::DeviceId& signer, std::error_code fault, const Done& done);
   void remember_missing(const proto::DeviceId& signer);
@@ -99,6 +119,10 @@ class RequestGate {
   ConnectionAsker& asker_;
   proto::HandleSource& questions_;
   GateSettings settings_;
+  AnnouncedDevices announced_;
+  std::vector<Waiting> waiting_;  ///< in no order
+  std::mt19937_64 random_{std::random_device{}()};
+  Timer waiting_timer_;
   std::size_t lookups_ = 0;
   proto::TokenBucket lookup_rate_;
   std::list<std::pair<proto::TimePoint, proto::DeviceId>> missing_;  ///< oldest first

@@ -40,6 +40,26 @@ json to_json(const FirstMet& met) {
   return {{"short", met.short_id.hex()}, {"issuers", std::move(issuers)}};
 }
 
+json to_json(const TrustScope& scope) {
+  json uris = json::array();
+  for (const ScopePattern& pattern : scope.patterns())
+    uris.push_back({{"uri", pattern.uri}, {"prefix", pattern.prefix}});
+  return uris;
+}
+
+std::optional<TrustScope> scope_from(const json& uris) {
+  if (!uris.is_array() || uris.size() > TrustScope::kMaxPatterns) return std::nullopt;
+  std::vector<ScopePattern> patterns;
+  for (const json& one : uris) {
+    const bool good = one.is_object() && one.size() == 2 && one.contains("uri") && one["uri"].is_string() &&
+                      one.contains("prefix") && one["prefix"].is_boolean();
+    if (!good) return std::nullopt;
+    patterns.push_back({one["uri"].get<std::string>(), one["prefix"].get<bool>()});
+  }
+  auto scope = TrustScope::of(std::move(patterns));
+  return scope ? std::optional(*std::move(scope)) : std::nullopt;
+}
+
 std::optional<FirstMet> first_met_from(const json& object) {
   if (!object.is_object() || object.size() != 2) return std::nullopt;
   const auto short_id = proto::AccountId::from_hex(text_of(object, "short"));
@@ -122,7 +142,8 @@ Outcome<void> TrustStore::read(const json& entry) {
   const std::string where = "entry " + std::to_string(entries_.size() + 1);
   // Not understood, one of them might be a ban.
   const bool met = entry.is_object() && entry.contains("met");
-  if (!entry.is_object() || entry.size() != 4u + (met ? 1u : 0u)) {
+  const bool scoped = entry.is_object() && entry.contains("scope");
+  if (!entry.is_object() || entry.size() != 4u + (met ? 1u : 0u) + (scoped ? 1u : 0u)) {
     return file_.damaged(where + " is not {kind, id, state, since}");
   }
   const auto kind = trust_kind_from(text_of(entry, "kind"));
@@ -137,16 +158,21 @@ Outcome<void> TrustStore::read(const json& entry) {
   State out{banned ? Trust::kBanned : Trust::kAllowed, since->get<std::int64_t>()};
   if (met) out.first_met = first_met_from(entry["met"]);
   if (met && (!out.first_met || kind != TrustKind::kDevice)) return file_.damaged(where + ": what was met is unclear");
+  if (scoped) {
+    auto scope = scope_from(entry["scope"]);
+    if (!scope || banned) return file_.damaged(where + ": its scope is unclear");
+    out.scope = *std::move(scope);
+  }
   if (entries_.contains(*subject)) return file_.damaged(where + ": a second entry of " + subject->id());
   put(*subject, std::move(out));
   return {};
 }
 
-Outcome<void> TrustStore::set(const TrustSubject& subject, Trust trust, std::int64_t now_unix) {
+Outcome<void> TrustStore::set(const TrustSubject& subject, Trust trust, std::int64_t now_unix, TrustScope scope) {
   const auto at = entries_.find(subject);
-  if (at == entries_.end()) return replace(subject, State{trust, now_unix});
-  if (at->second.trust == trust) return {};
-  return replace(subject, State{trust, now_unix, at->second.first_met});
+  if (at == entries_.end()) return replace(subject, State{trust, now_unix, std::move(scope)});
+  if (at->second.trust == trust && at->second.scope == scope) return {};
+  return replace(subject, State{trust, now_unix, std::move(scope), at->second.first_met});
 }
 
 Outcome<void> TrustStore::remember(const proto::CertificateChain& chain) {
@@ -176,6 +202,7 @@ Outcome<void> TrustStore::replace(const TrustSubject& subject, std::optional<Sta
                {"id", entry.subject.id()},
                {"state", name_of(entry.state)},
                {"since", entry.since_unix}};
+    if (!entry.scope.is_everything()) written["scope"] = to_json(entry.scope);
     if (entry.first_met) written["met"] = to_json(*entry.first_met);
   }
   auto saved = file_.save(std::move(entries));
@@ -231,11 +258,27 @@ Trust TrustStore::of(const proto::CertificateChain& chain) const {
   return of(chain.device_id(), chain.issuer_ids(), chain.short_device_id());
 }
 
+const TrustStore::State* TrustStore::allowed(const TrustSubject& subject) const {
+  const auto at = entries_.find(subject);
+  return at != entries_.end() && at->second.trust == Trust::kAllowed ? &at->second : nullptr;
+}
+
+TrustScope TrustStore::scope_of(const proto::CertificateChain& chain) const {
+  if (const State* own = allowed(TrustSubject(chain.device_id()))) return own->scope;
+  const auto issuers = chain.issuer_ids();
+  if (const State* account = allowed({TrustKind::kAccount, issuers.front()})) return account->scope;
+  for (const proto::AccountId& issuer : issuers) {
+    if (const State* ca = allowed({TrustKind::kCa, issuer})) return ca->scope;
+  }
+  return {};
+}
+
 std::vector<TrustEntry> TrustStore::list() const {
   std::vector<TrustEntry> out;
   out.reserve(entries_.size());
   for (const auto& [subject, state] : entries_) {
-    TrustEntry& entry = out.emplace_back(TrustEntry{subject, state.trust, state.since_unix, state.first_met});
+    TrustEntry& entry =
+        out.emplace_back(TrustEntry{subject, state.trust, state.since_unix, state.scope, state.first_met});
     if (state.trust != Trust::kBanned && state.first_met) entry.banned_by = ban_of(*state.first_met);
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.subject < b.subject; });

@@ -13,6 +13,7 @@
 
 #include "daemon/json_file.h"
 #include "daemon/outcome.h"
+#include "daemon/trust_scope.h"
 #include "proto/certificate_chain.h"
 #include "proto/device_id.h"
 
@@ -68,6 +69,7 @@ struct TrustEntry {
   TrustSubject subject;
   Trust state;              ///< allowed or banned
   std::int64_t since_unix;  ///< seconds since 1970, when it got this state
+  TrustScope scope{};       ///< of what is allowed: for which uris
   /// Of a device that has been met since.
   std::optional<FirstMet> first_met = std::nullopt;
   /// What of `first_met` is banned, if the device's own entry is not.
@@ -85,13 +87,13 @@ class TrustStore {
   /// a ban is never dropped silently.
   static Outcome<TrustStore> open(std::string path);
 
-  /// Persistent when they return ok; on failure nothing has changed, neither here nor on disk. Setting the state that
-  /// an entry has keeps its time and writes nothing.
-  Outcome<void> allow(const TrustSubject& subject, std::int64_t now_unix) {
-    return set(subject, Trust::kAllowed, now_unix);
+  /// Persistent when they return ok; on failure nothing has changed, neither here nor on disk. Setting the state and
+  /// scope that an entry has keeps its time and writes nothing.
+  Outcome<void> allow(const TrustSubject& subject, std::int64_t now_unix, TrustScope scope = {}) {
+    return set(subject, Trust::kAllowed, now_unix, std::move(scope));
   }
   Outcome<void> ban(const TrustSubject& subject, std::int64_t now_unix) {
-    return set(subject, Trust::kBanned, now_unix);
+    return set(subject, Trust::kBanned, now_unix, {});
   }
   /// Makes the subject unknown; false when it was.
   Outcome<bool> unset(const TrustSubject& subject);
@@ -110,6 +112,13 @@ class TrustStore {
                          const std::optional<proto::ShortDeviceId>& short_id = std::nullopt) const;
   /// The same of what is in the chain, which need not be valid.
   [[nodiscard]] Trust of(const proto::CertificateChain& chain) const;
+  /// For which uris the device of the chain is trusted, if it is: as its most specific entry says, alone. That is its
+  /// own, else its account's, else that of the lowest CA that is allowed. Scopes are never added up: who narrows one
+  /// device of an account means it.
+  [[nodiscard]] TrustScope scope_of(const proto::CertificateChain& chain) const;
+  [[nodiscard]] bool allows_account(const proto::AccountId& id) const {
+    return allowed({TrustKind::kAccount, id}) != nullptr && !bans(id);
+  }
   /// Whether a ban means the key of this id of 40 digits.
   [[nodiscard]] bool bans(const proto::AccountId& id) const;
   /// Whether there is an entry of 40 digits: without one, a chain cannot change what `of(device)` says.
@@ -123,15 +132,17 @@ class TrustStore {
   struct State {
     Trust trust;
     std::int64_t since_unix;
+    TrustScope scope{};
     std::optional<FirstMet> first_met{};
   };
 
   explicit TrustStore(std::string path);
-  Outcome<void> set(const TrustSubject& subject, Trust trust, std::int64_t now_unix);
+  Outcome<void> set(const TrustSubject& subject, Trust trust, std::int64_t now_unix, TrustScope scope);
   Outcome<void> read(const nlohmann::json& entry);
   Outcome<void> replace(const TrustSubject& subject, std::optional<State> state);
   void put(const TrustSubject& subject, std::optional<State> state);
   [[nodiscard]] Trust state_of(const TrustSubject& subject) const;
+  [[nodiscard]] const State* allowed(const TrustSubject& subject) const;
   [[nodiscard]] std::optional<proto::AccountId> ban_of(const FirstMet& met) const;
 
   JsonFile file_;

@@ -264,13 +264,35 @@ struct TrustParams {
     io.optional("kind", self.kind);
   }
 };
+/// One uri, or all that begin with it.
+struct ScopeUri {
+  std::string uri;
+  bool prefix = false;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("uri", self.uri, Bounds{0, kMaxScopeBytes});
+    io.optional("prefix", self.prefix);
+  }
+};
+struct TrustAllowParams {
+  std::string id;
+  std::optional<TrustKind> kind;
+  std::optional<std::vector<ScopeUri>> scope;  ///< for which uris; absent: for all
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("id", self.id, kPeerBounds);
+    io.optional("kind", self.kind);
+    io.optional("scope", self.scope, Bounds{1, kMaxScopeUris});
+  }
+};
 struct TrustEntry {
   std::string id;
   TrustKind kind = TrustKind::kDevice;
   Trust trust = Trust::kUnknown;
   std::optional<std::string> alias;
-  std::optional<std::string> account;    ///< of a device: that which it had when it was met first
-  std::optional<std::string> banned_by;  ///< of a device: the ban of 40 digits that means it too
+  std::optional<std::vector<ScopeUri>> scope;  ///< for which uris it is allowed; absent: for all
+  std::optional<std::string> account;          ///< of a device: that which it had when it was met first
+  std::optional<std::string> banned_by;        ///< of a device: the ban of 40 digits that means it too
   /// Of a ban of 40 digits: the devices that it is known to mean, of those that have an entry or are connected.
   std::optional<std::vector<std::string>> devices;
   template <class Io, class Self>
@@ -279,6 +301,7 @@ struct TrustEntry {
     io.required("kind", self.kind);
     io.required("trust", self.trust);
     io.optional("alias", self.alias);
+    io.optional("scope", self.scope);
     io.optional("account", self.account);
     io.optional("banned_by", self.banned_by);
     io.optional("devices", self.devices);

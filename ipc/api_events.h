@@ -154,6 +154,15 @@ struct IdentityReadyEvent {
   }
 };
 
+/// identity.cloned
+struct IdentityClonedEvent {
+  std::string device;
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("device", self.device);
+  }
+};
+
 /// request.refused
 struct RequestRefusedEvent {
   std::string peer;

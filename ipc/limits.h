@@ -48,6 +48,9 @@ inline constexpr std::size_t kMaxMethodBytes = 64;
 inline constexpr std::size_t kMaxUriBytes = 65'000;
 /// Aliases, client names and versions: one line of a terminal.
 inline constexpr std::size_t kMaxNameBytes = 128;
+/// Of the scope of a trust entry: uris, and their bytes together.
+inline constexpr std::size_t kMaxScopeUris = 32;
+inline constexpr std::size_t kMaxScopeBytes = 4'096;
 /// Free text of a decline; it travels to the peer.
 inline constexpr std::size_t kMaxTextBytes = 1024;
 /// A certificate chain as PEM: as proto/ has it.

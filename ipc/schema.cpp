@@ -59,10 +59,10 @@ Json events() {
       {"channel.closed", event<ChannelClosedEvent>()},       {"channel.opened", event<ChannelInfo>()},
       {"connection.closed", event<ConnectionClosedEvent>()}, {"connection.connected", event<ConnectedEvent>()},
       {"connection.connecting", event<ConnectingEvent>()},   {"connection.failed", event<ConnectionFailedEvent>()},
-      {"connection.progress", event<ProgressEvent>()},       {"identity.ready", event<IdentityReadyEvent>()},
-      {"network.changed", event<NetworkChangedEvent>()},     {"network.reachable", event<NetworkReachableEvent>()},
-      {"network.state", event<NetworkStateEvent>()},         {"request.refused", event<RequestRefusedEvent>()},
-      {"trust.changed", event<TrustChangedEvent>()},
+      {"connection.progress", event<ProgressEvent>()},       {"identity.cloned", event<IdentityClonedEvent>()},
+      {"identity.ready", event<IdentityReadyEvent>()},       {"network.changed", event<NetworkChangedEvent>()},
+      {"network.reachable", event<NetworkReachableEvent>()}, {"network.state", event<NetworkStateEvent>()},
+      {"request.refused", event<RequestRefusedEvent>()},     {"trust.changed", event<TrustChangedEvent>()},
   };
 }
 Json typed_events(Json message) {
@@ -124,7 +124,7 @@ Json methods() {
       {"connection.accept", method<RequestParams, Nothing>()},
       {"connection.decline", method<RequestParams, Nothing>()},
       {"policy.register", method<Nothing, Nothing>()},
-      {"trust.allow", method<TrustParams, TrustEntry>()},
+      {"trust.allow", method<TrustAllowParams, TrustEntry>()},
       {"trust.ban", method<TrustParams, TrustEntry>()},
       {"trust.unset", method<TrustParams, TrustEntry>()},
       {"trust.list", method<Nothing, TrustListResult>()},

@@ -35,6 +35,8 @@ class Decoder {
     if (*key == "ice_msg") return first(has_ice_) && take_text(pair.val, out_.ice_text);
     if (*key == "isAnswer") return first(has_is_answer_) && take_bool(pair.val);
     if (*key == "connType") return first(has_type_) && take_text(pair.val, out_.connection_type);
+    if (*key == "jc-self") return first(has_self_) && take_self(pair.val);
+    if (*key == "jc-chain") return first(has_chain_) && take_chain(pair.val);
     if (*key == "jc") return first(has_native_) && take_native(pair.val);
     return true;
   }
@@ -69,12 +71,31 @@ class Decoder {
     return out_.native_version.has_value();
   }
 
+  bool take_chain(const msgpack::object& value) {
+    if (value.type != msgpack::type::BIN || value.via.bin.size > ConnectionRequest::kMaxChainBytes) return false;
+    const Bytes bytes = as_bytes({value.via.bin.ptr, value.via.bin.size});
+    out_.chain.assign(bytes.begin(), bytes.end());
+    return true;
+  }
+
+  bool take_self(const msgpack::object& value) {
+    if (value.type != msgpack::type::ARRAY || value.via.array.size != 2) return false;
+    const auto number = number_in(value.via.array.ptr[0]);
+    const auto seen = number_in(value.via.array.ptr[1]);
+    if (!number || *number < 1 || *number > ConnectionRequest::kMaxId) return false;
+    if (!seen || *seen > ConnectionRequest::kMaxId) return false;
+    out_.self = SelfNote{*number, *seen};
+    return true;
+  }
+
   ConnectionRequest out_;
   bool has_id_ = false;
   bool has_ice_ = false;
   bool has_is_answer_ = false;
   bool has_type_ = false;
   bool has_native_ = false;
+  bool has_chain_ = false;
+  bool has_self_ = false;
 };
 
 }  // namespace
@@ -84,7 +105,8 @@ ByteVector ConnectionRequest::encode() const {
   assert(ice_text.size() <= IceDescription::kMaxTextBytes && connection_type.size() <= kMaxConnectionTypeBytes);
   msgpack::sbuffer buffer;
   msgpack::packer packer(buffer);
-  packer.pack_map(native_version ? 5 : 4);
+  assert(chain.size() <= kMaxChainBytes);
+  packer.pack_map(4u + (native_version ? 1u : 0u) + (chain.empty() ? 0u : 1u) + (self ? 1u : 0u));
   packer.pack("id");
   packer.pack(id);
   packer.pack("ice_msg");
@@ -98,6 +120,17 @@ ByteVector ConnectionRequest::encode() const {
     packer.pack_map(1);
     packer.pack("v");
     packer.pack(*native_version);
+  }
+  if (!chain.empty()) {
+    packer.pack("jc-chain");
+    packer.pack_bin(static_cast<std::uint32_t>(chain.size()));
+    packer.pack_bin_body(as_text(chain).data(), static_cast<std::uint32_t>(chain.size()));
+  }
+  if (self) {
+    packer.pack("jc-self");
+    packer.pack_array(2);
+    packer.pack(self->number);
+    packer.pack(self->seen);
   }
   const Bytes bytes = as_bytes({buffer.data(), buffer.size()});
   return {bytes.begin(), bytes.end()};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// The verbs trust and alias.
+#include <algorithm>
 #include <array>
 
 #include <CLI/CLI.hpp>
@@ -15,9 +16,24 @@ using ipc::Json;
 struct TrustArguments {
   std::string id;
   std::string kind;
+  std::vector<std::string> scope;
+  bool exact = false;
   std::string name;
   std::string device;
 };
+
+/// As the verb listen reads its name: a final * stands for any ending.
+Json scope_json(const std::string& uri, bool exact) {
+  const bool prefix = !exact && uri.ends_with('*');
+  return {{"uri", prefix ? uri.substr(0, uri.size() - 1) : uri}, {"prefix", prefix}};
+}
+
+std::string scope_text(const ipc::TrustEntry& entry) {
+  if (!entry.scope) return entry.trust == ipc::Trust::kAllowed ? "all" : "-";
+  std::string out;
+  for (const auto& uri : *entry.scope) out += (out.empty() ? "" : " ") + printable(uri.uri) + (uri.prefix ? "*" : "");
+  return out;
+}
 
 /// A ban of 40 digits means the key of that id, whichever kind it is stored as.
 std::string kind_text(const ipc::TrustEntry& entry) {
@@ -40,6 +56,7 @@ void print_changed(const Context& context, const ipc::TrustEntry& entry) {
   std::printf("%s %s %s%s\n", std::string(ipc::enum_name(entry.trust)).c_str(), kind_text(entry).c_str(),
               printable(entry.id).c_str(), entry.alias ? (" (" + printable(*entry.alias) + ")").c_str() : "");
   if (const std::string text = meaning(entry); !text.empty()) context.say(text);
+  if (entry.scope) context.say("it may open " + scope_text(entry) + ", and nothing else");
   if (!entry.devices) return;
   for (const std::string& device : *entry.devices) context.say("that includes the device " + printable(device));
 }
@@ -47,6 +64,7 @@ void print_changed(const Context& context, const ipc::TrustEntry& entry) {
 int run_trust(const Context& context, const char* method, const TrustArguments& arguments) {
   Json params = {{"id", arguments.id}};
   if (!arguments.kind.empty()) params["kind"] = arguments.kind;
+  for (const std::string& uri : arguments.scope) params["scope"].push_back(scope_json(uri, arguments.exact));
   int exit_code = 0;
   const auto reply = context.call(method, std::move(params), exit_code);
   if (!reply) return exit_code;
@@ -70,12 +88,17 @@ int run_trust_list(const Context& context) {
     for (const Json& entry : (*reply)["entries"]) print_json(entry);
     return 0;
   }
+  const auto scoped = [](const ipc::TrustEntry& entry) { return entry.scope.has_value(); };
+  const bool scopes = std::any_of(list->entries.begin(), list->entries.end(), scoped);
   std::vector<std::vector<std::string>> rows;
   for (const auto& entry : list->entries) {
     rows.push_back({std::string(ipc::enum_name(entry.trust)), kind_text(entry), printable(entry.id),
                     printable(entry.alias.value_or("-"))});
+    if (scopes) rows.back().push_back(scope_text(entry));
   }
-  print_table({"TRUST", "KIND", "ID", "ALIAS"}, rows);
+  std::vector<std::string> head = {"TRUST", "KIND", "ID", "ALIAS"};
+  if (scopes) head.emplace_back("SCOPE");
+  print_table(head, rows);
   return 0;
 }
 
@@ -135,6 +158,12 @@ void add_trust(CLI::App& app, Context& context, const std::shared_ptr<TrustArgum
     sub->add_option("--kind", arguments->kind, "what the id is: needed for a CA only")
         ->check(CLI::IsMember({"device", "account", "ca"}))
         ->type_name("device|account|ca");
+    if (std::string_view(verb.name) == "allow") {
+      sub->add_option("--scope", arguments->scope,
+                      "for channels of this name alone; a final * stands for any ending; may be given again")
+          ->type_name("URI|PREFIX*");
+      sub->add_flag("--exact", arguments->exact, "take a final * of --scope as it stands");
+    }
     sub->callback([&context, arguments, method = verb.method] {
       context.run = [&context, arguments, method] { return run_trust(context, method, *arguments); };
     });

@@ -183,3 +183,52 @@ TEST_CASE("fault B6: one friend gets one service, and no other reaches it") {
   }
   CHECK(his.reason_of("listen.add", {{"uri", "b"}, {"only_peers", {"nobody"}}}) == Reason::kNotFound);
 }
+
+TEST_CASE("fault B6: a peer is trusted for the uris of its scope, and narrowing ends what it does not cover") {
+  ApiWorld world;
+  ApiNode alice(world, 0);
+  ApiNode bob(world, 1);
+  ApiClient hers(world, alice);
+  ApiClient his(world, bob);
+  const auto scoped = [&](const Json& scope) {
+    return his.call("trust.allow", {{"id", alice.id.hex()}, {"scope", scope}});
+  };
+  const auto reason = [](const ipc::Outcome<ipc::ChannelSocket>& opened) {
+    return opened.ok() ? Reason::kClosed : opened.error().reason;
+  };
+  const Json files = {{"uri", "file://"}, {"prefix", true}};
+  REQUIRE(scoped({files, {{"uri", "chat"}}}).ok());
+  CHECK((*his.call("trust.list"))["entries"][0]["scope"] ==
+        Json::array({{{"uri", "chat"}, {"prefix", false}}, {{"uri", "file://"}, {"prefix", true}}}));
+  his.listen("*");
+  his.listen_ask("asked");
+  REQUIRE(his.call("listen.add", {{"uri", "open"}, {"peers", "any"}}).ok());
+  auto file = hers.open(bob, "file://1");
+  auto chat = hers.open(bob, "chat");
+  auto any = hers.open(bob, "open");
+  CHECK(reason(file) == Reason::kClosed);
+  CHECK(reason(chat) == Reason::kClosed);
+  CHECK(reason(any) == Reason::kClosed);
+  CHECK(reason(hers.open(bob, "ssh")) == Reason::kNotPermitted);
+  CHECK(reason(hers.open(bob, "chat2")) == Reason::kNotPermitted);
+  // A request that waits for its answer is taken back.
+  REQUIRE(scoped({files, {{"uri", "chat"}}, {{"uri", "asked"}}}).ok());
+  std::optional<Reason> asked;
+  hers->call("channel.open", {{"peer", bob.id.hex()}, {"uri", "asked"}},
+             [&](ipc::Outcome<ipc::Json> reply) { asked = reply.ok() ? Reason::kClosed : reply.error().reason; });
+  REQUIRE(world.run_until([&] { return his.requests.size() == 1; }));
+  REQUIRE(scoped(Json::array({files})).ok());
+  REQUIRE(world.run_until([&] { return asked.has_value() && bob.manager->channel_count() == 2; }));
+  CHECK(*asked == Reason::kNotPermitted);
+  CHECK(bob.manager->connection_count() == 1);
+  CHECK(reason(hers.open(bob, "chat")) == Reason::kNotPermitted);
+  CHECK(reason(hers.open(bob, "file://2")) == Reason::kClosed);
+  // Allowed without one it is for everything again.
+  REQUIRE(his.call("trust.allow", {{"id", alice.id.hex()}}).ok());
+  CHECK(reason(hers.open(bob, "ssh")) == Reason::kClosed);
+  for (const Json& bad : {Json::array(), Json::array({"file"}), Json("file"), Json::array({{{"uri", "jc:relay"}}})}) {
+    CHECK(his.reason_of("trust.allow", {{"id", alice.id.hex()}, {"scope", bad}}) == Reason::kInvalidArgument);
+  }
+  CHECK(his.reason_of("trust.ban", {{"id", alice.id.hex()}, {"scope", Json::array({files})}}) ==
+        Reason::kInvalidArgument);
+}

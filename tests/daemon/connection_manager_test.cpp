@@ -502,3 +502,23 @@ TEST_CASE("fault B3: a connection ends when the peer's certificate has expired m
   CHECK(closed->second["detail"].get<std::string>().find("the peer's certificate has expired; this device's clock") ==
         0);
 }
+
+TEST_CASE("fault A4: who is allowed by its account is let in by the chain that its request carries") {
+  World world;
+  Exchange exchange{world};
+  Node alice(exchange, 0, {.shows_chain = true});
+  Node bob(exchange, 1);
+  bob.allow_account(alice);
+  std::vector<bool> carried;
+  exchange.filter = [&](const proto::DeviceId&, const proto::DeviceId& to, const proto::ByteVector& body) {
+    const auto request = proto::ConnectionRequest::decode(body);
+    REQUIRE(request);
+    if (to != bob.id) CHECK(request->chain.empty());  // an answer
+    if (to == bob.id) carried.push_back(!request->chain.empty());
+    return to != bob.id || carried.size() > 2;  // two are lost
+  };
+  auto result = alice.open(bob, "x");
+  (void)opened(result);
+  CHECK(carried == std::vector<bool>{true, false, true});
+  CHECK(exchange.lookups == 1);  // hers, of his key
+}

@@ -100,6 +100,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   settings.gate.policy = options.policy;
   settings.native = options.native;
   settings.clock = options.clock;
+  if (options.shows_chain) settings.own_chain = chain.der();
   auto tls = proto::TlsContext::create(node_identity(number));
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));

@@ -80,6 +80,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     proto::Duration keepalive = proto::kKeepaliveInterval;
     bool native = true;
     daemon::KnownChains::Clock clock{};
+    bool shows_chain = false;
   };
   Node(Exchange& exchange, std::size_t identity, const Options& options);
   Node(Exchange& exchange, std::size_t identity) : Node(exchange, identity, Options{}) {}

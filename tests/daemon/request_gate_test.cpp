@@ -3,6 +3,9 @@
 // connection_manager_test.cpp and the tests with real daemons.
 #include "daemon/request_gate.h"
 
+#include <cstring>
+#include <map>
+
 #include <catch2/catch.hpp>
 
 #include "tests/daemon/temp_dir.h"
@@ -27,9 +30,9 @@ class Gated final : private Signalling, private ConnectionAsker {
     gate.emplace(loop, signalling, stores, chains, asker, questions_, settings);
   }
 
-  RequestGate::Verdict judge(const CertificateChain& signer = alice_chain()) {
+  RequestGate::Verdict judge(const CertificateChain& signer = alice_chain(), const proto::ByteVector& carried = {}) {
     std::optional<RequestGate::Verdict> out;
-    gate->judge(signer.device_id(), signer.short_device_id(), [&](const RequestGate::Verdict& v) { out = v; });
+    gate->judge(signer.device_id(), signer.short_device_id(), carried, [&](const RequestGate::Verdict& v) { out = v; });
     if (pending) std::exchange(pending, nullptr)();
     if (!out) {
       REQUIRE(asked);
@@ -45,6 +48,13 @@ class Gated final : private Signalling, private ConnectionAsker {
     REQUIRE(stores.trust.ban(TrustSubject(TrustKind::kAccount, account), 1).ok());
   }
 
+  /// What was put off to a later turn runs.
+  void pass_a_turn() {
+    Timer end(loop, [this] { loop.stop(); });
+    end.arm_in(std::chrono::milliseconds(1));
+    loop.run();
+  }
+
   TempDir dir;
   Loop loop;
   Stores stores = *Stores::open(dir.path());
@@ -52,7 +62,9 @@ class Gated final : private Signalling, private ConnectionAsker {
   KnownChains chains{stores, [this] { return now; }};
   std::optional<RequestGate> gate;
   std::vector<CertificateChain> there;
+  std::vector<CertificateChain> announced;
   int lookups = 0;
+  int device_searches = 0;
   std::function<void()> pending;
   std::optional<Question> asked;
 
@@ -67,8 +79,14 @@ class Gated final : private Signalling, private ConnectionAsker {
       done(std::nullopt);
     };
   }
-  void find_devices(const proto::AccountId&, proto::TimePoint,
-                    std::function<void(const std::optional<FoundDevice>&)>) override {}
+  void find_devices(const proto::AccountId& account, proto::TimePoint,
+                    std::function<void(const std::optional<FoundDevice>&)> found) override {
+    ++device_searches;
+    for (const CertificateChain& one : announced) {
+      if (one.account_id() == account) found(FoundDevice{one.device_id(), one.short_device_id(), one.public_key_der()});
+    }
+    found(std::nullopt);
+  }
   void send(const SignalTarget&, proto::Bytes) override {}
   void listen_pairs(const std::vector<PairListen>&) override {}
   bool ask_connection(const Question& question) override {
@@ -177,7 +195,7 @@ TEST_CASE("fault A3: who was banned, or allowed, while its chain was looked for"
   here.there = {alice_chain()};
   std::optional<RequestGate::Verdict> out;
   const auto ask = [&] {
-    here.gate->judge(alice_chain().device_id(), alice_chain().short_device_id(),
+    here.gate->judge(alice_chain().device_id(), alice_chain().short_device_id(), {},
                      [&](const RequestGate::Verdict& v) { out = v; });
   };
   ask();
@@ -193,4 +211,88 @@ TEST_CASE("fault A3: who was banned, or allowed, while its chain was looked for"
   REQUIRE(here.stores.trust.allow(TrustSubject(alice_chain().device_id()), 1).ok());
   std::exchange(here.pending, nullptr)();
   CHECK(out->accept);
+}
+
+TEST_CASE("fault A4: what a request carries decides, and nothing is looked up") {
+  Gated here;
+  here.allow(alice_chain().account_id());
+  CHECK(here.judge(alice_chain(), alice_chain().der()).accept);
+  // Strangers, by their own word.
+  for (int i = 0; i < 100; ++i) {
+    CHECK(here.judge(of_account(4), of_account(4).der()).reason == Reason::kNotPermitted);
+  }
+  CHECK(here.lookups == 0);
+  // What would be good and is not is said, and not looked for elsewhere.
+  here.there = {alice_chain()};
+  Spec old = device_spec(0);
+  old.validity = kPast;
+  const auto expired = chain({old, issuer_spec(1), issuer_spec(2)});
+  const auto verdict = here.judge(alice_chain(), expired.der());
+  CHECK(verdict.reason == Reason::kBadCertificate);
+  CHECK(verdict.text.find("the peer shows a certificate that has expired") == 0);
+  // A leaf of her key under the right account's certificate, which did not sign it.
+  proto::ByteVector leaf = of_account(4).der();
+  leaf.resize(static_cast<std::size_t>(i2d_X509(of_account(4).certificate(0), nullptr)));
+  const auto forged = joined({leaf, alice_chain().issuers()->der()});
+  CHECK(here.judge(alice_chain(), forged.der()).reason == Reason::kBadCertificate);
+  CHECK(here.lookups == 0);
+  here.ban(alice_chain().ca_id());
+  CHECK(here.judge(alice_chain(), alice_chain().der()).reason == Reason::kBanned);
+  CHECK(here.stores.certificates.size() == 0);
+}
+
+TEST_CASE("fault A4: what a request carries of somebody else, or is no chain, is as nothing") {
+  Gated here;
+  here.allow(bob_chain().account_id());
+  here.there = {of_account(4)};
+  for (const proto::ByteVector& carried :
+       {bob_chain().der(), proto::ByteVector{1, 2, 3}, proto::ByteVector(6'000, 0x30)}) {
+    CHECK(here.judge(of_account(4), carried).reason == Reason::kNotPermitted);
+  }
+  CHECK(here.lookups == 3);
+}
+
+TEST_CASE("fault A4: a hundred strangers keep nobody out who comes later") {
+  Gated here;
+  here.allow(alice_chain().account_id());
+  std::map<Reason, int> refused;
+  const auto stranger = [&](std::uint32_t number) {
+    proto::DeviceId id;
+    proto::ShortDeviceId short_id;
+    std::memcpy(id.bytes.data(), &number, sizeof number);
+    here.gate->judge(id, short_id, {}, [&](const RequestGate::Verdict& v) { ++refused[v.reason]; });
+  };
+  constexpr int kAll = 300;
+  for (std::uint32_t i = 1; i <= kAll; ++i) stranger(i);
+  CHECK(here.lookups == 2);
+  const GateSettings settings;
+  // Each one more takes the place of any that waits; who is refused so may come again.
+  CHECK(refused[Reason::kBusy] == kAll - 2 - static_cast<int>(settings.max_waiting_lookups));
+  // A friend whose request carries her chain is let in meanwhile; so is one that her account has announced.
+  CHECK(here.judge(alice_chain(), alice_chain().der()).accept);
+  here.announced = {alice_chain()};
+  here.gate->trust_changed();
+  here.pass_a_turn();
+  CHECK(here.device_searches >= 1);
+  CHECK(here.judge().accept);
+  CHECK(here.lookups == 2);
+  // And one without either waits with the others, whoever came first.
+  here.announced = {};
+  bool waits = true;
+  here.gate->judge(bob_chain().device_id(), bob_chain().short_device_id(), {},
+                   [&](const RequestGate::Verdict&) { waits = false; });
+  CHECK(waits);
+  CHECK(refused[Reason::kBusy] == kAll - 1 - static_cast<int>(settings.max_waiting_lookups));
+}
+
+TEST_CASE("fault A4: an announcement counts while the account is allowed") {
+  Gated here;
+  here.announced = {alice_chain()};
+  here.allow(alice_chain().account_id());
+  here.gate->trust_changed();
+  here.pass_a_turn();
+  CHECK(here.judge().accept);
+  // What is above the account is seen in TLS.
+  here.ban(alice_chain().account_id());
+  CHECK_FALSE(here.judge().accept);
 }

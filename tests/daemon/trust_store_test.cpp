@@ -302,3 +302,55 @@ TEST_CASE("fault B2: what is remembered and not understood stops the start") {
   write_file(path, document("account", std::string(40, 'a'), good));
   CHECK(!TrustStore::open(path));
 }
+
+TEST_CASE("fault B6: the most specific entry's scope counts alone, and survives a restart") {
+  TempDir dir;
+  const std::string path = dir.file("trust.json");
+  const auto& alice = alice_chain();
+  const auto scope = [](const std::string& uri) { return *TrustScope::of({{uri, true}}); };
+  const TrustSubject device(alice.device_id());
+  const TrustSubject account(TrustKind::kAccount, alice.account_id());
+  const TrustSubject ca(TrustKind::kCa, alice.ca_id());
+  REQUIRE(opened(path).allow(ca, 1));
+  CHECK(opened(path).scope_of(alice).is_everything());
+  REQUIRE(opened(path).allow(account, 1, scope("account")));
+  CHECK(opened(path).scope_of(alice) == scope("account"));
+  REQUIRE(opened(path).allow(device, 1, scope("device")));
+  auto store = opened(path);
+  CHECK(store.scope_of(alice) == scope("device"));
+  CHECK(store.scope_of(bob_chain()) == scope("account"));
+  CHECK(store.of(alice) == Trust::kAllowed);
+  // Another scope is a change, the same is none.
+  REQUIRE(store.allow(device, 2, scope("device")));
+  CHECK(store.list()[0].since_unix == 1);
+  REQUIRE(store.allow(device, 3));
+  CHECK(store.list()[0].since_unix == 3);
+  CHECK(opened(path).scope_of(alice).is_everything());
+  // A ban has none, and comes first.
+  REQUIRE(store.allow(device, 3, scope("device")));
+  REQUIRE(store.ban(account, 4));
+  CHECK(opened(path).of(alice) == Trust::kBanned);
+  REQUIRE(store.allow(account, 4));
+  REQUIRE(store.unset(device));
+  CHECK(opened(path).scope_of(alice).is_everything());
+}
+
+TEST_CASE("fault B6: a scope on the disk that is not understood stops the start") {
+  TempDir dir;
+  const std::string path = dir.file("trust.json");
+  const auto document = [](const std::string& state, const std::string& scope) {
+    return R"({"v":1,"entries":[{"kind":"device","id":")" + std::string(64, 'a') + R"(","state":")" + state +
+           R"(","since":7,"scope":)" + scope + "}]}";
+  };
+  const std::string good = R"([{"uri":"x","prefix":false}])";
+  write_file(path, document("allowed", good));
+  CHECK(opened(path).list()[0].scope.covers("x"));
+  for (const char* bad : {"[]", "{}", "null", R"(["x"])", R"([{"uri":"x"}])", R"([{"uri":1,"prefix":true}])",
+                          R"([{"uri":"jc:","prefix":true}])", R"([{"uri":"x","prefix":true,"more":1}])"}) {
+    INFO(bad);
+    write_file(path, document("allowed", bad));
+    CHECK(!TrustStore::open(path));
+  }
+  write_file(path, document("banned", good));
+  CHECK(!TrustStore::open(path));
+}

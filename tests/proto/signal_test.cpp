@@ -110,3 +110,32 @@ TEST_CASE("sizes and nesting are bounded") {
   CHECK(verdict(head + "deffff") == Errc::kBadConnectionRequest);
   CHECK(verdict(head + "dbffffffff") == Errc::kBadConnectionRequest);
 }
+
+TEST_CASE("fault A4: a request may carry a chain, as bytes, within its bound") {
+  // kOurs with {"jc-chain": h'0102'} behind it.
+  const std::string carried = "86" + kOurs.substr(2) + "a86a632d636861696ec4020102";
+  ConnectionRequest request{ConnectionRequest::kMaxId, "u\np\n", false, "", 1, {1, 2}};
+  CHECK(to_hex(request.encode()) == carried);
+  CHECK(ConnectionRequest::decode(hex(carried)).value() == request);
+  request.chain.assign(ConnectionRequest::kMaxChainBytes, 7);
+  CHECK(ConnectionRequest::decode(request.encode()).value() == request);
+  const auto with = [](const std::string& value) { return "86" + kOurs.substr(2) + "a86a632d636861696e" + value; };
+  CHECK(ConnectionRequest::decode(hex(with("c400"))).value().chain.empty());
+  CHECK(verdict(with("a13031")) == Errc::kBadConnectionRequest);  // trailing
+  CHECK(verdict(with("a130")) == Errc::kBadConnectionRequest);    // a str
+  CHECK(verdict(with("c51801" + std::string(2 * 0x1801, '0'))) == Errc::kBadConnectionRequest);
+  CHECK(verdict("87" + carried.substr(2) + "a86a632d636861696ec400") == Errc::kBadConnectionRequest);  // twice
+}
+
+TEST_CASE("fault B4: what a device tells itself") {
+  ConnectionRequest note{5, "", false, "", 1, {}, SelfNote{7, 0}};
+  CHECK(ConnectionRequest::decode(note.encode()).value() == note);
+  note.self = SelfNote{ConnectionRequest::kMaxId, ConnectionRequest::kMaxId};
+  CHECK(ConnectionRequest::decode(note.encode()).value() == note);
+  const auto with = [](const std::string& value) { return "86" + kOurs.substr(2) + "a76a632d73656c66" + value; };
+  CHECK(ConnectionRequest::decode(hex(with("920100"))).value().self == SelfNote{1, 0});
+  for (const char* bad : {"920000", "9101", "93010000", "92c200", "9201c2", "01", "92cf002000000000000100"}) {
+    INFO(bad);
+    CHECK(verdict(with(bad)) == Errc::kBadConnectionRequest);
+  }
+}
