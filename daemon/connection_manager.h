@@ -23,6 +23,7 @@
 #include "daemon/heap_trim.h"
 #include "daemon/known_chains.h"
 #include "daemon/left_channels.h"
+#include "daemon/refusal_log.h"
 #include "daemon/request_gate.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
@@ -424,6 +425,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::unordered_map<ConnectionNumber, Target> targets_;
   /// When requests were refused for want of room, by device and request.
   std::map<std::pair<proto::DeviceId, std::uint64_t>, proto::TimePoint> turned_away_;
+  RefusalLog refusal_log_;
   std::set<ConnectionNumber> unknown_setups_;  ///< attempts that peers which are not allowed asked for
   std::unordered_map<OpenNumber, PendingOpen> opens_;
   std::set<std::pair<proto::TimePoint, OpenNumber>> deadlines_;

@@ -386,8 +386,10 @@ ConnectAttempt* ConnectionManager::callee_attempt(const proto::DeviceId& peer, s
 }
 
 void ConnectionManager::refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text) {
-  spdlog::info("peer={} connection request refused reason={} text={}", device.abbreviated(), proto::reason_name(reason),
-               log_quote(text));
+  if (const auto line = refusal_log_.refused(device, reason, context_.connections.loop.now())) {
+    spdlog::info("peer={} connection request refused reason={} text={} more={} others={}", device.abbreviated(),
+                 proto::reason_name(reason), log_quote(text), line->more, line->others);
+  }
   ++past_.requests_refused;
   context_.events.publish(
       "request.refused",

@@ -21,6 +21,10 @@ namespace {
 
 /// A DHT port that is taken may be free again; the daemon is of use without a network meanwhile.
 constexpr proto::Duration kNetworkRetry = std::chrono::seconds(10);
+/// A disk that is full at the first start: the keys are made when there is room for them.
+constexpr proto::Duration kIdentityRetry = std::chrono::seconds(5);
+
+constexpr const char* kLingerHint = "'loginctl enable-linger' keeps the user's services running";
 
 std::int64_t unix_now() {
   return static_cast<std::int64_t>(std::time(nullptr));
@@ -80,10 +84,11 @@ Daemon::Daemon(Config config, Environment environment, FdLimits fds, StateDir st
       stores_(std::move(stores)),
       started_(loop_.now()),
       ipc_({loop_, stores_, events_, *this}, std::move(ipc), std::move(listener)),
-      retry_(loop_, [this] { retry_network(); }),
+      retry_(loop_, [this] { retry(); }),
       own_dates_(loop_, [this] { check_own_certificate(); }),
       monitor_(
-          loop_, [this](const auto& addresses) { on_addresses(addresses); }, [this] { on_network_stirred(); }) {}
+          loop_, [this](const auto& addresses) { on_addresses(addresses); }, [this] { on_network_stirred(); }),
+      state_watch_(loop_, state_dir_.path()) {}
 
 Daemon::~Daemon() = default;
 
@@ -103,6 +108,8 @@ int Daemon::run() {
   ServiceManager::ready();
   spdlog::info("jami-connd version={} state-dir={} max-channels={}", CONND_VERSION, state_dir_.path(),
                fds_.max_channels);
+  ends_with_login_ = ServiceManager::ends_with_login(environment_);
+  if (ends_with_login_) spdlog::info("it ends with the last session of its user: {}", kLingerHint);
   loop_.run();
   ipc_.set_manager(nullptr);
   network_.reset();
@@ -121,7 +128,16 @@ void Daemon::load_identity() {
 
 void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   if (stopping_) return;
+  if (!loaded && waits_for_disk(loaded.failure())) {
+    // Ending would change nothing: who starts us again would meet the same.
+    const std::string before =
+        std::exchange(problem_, "there is no identity yet: " + loaded.failure().text + ": tried again every 5 s");
+    if (problem_ != before) spdlog::error("{}", problem_);
+    retry_.arm_in(kIdentityRetry);
+    return;
+  }
   if (!loaded) return fail(loaded.failure().text);
+  problem_.clear();
   identity_ = std::move(*loaded);
   keeper_.emplace(state_dir_.path(), *identity_, [this] { on_identity_replaced(); });
   ipc_.set_identity(&*keeper_);
@@ -143,6 +159,10 @@ std::optional<std::string> Daemon::own_certificate_problem() const {
 void Daemon::check_own_certificate() {
   if (const auto problem = own_certificate_problem()) spdlog::warn("{}", *problem);
   own_dates_.arm_in(kDatesInterval);
+}
+
+void Daemon::retry() {
+  return identity_ ? retry_network() : load_identity();
 }
 
 void Daemon::join_network() {
@@ -226,7 +246,7 @@ DhtConfig Daemon::dht_config(const LoadedIdentity& loaded) const {
   dht.port = static_cast<std::uint16_t>(config_.dht_port);
   dht.bootstrap = texts(config_.bootstrap);
   dht.lan_discovery = !config_.no_lan_discovery;
-  dht.state_file = state_dir_.file("dht-nodes");
+  if (const std::string file = known_nodes_file(dht.bootstrap); !file.empty()) dht.state_file = state_dir_.file(file);
   dht.max_requests_per_second = static_cast<int>(config_.dht_max_requests);
   dht.max_peer_requests_per_second = static_cast<int>(config_.dht_max_peer_requests);
   dht.max_searches = static_cast<int>(config_.dht_max_searches);
@@ -346,7 +366,11 @@ void Daemon::fail(const std::string& text) {
 /// Connections first, so that peers and apps see a proper end; then the clients, who are told of it; then the DHT.
 void Daemon::stop() {
   if (std::exchange(stopping_, true)) return;
-  spdlog::info("stopping");
+  if (ends_with_login_) {
+    spdlog::info("stopping; if that is because of a logout: {}", kLingerHint);
+  } else {
+    spdlog::info("stopping");
+  }
   ServiceManager::stopping();
   retry_.stop();
   own_dates_.stop();
@@ -431,6 +455,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   }
   if (!problem_.empty()) status.problems.push_back(problem_);
   if (auto problem = own_certificate_problem()) status.problems.push_back(*std::move(problem));
+  if (!state_watch_.problem().empty()) status.problems.push_back(state_watch_.problem());
   if (!reload_problem_.empty()) status.problems.push_back(reload_problem_);
   if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
   if (!network_) return;

@@ -19,6 +19,7 @@
 #include "daemon/network_monitor.h"
 #include "daemon/service_manager.h"
 #include "daemon/state_dir.h"
+#include "daemon/state_watch.h"
 
 namespace connd::daemon {
 
@@ -43,6 +44,7 @@ class Daemon final : private DaemonView {
   void load_identity();
   void on_identity(Outcome<LoadedIdentity> loaded);
   void join_network();
+  void retry();
   void retry_network();
   Outcome<void> start_network(const LoadedIdentity& loaded);
   void on_addresses(const std::vector<std::string>& addresses);
@@ -98,7 +100,9 @@ class Daemon final : private DaemonView {
   Timer retry_;
   Timer own_dates_;  ///< this device's certificate against its clock
   NetworkMonitor monitor_;
+  StateWatch state_watch_;
   std::uint64_t network_changes_ = 0;
+  bool ends_with_login_ = false;
   bool stopping_ = false;
   bool reloading_ = false;
   bool reload_again_ = false;  ///< SIGHUP came meanwhile

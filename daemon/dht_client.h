@@ -81,7 +81,7 @@ struct DhtConfig {
   std::string bind6;                   ///< the IPv6 address to bind, empty for all
   std::vector<std::string> bootstrap;  ///< HOST:PORT, HOST or [IPV6]:PORT; tried again while there is no connection
   bool lan_discovery = true;           ///< announce this node, and find others, by multicast on the LAN
-  std::filesystem::path state_file;    ///< nodes known from the last run; empty: none are kept
+  std::filesystem::path state_file;    ///< nodes known from the last run (known_nodes_file()); empty: none are kept
 
   proto::Duration ask_bootstrap_interval = std::chrono::minutes(1);  ///< while few nodes are known
 
@@ -94,6 +94,10 @@ struct DhtConfig {
   std::size_t max_value_bytes = 16 * 1024;  ///< of one value kept for others
   bool keep_nothing = false;                ///< for others, but those of private addresses
 };
+
+/// The file in the state directory that has the known nodes of the DHT that these lead to: another DHT has a file of
+/// its own, lest who goes from one to the other join both. Empty where there is none: the LAN alone.
+std::string known_nodes_file(std::vector<std::string> bootstrap);
 
 /// `body` is the msgpack of the value, decrypted; whoever signed it holds `signer`'s key. It may come more than once,
 /// and again after a restart: OpenDHT delivers what was put in the last ten minutes.

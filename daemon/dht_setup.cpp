@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/dht_setup.h"
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <random>
@@ -15,6 +16,7 @@ namespace connd::daemon {
 namespace {
 
 constexpr const char* kDefaultBootstrapPort = "4222";  // OpenDHT's well-known port
+constexpr const char* kKnownNodesPrefix = "dht-nodes";
 constexpr std::size_t kMaxStateFileBytes = 64 * 1024;  // 256 nodes are about 16 KiB
 
 // The announcement of a device under its account's id (JAMI_WIRE, "Finding a device").
@@ -30,6 +32,18 @@ struct DeviceAnnouncement {
     pk->msgpack_pack(packer);
   }
 };
+
+/// What another bootstrap list, or an older version, has left beside it.
+void remove_other_nodes(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::directory_iterator at(directory_of(path.string()), error);
+  for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    const bool other = name.starts_with(kKnownNodesPrefix) && !name.starts_with(path.filename().string());
+    std::error_code ignored;
+    if (other) std::filesystem::remove(at->path(), ignored);
+  }
+}
 
 }  // namespace
 
@@ -240,6 +254,14 @@ std::optional<DhtDevice> device_of(const Announced& value) {
   return DhtDevice{leaf->device_id(), leaf->short_device_id(), leaf->public_key_der()};
 }
 
+std::string known_nodes_file(std::vector<std::string> bootstrap) {
+  if (bootstrap.empty()) return {};
+  std::sort(bootstrap.begin(), bootstrap.end());
+  std::string all;
+  for (const auto& place : bootstrap) all += place + "\n";
+  return kKnownNodesPrefix + ("-" + dht::InfoHash::get(all).toString().substr(0, 16));
+}
+
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path) {
   if (path.empty()) return {};
   const auto file = read_bounded(path, kMaxStateFileBytes);
@@ -268,6 +290,7 @@ void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path&
   // What is lost is found again: no need to force it to the disk.
   (void)write_atomically(path, {reinterpret_cast<const std::uint8_t*>(packed.data()), packed.size()}, 0600,
                          Durability::kCached);
+  remove_other_nodes(path);
 }
 
 std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key) {

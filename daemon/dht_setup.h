@@ -94,6 +94,7 @@ std::optional<DhtDevice> device_of(const Announced& value);
 /// Both block; the file is a cache, so that neither has an error to report: what cannot be read is not there, and what
 /// could not be written is written the next time.
 std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path);
+/// Files of other DHTs beside it are removed.
 void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path& path);
 
 /// At which of our keys a value came.

@@ -31,6 +31,10 @@ constexpr std::size_t kMaxKeyBytes = 32 * 1024;
 // Of identities that were replaced. Who has had more accounts can move some away.
 constexpr unsigned kMaxFormer = 1000;
 
+// Kept while keys are made: four files of at most two blocks each, and their directory.
+constexpr const char* kRoomFile = "identity.room";
+constexpr std::size_t kRoomBytes = 32 * 1024;
+
 // Peers' clocks may be behind ours by this much.
 constexpr std::int64_t kClockSkewSeconds = 86'400;
 // As long as a device is used: no peer learns of a renewed certificate by itself.
@@ -203,12 +207,23 @@ Outcome<void> generate_identity(const std::string& state_dir, const IdentityStor
   const auto there = exists(target);
   if (!there) return there.failure();
   if (*there) return system_failure(EEXIST, target, "an identity is never replaced");
+  // Seconds of work for keys that could not be kept, at each start: the room for them comes first.
+  const std::string room = state_dir + "/" + kRoomFile;
+  if (auto kept = write_atomically(room, proto::ByteVector(kRoomBytes), 0600); !kept) return kept;
   proto::IdentityOptions wanted;
   wanted.rsa_bits = options.rsa_bits;
   wanted.validity = validity_from(options.now_unix);
   const auto made = proto::generate_identity(wanted);
+  ::unlink(room.c_str());
   if (!made) return failure(std::errc::io_error, target + ": cannot be made: " + made.error().message());
   return write_identity(state_dir, *made);
+}
+
+bool waits_for_disk(const Failure& failure) {
+  for (const int error : {ENOSPC, EDQUOT, EROFS}) {
+    if (failure.code == std::error_code(error, std::generic_category())) return true;
+  }
+  return false;
 }
 
 proto::Validity validity_from(std::int64_t now_unix) {

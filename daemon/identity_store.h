@@ -37,8 +37,11 @@ std::string identity_dir(const std::string& state_dir);
 Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t now_unix);
 
 /// Makes an identity where there is none, durable when it returns; refuses to touch one that exists (EEXIST). Blocks
-/// for seconds at 4096 bits.
+/// for seconds at 4096 bits. No key is made while there is no room for it on the disk (waits_for_disk()).
 Outcome<void> generate_identity(const std::string& state_dir, const IdentityStoreOptions& options);
+
+/// True of a failure that passes when somebody makes room on the disk, or makes it writable.
+bool waits_for_disk(const Failure& failure);
 
 /// The chain takes the place of the one there is; the device's key stays. So do the account's and the CA's keys, if the
 /// new chain has the same account; else they stay behind in what there was, which is kept as identity.before-N. Durable

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
 namespace connd::daemon {
@@ -32,6 +33,14 @@ void ServiceManager::reloading() {
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   const auto us = static_cast<unsigned long long>(now.tv_sec) * 1'000'000 + static_cast<unsigned>(now.tv_nsec) / 1'000;
   ::sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", us);
+}
+
+bool ServiceManager::ends_with_login(const Environment& environment, const std::string& lingering) {
+  // Only managers of users set it (systemd.exec(5), MANAGERPID).
+  const std::string user = environment.get("USER");
+  if (environment.get("MANAGERPID").empty() || user.empty()) return false;
+  struct stat what {};
+  return ::stat((lingering + "/" + user).c_str(), &what) != 0;
 }
 
 void ServiceManager::stopping() {

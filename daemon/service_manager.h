@@ -3,6 +3,9 @@
 /// nothing.
 #pragma once
 
+#include <string>
+
+#include "daemon/environment.h"
 #include "daemon/loop.h"
 
 namespace connd::daemon {
@@ -17,6 +20,9 @@ class ServiceManager {
   static void ready();
   static void reloading();
   static void stopping();
+  /// True of a service of a user's manager that ends with the user's last session, since nobody has said `loginctl
+  /// enable-linger`: `lingering` is where systemd-logind(8) has a file for each user for whom that was said.
+  static bool ends_with_login(const Environment& environment, const std::string& lingering = "/var/lib/systemd/linger");
 
  private:
   void ping();

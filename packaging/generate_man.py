@@ -149,7 +149,7 @@ def main():
         with open(sys.argv[2], encoding="utf-8") as file:
             print(sample(json.load(file)))
         return
-    page, options, grammar = sys.argv[1:]
+    page, options, grammar, etc = sys.argv[1:]
     with open(options, encoding="utf-8") as file:
         options = json.load(file)
     with open(grammar, encoding="utf-8") as file:
@@ -157,6 +157,7 @@ def main():
     parts = {"OPTIONS": daemon_options, "CONF_OPTIONS": conf_options}
     with open(page, encoding="utf-8") as file:
         text = file.read().replace("@VERSION@", options["version"]).replace("@DATE@", last_change())
+    text = text.replace("@ETC@", etc.replace("-", "\\-"))
     for name, make in parts.items():
         text = text.replace(f"@{name}@", make(options))
     print(text.replace("@VERBS@", verbs(grammar)).replace("@GLOBAL_OPTIONS@", global_options(grammar)), end="")

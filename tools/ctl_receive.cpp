@@ -70,7 +70,7 @@ class Receiving : public Pumped {
   [[nodiscard]] MaybeProblem problem_of_name(const ipc::Outcome<FilePath>& path) const;
   void on_channel(FilePath path, ipc::Outcome<ipc::ChannelSocket>&& channel);
   void make_room();
-  [[nodiscard]] IncomingFile* slowest_of_most(std::size_t more_than) const;
+  [[nodiscard]] IncomingFile* place_for_another(std::size_t asking) const;
   void look_after(PollSet::Clock::time_point now);
   void hand_over_whole();
   void take_committed();
@@ -209,26 +209,20 @@ void Receiving::make_room() {
   for (const auto& request : waiting_) {
     if (request.cancelled() || !places_.may_have_more(request.device(), request.account())) continue;
     if (leaving-- > 0) continue;
-    IncomingFile* file = slowest_of_most(places_.of(request.device(), request.account()));
+    IncomingFile* file = place_for_another(places_.of(request.device(), request.account()));
     if (file == nullptr) return;
     file->give_place();
   }
 }
 
-/// Of the files that have made no step for long enough, that whose peer has the most places, and more than so many.
-IncomingFile* Receiving::slowest_of_most(std::size_t more_than) const {
-  const auto before = PollSet::Clock::now() - kPatienceIfWanted;
-  IncomingFile* found = nullptr;
-  std::size_t most = 0;
+IncomingFile* Receiving::place_for_another(std::size_t asking) const {
+  std::vector<PlaceHolder> holders;
   for (const auto& transfer : active_) {
-    auto& file = static_cast<IncomingFile&>(*transfer);
-    const std::size_t places = places_.of(file.channel()->device(), file.channel()->account());
-    if (file.stepped() > before || places <= more_than || places < most) continue;
-    if (found != nullptr && places == most && found->stepped() <= file.stepped()) continue;
-    found = &file;
-    most = places;
+    const auto& file = static_cast<const IncomingFile&>(*transfer);
+    holders.push_back({places_.of(file.channel()->device(), file.channel()->account()), file.stepped()});
   }
-  return found;
+  const auto found = tools::place_for_another(holders, asking, PollSet::Clock::now() - kPatienceIfWanted);
+  return found ? static_cast<IncomingFile*>(active_[*found].get()) : nullptr;
 }
 
 MaybeProblem Receiving::problem_of_name(const ipc::Outcome<FilePath>& path) const {

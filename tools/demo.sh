@@ -10,7 +10,7 @@ readonly kStartSeconds=60 kKeySeconds=180 kTransferSeconds=60
 tools/setup.sh demo
 echo "building…"
 cmake --preset release >/dev/null
-cmake --build build/release -j "$(nproc)" --target jami-connd jami-connctl
+cmake --build build/release -j "$(nproc)" --target connd_installed  # so that what the README says next works
 readonly connd=$PWD/build/release/daemon/jami-connd connctl=$PWD/build/release/tools/jami-connctl
 
 work=$(mktemp -d)

@@ -31,4 +31,18 @@ void PeerPlaces::leave(const std::string& peer) {
   if (it != by_peer_.end() && --it->second == 0) by_peer_.erase(it);
 }
 
+std::optional<std::size_t> place_for_another(std::span<const PlaceHolder> holders, std::size_t asking,
+                                             std::chrono::steady_clock::time_point before) {
+  std::optional<std::size_t> found;
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    const PlaceHolder& one = holders[i];
+    if (one.stepped > before || one.places <= asking) continue;
+    const auto better = [&one](const PlaceHolder& other) {
+      return one.places != other.places ? one.places > other.places : one.stepped < other.stepped;
+    };
+    if (!found || better(holders[*found])) found = i;
+  }
+  return found;
+}
+
 }  // namespace connd::tools

@@ -3,8 +3,11 @@
 /// too: what its devices have together.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 
 namespace connd::tools {
@@ -33,5 +36,15 @@ class PeerPlaces {
   std::size_t taken_ = 0;
   std::map<std::string, std::size_t> by_peer_;  // ids of devices and of accounts differ in length
 };
+
+/// Who has a place.
+struct PlaceHolder {
+  std::size_t places = 0;                           ///< of his peer
+  std::chrono::steady_clock::time_point stepped{};  ///< when it last got on
+};
+/// Whose place another peer gets, who has `asking` of them: of those that have not got on since `before`, the one whose
+/// peer has the most, and more than the asking one; of several, the one that has not got on for the longest.
+[[nodiscard]] std::optional<std::size_t> place_for_another(std::span<const PlaceHolder> holders, std::size_t asking,
+                                                           std::chrono::steady_clock::time_point before);
 
 }  // namespace connd::tools

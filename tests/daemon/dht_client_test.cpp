@@ -468,6 +468,36 @@ TEST_CASE("DhtClient comes back to the nodes it knew, without any bootstrap") {
   std::filesystem::remove_all(directory);
 }
 
+TEST_CASE("fault E13: each DHT has a file of known nodes of its own, the LAN alone has none") {
+  CHECK(known_nodes_file({}).empty());
+  const std::string one = known_nodes_file({"bootstrap.jami.net:4222"});
+  CHECK(one.starts_with("dht-nodes-"));
+  CHECK(known_nodes_file({"dht.example.org:4222"}) != one);
+  CHECK(known_nodes_file({"bootstrap.jami.net:4222", "dht.example.org:4222"}) != one);
+  CHECK(known_nodes_file({"a:1", "b:2"}) == known_nodes_file({"b:2", "a:1"}));
+  CHECK(known_nodes_file({"a:1"}).find('/') == std::string::npos);
+}
+
+TEST_CASE("fault E13: what the nodes of another DHT were is removed when this one's are stored") {
+  const auto directory = temporary_directory();
+  Loop loop;
+  Peer stays(loop, config_of(device(0), {}));
+  DhtConfig config = config_of(device(1), {stays.address()});
+  config.state_file = directory / known_nodes_file(config.bootstrap);
+  const auto former = directory / "dht-nodes";
+  std::ofstream(former) << "of another";
+  std::ofstream(directory / "dht") << "not ours";
+  Peer goes(loop, config);
+  REQUIRE(run_until(loop, [&] { return goes.connected() && goes.client->status().nodes4.good > 0; }));
+  bool down = false;
+  goes.client->shutdown([&] { down = true; });
+  REQUIRE(run_until(loop, [&] { return down; }));
+  CHECK(std::filesystem::exists(config.state_file));
+  CHECK_FALSE(std::filesystem::exists(former));
+  CHECK(std::filesystem::exists(directory / "dht"));
+  std::filesystem::remove_all(directory);
+}
+
 TEST_CASE("DhtClient: a bootstrap that no name service knows is told of, and is no end of the others") {
   Loop loop;
   const Peer server(loop, config_of(device(0), {}));

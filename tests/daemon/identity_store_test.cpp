@@ -175,6 +175,26 @@ TEST_CASE("an identity that cannot be written leaves nothing, and the next start
   CHECK(load_or_generate(dir.path()));
 }
 
+TEST_CASE("fault E7: on a full disk no keys are made, and the room for them does not stay") {
+  const TempDir dir;
+  IdentityStoreOptions options = kSmall;
+  options.rsa_bits = 1;  // a key that cannot be made: who tries says so
+  const auto checked = on_small_disk(dir.path(), [&] {
+    write_file(dir.file("other"), std::string(50'000, 'x'));
+    const auto made = generate_identity(dir.path(), options);
+    return !made && waits_for_disk(made.failure()) && dir.names() == std::vector<std::string>{"other"};
+  });
+  if (checked == InNamespace::kNotPossible) {
+    WARN("no mount namespace here: not tried");
+  } else {
+    CHECK(checked == InNamespace::kTrue);
+  }
+  const auto unmade = generate_identity(dir.path(), options);
+  REQUIRE_FALSE(unmade);
+  CHECK_FALSE(waits_for_disk(unmade.failure()));
+  CHECK(dir.names().empty());
+}
+
 TEST_CASE("keys that cannot be made are a failure") {
   TempDir dir;
   CHECK(!load_or_generate(dir.path(), {512, kAt}));
