@@ -4,24 +4,12 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/connect_limits.h"
 #include "daemon/connection_manager.h"
 #include "daemon/log.h"
 
 namespace connd::daemon {
 namespace {
-
-/// Between attempts after the second failure in a row; the first is repeated at once.
-constexpr proto::Duration kFirstBackoff = std::chrono::milliseconds(200);
-constexpr unsigned kMaxBackoffDoublings = 4;
-/// Requests that found no room, and come again every three seconds for as long as their caller's attempt lasts.
-constexpr std::size_t kMaxTurnedAway = 1'024;
-constexpr proto::Duration kTurnedAwayPause = std::chrono::seconds(1);
-constexpr proto::Duration kTurnedAwayTime = std::chrono::seconds(30);
-/// Two while both sides dial, and dead ones until they are noticed: none of them needs more, and one peer shall not
-/// have all that there are.
-constexpr std::size_t kMaxConnectionsPerPeer = 8;
-/// Failed attempts whose peers are told why: a descriptor each, for three seconds.
-constexpr std::size_t kMaxLeaving = 64;
 
 using nlohmann::json;
 

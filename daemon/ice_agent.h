@@ -53,7 +53,8 @@ struct IceConfig {
 struct IcePath {
   ipc::Fd socket;  ///< connected TCP, non-blocking, TCP_NODELAY; the stream stands at the start of an RFC 4571 frame
   /// Every other connection to the peer that this attempt opened. Against a Jami peer hold them until the session ends:
-  /// closing one slows jamid to 300-470 ms per round trip for good. A native peer does not mind once TLS is up.
+  /// closing one slows jamid to 300-470 ms per round trip for good. A native peer does not mind once TLS is up: they
+  /// are closed when its hello is here.
   std::vector<ipc::Fd> held;
   /// Payloads, in order, of the whole RFC 4571 frames that libnice read: framing and STUN are already off. They come
   /// before anything that `socket` yields. Empty with a native peer.

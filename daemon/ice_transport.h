@@ -43,6 +43,8 @@ class IceTransport {
   /// For a peer without credit, before much has come: bounds what the kernel takes while nobody reads, where it may be
   /// bounded to that.
   void limit_unread();
+  /// Closes the other connections that the attempt had opened (IcePath::held): a native peer needs them no more.
+  void release_others() { path_.held.clear(); }
   /// No more is sent. Again: changes nothing.
   void end_output();
   /// Reads once into `scratch`, for nobody. kEnded also when the connection is broken.

@@ -220,6 +220,7 @@ void MultiplexedSocket::on_event(const proto::MuxEvent& event) {
   switch (event.kind) {
     case Kind::kHello:
       state_ = State::kUp;
+      transport_.release_others();  // it has come through TLS: this is the path, at its side as well
       return owner_.on_up(*this);
     case Kind::kRequested:
       return owner_.on_channel_requested(*this, event.channel, event.name, event.unique);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What a peer of another hand sees on the wire: a real connection, whose other end writes its frames by itself.
 #include <catch2/catch.hpp>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "tests/daemon/raw_device.h"
@@ -200,6 +201,32 @@ TEST_CASE("fault G4: a peer that says no hello hears by goaway that its time is 
   REQUIRE(goaways.size() == 1);
   CHECK(goaways[0].code == static_cast<std::uint64_t>(Reason::kTimedOut));
   CHECK(s.node.events("connection.failed") == 1);
+}
+
+TEST_CASE("fault A7: a native connection is one TCP connection, on each side; with a Jami peer ICE's others stay") {
+  const auto connections = [] {
+    int count = 0;
+    for (int fd = 0; fd < 1'024; ++fd) {
+      sockaddr_storage peer{};
+      socklen_t size = sizeof peer;
+      const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+      count += connected && (peer.ss_family == AF_INET || peer.ss_family == AF_INET6);
+    }
+    return count;
+  };
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.native = GENERATE(true, false);
+  const int before = connections();
+  Node alice(exchange, 0, options);
+  Node bob(exchange, 1, options);
+  bob.allow(alice);
+  auto result = alice.open(bob, "x");
+  CHECK(opened(result).fd);
+  // Of one address a side there are two: each side dials the other's listener.
+  CHECK(connections() - before == (options.native ? 2 : 4));
+  CHECK(bob.accepted.size() == 1);
 }
 
 TEST_CASE("fault G5: hello tells the peer how many channels it may have; one that asks for more is refused") {

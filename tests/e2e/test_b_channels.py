@@ -63,6 +63,27 @@ def test_b1_further_open_is_one_small_record_each_way(netns, pair):
     counter.close()
 
 
+def tcp_with_peers(node):
+    """How many TCP sockets of the daemon are connected; its network namespace has no others."""
+    own = {os.readlink(f"/proc/{node.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{node.process.pid}/fd")
+           if os.path.exists(f"/proc/{node.process.pid}/fd/{fd}")}
+    count = 0
+    for table in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/{node.process.pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            cells = line.split()
+            count += cells[3] == "01" and f"socket:[{cells[9]}]" in own  # ESTABLISHED
+    return count
+
+
+def test_fault_a7_one_tcp_connection_on_each_side(pair):
+    alice, bob = pair
+    with Echo(bob):
+        channel = alice.api.open(bob.device, "echo")
+        assert round_trip(channel, b"1") == b"1"
+        until(lambda: [tcp_with_peers(node) for node in pair] == [1, 1], 5 * SCALE, "ICE's other sockets are closed")
+        assert round_trip(channel, b"22") == b"22"
+
+
 def test_b2_one_name_twice(pair):
     alice, bob = pair
     with Echo(bob):

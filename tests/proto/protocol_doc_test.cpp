@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // proto/PROTOCOL.md is true: its vectors are what the codecs read and write, its tables are those of the code.
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -16,57 +15,12 @@
 #include "proto/pair_key.h"
 #include "proto/reason.h"
 #include "proto/signal.h"
+#include "tests/proto/doc_tables.h"
 
 using namespace connd::proto;
+using namespace connd::test;
 
 namespace {
-
-using Row = std::vector<std::string>;
-
-std::vector<std::string> lines_of(const std::string& name) {
-  std::ifstream file(std::string(CONND_PROTO_SOURCES) + "/" + name);
-  REQUIRE(file.good());
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) lines.push_back(line);
-  return lines;
-}
-
-Row cells_of(const std::string& line) {
-  Row cells;
-  std::istringstream rest(line.substr(1));
-  for (std::string cell; std::getline(rest, cell, '|');) {
-    const std::size_t first = cell.find_first_not_of(' ');
-    const std::size_t last = cell.find_last_not_of(' ');
-    cells.push_back(first == std::string::npos ? "" : cell.substr(first, last - first + 1));
-  }
-  return cells;
-}
-
-/// The rows, without the head, of every table behind the mark `<!-- MARK -->`.
-std::vector<Row> rows_of(const std::string& mark) {
-  std::vector<Row> rows;
-  bool marked = false;
-  int table_lines = 0;
-  for (const std::string& line : lines_of("PROTOCOL.md")) {
-    if (line == "<!-- " + mark + " -->") {
-      marked = true;
-      table_lines = 0;
-    } else if (marked && line.starts_with('|')) {
-      if (++table_lines > 2) rows.push_back(cells_of(line));
-    } else if (table_lines > 0) {
-      marked = false;
-    }
-  }
-  REQUIRE_FALSE(rows.empty());
-  return rows;
-}
-
-/// What stands in the first pair of backquotes.
-std::string code_in(const std::string& cell) {
-  const std::size_t from = cell.find('`');
-  REQUIRE(from != std::string::npos);
-  return cell.substr(from + 1, cell.find('`', from + 1) - from - 1);
-}
 
 ByteVector hex(const std::string& text) {
   ByteVector out(text.size() / 2);
