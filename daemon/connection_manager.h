@@ -23,6 +23,7 @@
 #include "daemon/known_chains.h"
 #include "daemon/left_channels.h"
 #include "daemon/request_gate.h"
+#include "daemon/request_saver.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
 #include "proto/signal.h"
@@ -290,6 +291,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void leave_peers(OpenNumber number, const PendingOpen& open);
   [[nodiscard]] std::optional<proto::DeviceId> connected_device(const proto::AccountId& account,
                                                                 const proto::DeviceId& wanted) const;
+  [[nodiscard]] std::optional<proto::DeviceId> met_device(const proto::AccountId& id,
+                                                          const proto::DeviceId& wanted) const;
   [[nodiscard]] bool is_of(const MultiplexedSocket& socket, const proto::AccountId& account) const;
   void wait_for_connection(OpenNumber number);
   void wait_for(OpenNumber number, const proto::DeviceId& device);
@@ -349,8 +352,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
   void run_later();
-  void later_save_requests();
-  void save_requests();
   [[nodiscard]] bool shutting_down() const { return shutting_down_; }
   void refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
   void turn_away(const proto::DeviceId& device, std::uint64_t request, std::string_view text);
@@ -369,6 +370,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   const ConnectAttempt::Context attempts_context_;
   KnownChains chains_;
   RequestGate gate_;
+  RequestSaver request_saver_;
   std::mt19937_64 random_;
 
   std::unordered_map<proto::DeviceId, Peer> peers_;
@@ -397,7 +399,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::deque<std::pair<OpenNumber, proto::DeviceId>> placeable_;  ///< there is a connection; too many for one turn
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
-  bool saving_requests_ = false;
   bool saving_pairs_ = false;
   HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended

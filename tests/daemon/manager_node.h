@@ -110,8 +110,9 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     std::string uri;
     ipc::Fd fd;
   };
-  bool accept = true;   ///< else requests wait in `requests`
-  bool strict = false;  ///< of accepted channels
+  bool accept = true;     ///< else requests wait in `requests`
+  bool strict = false;    ///< of accepted channels
+  bool announced = true;  ///< can be found by its account, and by its short id
   std::vector<daemon::PairListen> pair_listens;
   std::vector<daemon::IncomingChannel> requests;
   std::deque<Accepted> accepted;
