@@ -23,8 +23,8 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-std::vector<std::string> lines_of(const std::string& name) {
-  std::ifstream file(std::string(CONND_PROTO_SOURCES) + "/" + name);
+std::vector<std::string> lines_of(const std::string& path) {
+  std::ifstream file(path);
   REQUIRE(file.good());
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(line);
@@ -42,12 +42,14 @@ Row cells_of(const std::string& line) {
   return cells;
 }
 
+const std::string kDocument = std::string(CONND_PROTO_SOURCES) + "/PROTOCOL.md";
+
 /// The rows, without the head, of every table behind the mark `<!-- MARK -->`.
-std::vector<Row> rows_of(const std::string& mark) {
+std::vector<Row> rows_in(const std::string& path, const std::string& mark) {
   std::vector<Row> rows;
   bool marked = false;
   int table_lines = 0;
-  for (const std::string& line : lines_of("PROTOCOL.md")) {
+  for (const std::string& line : lines_of(path)) {
     if (line == "<!-- " + mark + " -->") {
       marked = true;
       table_lines = 0;
@@ -57,7 +59,17 @@ std::vector<Row> rows_of(const std::string& mark) {
       marked = false;
     }
   }
+  return rows;
+}
+
+/// Of the document; vectors also of versions that have landed: what they write is read, and they read what is written.
+std::vector<Row> rows_of(const std::string& mark) {
+  std::vector<Row> rows = rows_in(kDocument, mark);
   REQUIRE_FALSE(rows.empty());
+  if (mark.starts_with("vectors: ")) {
+    const auto former = rows_in(CONND_COMPAT_VECTORS, mark);
+    rows.insert(rows.end(), former.begin(), former.end());
+  }
   return rows;
 }
 
@@ -342,7 +354,7 @@ TEST_CASE("PROTOCOL.md: the limits, all of them") {
 
   // A constant that is new in the header is missing in the document.
   std::set<std::string> in_header;
-  for (const std::string& line : lines_of("limits.h")) {
+  for (const std::string& line : lines_of(std::string(CONND_PROTO_SOURCES) + "/limits.h")) {
     if (!line.starts_with("inline constexpr ")) continue;
     const std::size_t name = line.find(" k") + 1;
     in_header.insert(line.substr(name, line.find(' ', name) - name));
