@@ -54,7 +54,10 @@ Reply channel_cancel(Call& call) {
     if (open.id != params->id) continue;
     const OpenNumber number = open.open;  // the entry goes when it is answered
     ConnectionManager* manager = call.server.manager();
-    if (manager != nullptr && manager->cancel_open(number, proto::Reason::kCancelled)) return Answer{};
+    if (manager != nullptr && manager->cancel_open(number, proto::Reason::kCancelled)) {
+      call.server.cancelled(call.session);
+      return Answer{};
+    }
     break;
   }
   return ipc::make_error(ipc::Reason::kNotFound, "no open with this id waits for its answer");

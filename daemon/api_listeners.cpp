@@ -23,6 +23,25 @@ ipc::Error refused(IpcServer& server, ListenerTable::Refusal refusal) {
   return ipc::make_error(ipc::Reason::kResourceLimit, "too many listeners");
 }
 
+/// Who alone gets through to the listener. An error, or nothing.
+std::optional<ipc::Error> narrow(const IpcServer& server, const ipc::ListenAddParams& params, Listener& listener) {
+  if (!params.only_peers) return std::nullopt;
+  // An empty list would be nobody, or, taken for none, everybody.
+  if (params.only_peers->empty()) {
+    return ipc::make_rpc_error(ipc::kInvalidParams, "only_peers: expected an array of 1 to 64 devices or accounts");
+  }
+  for (const std::string& peer : *params.only_peers) {
+    if (const auto account = proto::AccountId::from_hex(peer)) {
+      listener.only_accounts.push_back(*account);
+      continue;
+    }
+    const auto device = resolve_peer(server, peer);
+    if (!device) return device.error();
+    listener.only_devices.push_back(*device);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Reply listen_add(Call& call) {
@@ -43,6 +62,7 @@ Reply listen_add(Call& call) {
     if (!device) return device.error();
     listener.peers.push_back(*device);
   }
+  if (auto error = narrow(call.server, *params, listener)) return *std::move(error);
   const auto added = call.server.listeners().add(std::move(listener), call.session.admin());
   if (const auto* taken = std::get_if<ListenerTable::Taken>(&added)) {
     return ipc::make_error(ipc::Reason::kBusy, "somebody listens for this uri already",

@@ -62,6 +62,7 @@ void ChannelSocket::on_edge(std::uint32_t events) {
   } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
     host_->mux().set_ready(handle_, true);
     host_->channel_has_work();
+    look_for_end();
   }
 }
 
@@ -84,6 +85,12 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
     if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_->mux().set_ready(handle_, false);
     return static_cast<std::size_t>(n);
   }
+  nothing_read(n);
+  return 0;
+}
+
+/// What recvmsg says when it has no bytes: `n` is its result, at most 0.
+void ChannelSocket::nothing_read(ssize_t n) {
   host_->mux().set_ready(handle_, false);
   if (n == 0) {
     eof_read_ = true;
@@ -95,7 +102,18 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
     eof_read_ = app_closed_ = true;
     abort(proto::Reason::kReset, kAppGone);
   }
-  return 0;
+}
+
+void ChannelSocket::look_for_end() {
+  const bool may_be_next = eof_ahead_ || send_ == SendHalf::kFinishing;
+  if (over_ || eof_read_ || send_ >= SendHalf::kHeldBack || !may_be_next) return;
+  if (host_->mux().has_credit(handle_)) return;  // it is read in its turn
+  char byte;
+  ssize_t n;
+  do {
+    n = ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+  } while (n < 0 && errno == EINTR);
+  if (n <= 0) nothing_read(n);
 }
 
 void ChannelSocket::app_ended_writing() {
@@ -132,6 +150,7 @@ void ChannelSocket::finish() {
   send_ = SendHalf::kFinishing;
   host_->mux().set_ready(handle_, true);
   host_->channel_has_work();
+  look_for_end();
 }
 
 void ChannelSocket::send_eof() {

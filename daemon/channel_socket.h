@@ -92,6 +92,8 @@ class ChannelSocket final : public EdgeHandler {
 
   /// The channel's turn to send: reads the app's bytes into `room` and returns how many.
   std::size_t read_app(proto::MutableBytes room);
+  /// Without credit the app's bytes are not read. Its end costs none: it goes to the peer if it is what comes next.
+  void look_for_end();
 
   // ---- from the local API ----
 
@@ -131,6 +133,7 @@ class ChannelSocket final : public EdgeHandler {
 
   void write_held();
   std::size_t write_app(proto::Bytes bytes);
+  void nothing_read(ssize_t n);
   void app_ended_writing();
   void send_eof();
   void end_for_good();

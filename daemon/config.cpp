@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/config.h"
 
+#include <optional>
 #include <set>
 
 #include <CLI/CLI.hpp>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "daemon/atomic_file.h"
@@ -82,6 +84,13 @@ Outcome<void> apply_given(const CommandLine& given, Config& config) {
   return {};
 }
 
+/// Of a directory that is there.
+std::optional<uid_t> owner_of(const std::string& directory) {
+  struct stat what {};
+  if (::stat(directory.c_str(), &what) != 0 || !S_ISDIR(what.st_mode)) return std::nullopt;
+  return what.st_uid;
+}
+
 }  // namespace
 
 Outcome<void> read_config_file(const std::string& path, Config& config) {
@@ -149,17 +158,21 @@ Outcome<Config> load_config(const CommandLine& given, const Environment& environ
   return config;
 }
 
-Outcome<std::string> resolve_socket(const std::string& option, const Environment& environment) {
+Outcome<std::string> resolve_socket(const std::string& option, const Environment& environment,
+                                    const std::string& users) {
   std::string path = option;
   if (path.empty()) {
     const std::string systemd = first_entry(environment.get("RUNTIME_DIRECTORY"));
     const std::string user = environment.get("XDG_RUNTIME_DIR");
+    const std::string usual = users + "/" + std::to_string(environment.uid);
     if (!systemd.empty()) {
       path = systemd + "/control.sock";
-    } else if (user.starts_with('/')) {
+    } else if (user.starts_with('/') && owner_of(user).value_or(environment.uid) == environment.uid) {
       path = user + "/jami-connd/control.sock";
     } else if (environment.uid == 0) {
       path = "/run/jami-connd/control.sock";
+    } else if (owner_of(usual) == environment.uid) {
+      path = usual + "/jami-connd/control.sock";
     } else {
       return failure(std::errc::no_such_file_or_directory,
                      "no place for the control socket is known; pass --socket or set XDG_RUNTIME_DIR");

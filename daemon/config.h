@@ -96,8 +96,10 @@ std::string default_config_file(const Environment& environment);
 Outcome<void> read_config_file(const std::string& path, Config& config);
 
 /// Where the control socket is: `option` (--socket), else control.sock in the first entry of $RUNTIME_DIRECTORY
-/// (systemd.exec), else in $XDG_RUNTIME_DIR/jami-connd, else, for root, in /run/jami-connd. Failures: none of them is
-/// known; longer than a socket's path can be (sockaddr_un: 107 bytes).
-Outcome<std::string> resolve_socket(const std::string& option, const Environment& environment);
+/// (systemd.exec), else in $XDG_RUNTIME_DIR/jami-connd, else, for root, in /run/jami-connd, else in
+/// `users`/UID/jami-connd, if that is this user's. An XDG_RUNTIME_DIR that is another user's (su, sudo) is passed over.
+/// Failures: none of them is known; longer than a socket's path can be (sockaddr_un: 107 bytes).
+Outcome<std::string> resolve_socket(const std::string& option, const Environment& environment,
+                                    const std::string& users = "/run/user");
 
 }  // namespace connd::daemon

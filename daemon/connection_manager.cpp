@@ -3,9 +3,14 @@
 // connection_manager_opens.cpp.
 #include "daemon/connection_manager.h"
 
+#include <ctime>
+#include <limits>
+
 #include <spdlog/spdlog.h>
 
 #include "daemon/atomic_file.h"
+#include "daemon/certificate_text.h"
+#include "daemon/log.h"
 #include "proto/error.h"
 
 namespace connd::daemon {
@@ -17,16 +22,25 @@ ConnectAttempt::Context attempts_context(const ConnectionManager::Context& conte
   return {context.connections, context.bridge, tls, settings.ice, settings.mux, context.stores, owner, settings.native};
 }
 
+/// A peer's hello says what it may have here. The clock is the system's, unless a test has another.
+ConnectionManager::Settings completed(ConnectionManager::Settings settings) {
+  const std::size_t most = settings.limits.max_channels_per_peer;
+  settings.mux.told_channels =
+      static_cast<std::uint32_t>(std::min<std::size_t>(most == 0 ? proto::kMaxChannels : most, proto::kMaxChannels));
+  if (!settings.clock) settings.clock = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
+  return settings;
+}
+
 }  // namespace
 
 ConnectionManager::ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own,
                                      proto::TlsContext tls)
     : context_(context),
-      settings_(settings),
+      settings_(completed(settings)),
       own_(own),
       tls_(std::move(tls)),
       attempts_context_(attempts_context(context_, settings_, tls_, *this)),
-      chains_(context.stores),
+      chains_(context.stores, settings_.clock),
       gate_(context.connections.loop, context.signalling, context.stores, chains_, context.asker,
             context.connections.handles.questions, settings.gate),
       request_saver_(context.connections.loop, context.stores.requests),
@@ -36,12 +50,15 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }),
-      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }) {
+      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }),
+      dates_timer_(context.connections.loop, [this] { check_dates(); }) {
   prune_pairs();  // the trust list may have changed without us
+  dates_timer_.arm_in(kDatesInterval);
 }
 
 void ConnectionManager::set_settings(const Settings& settings) {
   settings_.limits = settings.limits;
+  settings_.mux.told_channels = with_told(settings).mux.told_channels;
   settings_.gate = settings.gate;
   gate_.set_settings(settings.gate);
 }
@@ -55,21 +72,29 @@ void ConnectionManager::on_up(MultiplexedSocket& socket) {
   if (it != attempts_.end()) it->second->socket_up();
 }
 
-void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
+void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& told,
                                 std::error_code error) {
+  const std::string text = certificate_fault_text(error, told, settings_.own_validity, unix_now());
   if (const auto it = attempts_.find(socket.number()); it != attempts_.end()) {
     const bool ours = error.category() == proto::error_category();
     return it->second->socket_down(ours ? proto::reason_of(error) : reason, text);
+  }
+  if (const auto gone = leaving_.find(socket.number()); gone != leaving_.end()) {
+    dead_sockets_.push_back(std::move(gone->second));
+    leaving_.erase(gone);
+    return soon();
   }
   const auto it = connections_.find(socket.number());
   if (it == connections_.end()) return;
   const ConnectionNumber number = it->first;
   const proto::DeviceId device = socket.peer();
-  spdlog::info("connection={} peer={} down reason={} text=\"{}\"", number, device.abbreviated(),
-               proto::reason_name(reason), text);
+  spdlog::info("connection={} peer={} down reason={} text={}", number, device.abbreviated(), proto::reason_name(reason),
+               log_quote(text));
   add_to(past_, socket);
   if (error == proto::Errc::kPeerNotAnswering) ++past_.connections_timed_out;
   dead_sockets_.push_back(std::move(it->second.socket));
+  Released opens{std::move(it->second.opens),
+                 [this, reason, text](OpenNumber open) { redial_or_fail(open, reason, text); }};
   connections_.erase(it);
   auto& list = peers_[device].connections;
   list.erase(std::remove(list.begin(), list.end(), number), list.end());
@@ -79,7 +104,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   context_.events.publish("connection.closed", event);
   drop_held(number);
   drop_requests(number, reason);
-  for (const OpenNumber open : opens_on(number)) redial_or_fail(open, reason, text);
+  go_on(std::move(opens));
   forget_peer_if_unused(device);
   soon();
 }
@@ -226,7 +251,7 @@ void ConnectionManager::trust_changed() {
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
-    connection.trust = context_.stores.trust.of(connection.socket->peer(), chain->issuer_ids());
+    connection.trust = context_.stores.trust.of(*chain);
     if (chain->has_revoked(context_.stores.is_revoked())) {
       connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
     } else if (connection.trust == Trust::kBanned) {
@@ -237,7 +262,11 @@ void ConnectionManager::trust_changed() {
   }
   std::vector<ConnectionNumber> banned;
   for (auto& [number, attempt] : attempts_) {
-    if (chains_.trust_of(attempt->id().peer) == Trust::kBanned) banned.push_back(number);
+    const auto target = targets_.find(number);
+    if (trust_of(attempt->id().peer, target != targets_.end() ? target->second.to.public_key : proto::ByteVector()) ==
+        Trust::kBanned) {
+      banned.push_back(number);
+    }
   }
   for (const ConnectionNumber number : banned) {
     // The end of one may have been the end of another.
@@ -247,10 +276,23 @@ void ConnectionManager::trust_changed() {
   }
 }
 
+/// A certificate that is not valid yet was valid when the connection came up: this device's clock was set back, and
+/// that is no fault of the peer's.
+void ConnectionManager::check_dates() {
+  dates_timer_.arm_in(kDatesInterval);
+  const std::int64_t now = unix_now();
+  for (auto& [number, connection] : connections_) {
+    if (now < connection.valid_until_unix) continue;
+    connection.socket->close_now(proto::Reason::kBadCertificate,
+                                 "the peer's certificate has expired; this device's clock says " + date_text(now));
+  }
+}
+
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
   pairs_timer_.stop();
   request_saver_.flush();
+  dates_timer_.stop();
   shut_down_done_ = std::move(done);
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);
@@ -366,7 +408,8 @@ void ConnectionManager::run_later() {
   run_opens();
   offer_held();
   request_saver_.on_change();
-  if (shut_down_done_ && connections_.empty() && dead_sockets_.empty()) std::exchange(shut_down_done_, nullptr)();
+  const bool all_gone = connections_.empty() && leaving_.empty() && dead_sockets_.empty();
+  if (shut_down_done_ && all_gone) std::exchange(shut_down_done_, nullptr)();
 }
 
 // ---- for status ----

@@ -130,6 +130,9 @@ struct ChannelView {
   proto::TimePoint since;
 };
 
+/// Connections whose peer's certificate has expired meanwhile are ended this late, at most.
+inline constexpr proto::Duration kDatesInterval = std::chrono::hours(1);
+
 class ConnectionManager final : private MultiplexedSocket::Owner, private ConnectAttempt::Owner {
  public:
   struct Context {
@@ -148,6 +151,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     IceConfig ice;
     GateSettings gate;
     bool native = true;  ///< off: to everybody this device looks like one of Jami's; for tests
+    /// When this device's own chain is valid, for what people are told.
+    std::optional<proto::Validity> own_validity = std::nullopt;
+    KnownChains::Clock clock{};  ///< seconds since 1970; another than the machine's, for tests
   };
 
   /// `identity`'s device id is ours; `tls` presents it.
@@ -175,8 +181,12 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Closes all connections with a device, those that are being made included; returns how many. Opens that are pending
   /// get kCancelled.
   std::size_t close_connections(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
+  /// A device was allowed or banned by its own entry, which is to know what it was when it was met.
+  Outcome<void> remember(const proto::DeviceId& device) { return chains_.remember(device); }
   /// Trust or revocation lists changed: who is banned or revoked now, or allowed no more, loses its connection.
   void trust_changed();
+  /// Dates and clocks are looked at now, not only each kDatesInterval.
+  void dates_changed() { check_dates(); }
   /// These are the machine's addresses now. All peers are asked for a sign of life, and connections whose own address
   /// is gone get no new channels.
   void network_changed(const std::vector<std::string>& addresses);
@@ -207,7 +217,9 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::AccountId account;
     proto::TimePoint since;
     proto::TimePoint idle_since;
-    bool stranded = false;  ///< its own address is not this machine's any more
+    std::int64_t valid_until_unix = 0;  ///< the peer's chain
+    bool stranded = false;              ///< its own address is not this machine's any more
+    std::set<OpenNumber> opens;         ///< that wait for the peer's answer
   };
   struct PendingOpen {
     OpenRequest request;
@@ -220,6 +232,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     ConnectionNumber connection = 0;   ///< 0: waits for one
     proto::ChannelHandle channel = 0;
     bool redialled = false;
+    bool asked_again = false;  ///< after a refusal as a duplicate
     std::size_t name_bytes = 0;
   };
   struct Peer {
@@ -238,11 +251,18 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     SignalTarget to;
     bool by_pair_first = false;  ///< the next message goes to the pair keys alone
   };
+  /// Opens that all go on at one moment, from what they waited for.
+  struct Released {
+    std::set<OpenNumber> opens;
+    std::function<void(OpenNumber)> step;
+
+    OpenNumber take() { return opens.extract(opens.begin()).value(); }
+  };
   struct UniqueChannel {
     MultiplexedSocket* socket = nullptr;
     proto::ChannelHandle channel = 0;
   };
-  /// A peer's unique request that waits until our channel of that name is no more.
+  /// A peer's unique request that waits until ours for that name has its answer.
   struct HeldRequest {
     ConnectionNumber connection;
     std::string uri;
@@ -281,6 +301,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // opens (connection_manager_opens.cpp)
   void place(OpenNumber number);
   void place_waiting(const proto::DeviceId& device);
+  void go_on(Released released);
   void run_opens();
   void search_devices(OpenNumber number);
   void device_found(OpenNumber number, const FoundDevice& found);
@@ -303,12 +324,13 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void give_up_dialling(const proto::DeviceId& device);
   void complete(OpenNumber number, OpenResult result);
   void fail_waiting(const proto::DeviceId& device, const AttemptFailure& failure);
+  bool ask_again(OpenNumber number, proto::Reason reason);
   void redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text);
   void expire_opens();
   [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
   [[nodiscard]] proto::Reason awaited(const PendingOpen& open) const;
   [[nodiscard]] proto::Reason whose_fault(proto::Reason reason) const;
-  std::vector<OpenNumber> opens_on(ConnectionNumber connection) const;
+  void leave_connection(OpenNumber number, PendingOpen& open);
 
   // unique channels over several connections (connection_manager_unique.cpp)
   [[nodiscard]] UniqueChannel unique_channel(const proto::DeviceId& device, const std::string& uri,
@@ -328,6 +350,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // connections and attempts
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
+  [[nodiscard]] Trust trust_of(const proto::DeviceId& device, const proto::ByteVector& public_key);
   void drop_requests(ConnectionNumber connection, proto::Reason reason);
   void on_request(const SignalMessage& message, proto::ConnectionRequest request);
   void on_answer(const SignalMessage& message, const proto::ConnectionRequest& request);
@@ -335,7 +358,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] SignalTarget to_answer(const SignalMessage& message);
   void repeat_answer(ConnectAttempt& attempt, const SignalMessage& message);
   void launch(std::unique_ptr<ConnectAttempt> attempt);
-  void drop_attempt(ConnectionNumber number);
+  void drop_attempt(ConnectionNumber number, proto::Reason reason, std::string_view text);
   void abandon_attempt(ConnectionNumber number, proto::Reason reason);
   void publish_failed(const ConnectAttempt& attempt, proto::Reason reason, std::string_view text);
   [[nodiscard]] bool room_for_setup(Trust trust) const;
@@ -344,6 +367,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   [[nodiscard]] std::size_t channels_with(const proto::DeviceId& device) const;
   [[nodiscard]] bool is_spare(const Connection& connection) const;
   void close_idle();
+  void check_dates();
+  [[nodiscard]] std::int64_t unix_now() const { return settings_.clock(); }
   void probe_connections(const proto::DeviceId& device);
   void probe_after_sleep();
   void start_ticking();
@@ -392,11 +417,13 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // What a callback must not destroy under its own feet goes here until a later turn.
   std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;
   std::vector<std::unique_ptr<ConnectAttempt>> dead_attempts_;
+  /// Of attempts that failed behind TLS: their peers are told why, for kDrainTime at most.
+  std::unordered_map<ConnectionNumber, std::unique_ptr<MultiplexedSocket>> leaving_;
   ManagerTotals past_;               ///< of connections that are gone
   std::size_t open_name_bytes_ = 0;  ///< of the pending ones
   OpenNumber next_open_ = 1;
   std::deque<std::pair<OpenNumber, OpenResult>> failed_opens_;
-  std::deque<std::pair<OpenNumber, proto::DeviceId>> placeable_;  ///< there is a connection; too many for one turn
+  std::deque<Released> released_;  ///< too many for one turn
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   bool saving_pairs_ = false;
@@ -407,6 +434,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
   Timer pairs_timer_;                                     ///< pair keys change with the day
+  Timer dates_timer_;                                     ///< certificates expire while they are in use
 };
 
 }  // namespace connd::daemon

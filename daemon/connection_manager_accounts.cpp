@@ -63,7 +63,7 @@ void ConnectionManager::device_found(OpenNumber number, const FoundDevice& found
   const bool narrowed = !open.request.peer.is_zero() && open.request.peer != found.device;
   // It has settled on a device already, if it does not search any more.
   if (!open.searching || narrowed || open.candidates.size() >= kMaxCandidates) return;
-  if (chains_.trust_of(found.device) == Trust::kBanned) {
+  if (chains_.trust_of(found.device, found.short_id) == Trust::kBanned) {
     open.failure = OpenError{proto::Reason::kBanned, "the peer is banned"};
     return;
   }

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/connection_manager.h"
+#include "daemon/log.h"
 
 namespace connd::daemon {
 namespace {
@@ -19,6 +20,8 @@ constexpr proto::Duration kTurnedAwayTime = std::chrono::seconds(30);
 /// Two while both sides dial, and dead ones until they are noticed: none of them needs more, and one peer shall not
 /// have all that there are.
 constexpr std::size_t kMaxConnectionsPerPeer = 8;
+/// Failed attempts whose peers are told why: a descriptor each, for three seconds.
+constexpr std::size_t kMaxLeaving = 64;
 
 using nlohmann::json;
 
@@ -69,16 +72,22 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
       });
 }
 
+/// Of a device that is called, or calls; `public_key` is empty while it is not known.
+Trust ConnectionManager::trust_of(const proto::DeviceId& device, const proto::ByteVector& public_key) {
+  if (public_key.empty()) return chains_.trust_of(device);
+  return chains_.trust_of(device, proto::short_device_id_of(public_key));
+}
+
 void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   ConnectAttempt& attempt = *it->second;
   const proto::DeviceId device = attempt.id().peer;
-  if (banned || chains_.trust_of(device) == Trust::kBanned) {
-    return attempt.reject(proto::Reason::kBanned, "the peer, its account or CA is banned");
-  }
   const auto peer = peers_.find(device);
   if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
+  if (banned || trust_of(device, public_key.value_or(proto::ByteVector())) == Trust::kBanned) {
+    return attempt.reject(proto::Reason::kBanned, "the peer, its account or CA is banned");
+  }
   if (!public_key) return attempt.on_certificate(false);
   Target& target = targets_[number];
   target.to = {std::move(*public_key), SignalKeys::kBoth, pair_keys_to(device)};
@@ -118,10 +127,10 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   }
   const proto::DeviceId device = attempt.id().peer;
   const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
-  spdlog::info("connection={} peer={} failed reason={} text=\"{}\"", attempt.id().number, device.abbreviated(),
-               proto::reason_name(failure.reason), failure.text);
+  spdlog::info("connection={} peer={} failed reason={} text={}", attempt.id().number, device.abbreviated(),
+               proto::reason_name(failure.reason), log_quote(failure.text));
   publish_failed(attempt, failure.reason, failure.text);
-  drop_attempt(attempt.id().number);
+  drop_attempt(attempt.id().number, failure.reason, failure.text);
   if (!outgoing) return forget_peer_if_unused(device);
   peers_[device].dialling = 0;
   if (!failure.worth_retrying) return fail_waiting(device, failure);
@@ -158,13 +167,20 @@ void ConnectionManager::abandon_attempt(ConnectionNumber number, proto::Reason r
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   publish_failed(*it->second, reason, {});
-  drop_attempt(number);
+  drop_attempt(number, reason, {});
 }
 
-void ConnectionManager::drop_attempt(ConnectionNumber number) {
+/// A peer that has come through TLS is told why there will be no connection.
+void ConnectionManager::drop_attempt(ConnectionNumber number, proto::Reason reason, std::string_view text) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
   it->second->abandon();
+  if (auto socket = it->second->take_socket(); socket && socket->can_say_why() && leaving_.size() < kMaxLeaving) {
+    socket->close_drained(reason, text);
+    leaving_.emplace(number, std::move(socket));
+  } else if (socket) {
+    dead_sockets_.push_back(std::move(socket));
+  }
   dead_attempts_.push_back(std::move(it->second));
   attempts_.erase(it);
   targets_.erase(number);
@@ -182,7 +198,9 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   connection.since = connection.idle_since = now;
   const proto::CertificateChain& chain = *connection.socket->peer_chain();
   connection.account = chain.account_id();
-  connection.trust = context_.stores.trust.of(device, chain.issuer_ids());
+  const auto dates = chain.validity();  // TLS has read them
+  connection.valid_until_unix = dates ? dates->until_unix : 0;
+  connection.trust = context_.stores.trust.of(chain);
   const Trust trust = connection.trust;
   if (const auto stored = chains_.met(chain); !stored) {
     spdlog::warn("certificate of {} not stored: {}", device.abbreviated(), stored.failure().text);
@@ -206,7 +224,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   start_ticking();
   peer.failures = 0;
   if (peer.dialling == number) peer.dialling = 0;
-  drop_attempt(number);
+  drop_attempt(number, proto::Reason::kClosed, {});
   context_.events.publish("connection.connected", event);
   if (trust == Trust::kBanned) {
     socket.close_now(proto::Reason::kBanned, "the peer is banned");
@@ -244,7 +262,8 @@ void ConnectionManager::on_answer(const SignalMessage& message, const proto::Con
 
 void ConnectionManager::on_request(const SignalMessage& message, proto::ConnectionRequest request) {
   const proto::DeviceId device = message.signer;
-  const Trust trust = context_.stores.trust.of(device);
+  const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
+  const Trust trust = context_.stores.trust.of(device, {}, short_id);
   if (trust == Trust::kBanned) return refused(device, proto::Reason::kBanned, "the device is banned");
   // Who is allowed by its account is remembered over a restart too, once its chain is known.
   const bool allowed = chains_.trust_of(device) == Trust::kAllowed;
@@ -254,7 +273,6 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
     if (!waits_for_room(device, request.id)) return;
   }
   request_saver_.on_change();
-  const proto::ShortDeviceId short_id = proto::short_device_id_of(message.signer_public_key);
   gate_.judge(device, short_id, [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
     if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
     if (verdict.trust == Trust::kAllowed) {
@@ -348,8 +366,8 @@ ConnectAttempt* ConnectionManager::callee_attempt(const proto::DeviceId& peer, s
 }
 
 void ConnectionManager::refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text) {
-  spdlog::info("peer={} connection request refused reason={} text=\"{}\"", device.abbreviated(),
-               proto::reason_name(reason), text);
+  spdlog::info("peer={} connection request refused reason={} text={}", device.abbreviated(), proto::reason_name(reason),
+               log_quote(text));
   ++past_.requests_refused;
   context_.events.publish(
       "request.refused",

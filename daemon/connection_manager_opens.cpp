@@ -63,14 +63,14 @@ void ConnectionManager::place(OpenNumber number) {
     if (opened.error() == proto::Errc::kGoingAway) return wait_for_connection(number);
     return fail_later(number, OpenError{proto::reason_of(opened.error()), opened.error().message()});
   }
+  leave_connection(number, open);
   if (held_.count(opened->channel) > 0) {
-    open.connection = 0;
-    open.channel = 0;
     takers_.push_back(number);
     return soon();
   }
   open.connection = socket->number();
   open.channel = opened->channel;
+  connections_.at(open.connection).opens.insert(number);
   const auto same = opening_.find(opened->channel);
   if (opened->joined && same == opening_.end()) {
     // The channel is open already, and somebody has its fd.
@@ -82,9 +82,14 @@ void ConnectionManager::place(OpenNumber number) {
 
 void ConnectionManager::wait_for_connection(OpenNumber number) {
   PendingOpen& open = opens_.at(number);
+  leave_connection(number, open);
+  wait_for(number, open.request.peer);
+}
+
+void ConnectionManager::leave_connection(OpenNumber number, PendingOpen& open) {
+  if (const auto it = connections_.find(open.connection); it != connections_.end()) it->second.opens.erase(number);
   open.connection = 0;
   open.channel = 0;
-  wait_for(number, open.request.peer);
 }
 
 void ConnectionManager::wait_for(OpenNumber number, const proto::DeviceId& device) {
@@ -103,18 +108,19 @@ void ConnectionManager::wait_for(OpenNumber number, const proto::DeviceId& devic
 }
 
 void ConnectionManager::place_waiting(const proto::DeviceId& device) {
-  const auto waiting = std::exchange(peers_[device].waiting, {});
-  std::size_t now = kOpensPerTurn;
-  for (const OpenNumber number : waiting) {
-    if (now == 0) {
-      placeable_.emplace_back(number, device);
-      continue;
-    }
-    --now;
-    settle_on(number, device);
-    place(number);
-  }
-  if (!placeable_.empty()) soon();
+  go_on({std::exchange(peers_[device].waiting, {}), [this, device](OpenNumber number) {
+           settle_on(number, device);
+           place(number);
+         }});
+}
+
+/// Some at once, the rest in later turns.
+void ConnectionManager::go_on(Released released) {
+  std::size_t left = released_.empty() ? kOpensPerTurn : 0;
+  for (; left > 0 && !released.opens.empty(); --left) released.step(released.take());
+  if (released.opens.empty()) return;
+  released_.push_back(std::move(released));
+  soon();
 }
 
 /// Opens that were too many for one turn, or were to get their answer in a later one.
@@ -124,14 +130,12 @@ void ConnectionManager::run_opens() {
     failed_opens_.pop_front();
     complete(number, std::move(result));
   }
-  for (std::size_t i = 0; i < kOpensPerTurn && !placeable_.empty(); ++i) {
-    const auto [number, device] = placeable_.front();
-    placeable_.pop_front();
-    if (!opens_.contains(number)) continue;
-    settle_on(number, device);
-    place(number);
+  for (std::size_t i = 0; i < kOpensPerTurn && !released_.empty(); ++i) {
+    Released& released = released_.front();
+    if (const OpenNumber number = released.take(); opens_.contains(number)) released.step(number);
+    if (released.opens.empty()) released_.pop_front();
   }
-  if (!failed_opens_.empty() || !placeable_.empty()) soon_.arm_in(kOpensPause);
+  if (!failed_opens_.empty() || !released_.empty()) soon_.arm_in(kOpensPause);
 }
 
 void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
@@ -145,7 +149,7 @@ void ConnectionManager::on_open_answered(MultiplexedSocket& socket, proto::Chann
     // A connection that is about to go refuses what crossed its goaway: that open deserves another connection.
     if (reason == proto::Reason::kShuttingDown) {
       redial_or_fail(number, reason, text);
-    } else {
+    } else if (!ask_again(number, reason)) {
       complete(number, OpenError{reason, text});
     }
   }
@@ -191,6 +195,7 @@ void ConnectionManager::complete(OpenNumber number, OpenResult result) {
   deadlines_.erase({open.deadline, number});
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
   leave_peers(number, open);
+  leave_connection(number, open);
   if (!held_.empty()) soon();
   open.done(std::move(result));
 }
@@ -237,19 +242,19 @@ void ConnectionManager::fail_waiting(const proto::DeviceId& device, const Attemp
   Peer& peer = peers_[device];
   peer.retry_at = proto::kNever;
   peer.failures = 0;
-  const auto waiting = std::exchange(peer.waiting, {});
-  std::size_t now = kOpensPerTurn;
-  for (const OpenNumber number : waiting) {
-    const auto open = opens_.find(number);
-    const bool only_device = open != opens_.end() && open->second.candidates.empty();
-    if (now == 0 && only_device) {
-      fail_later(number, OpenError{failure.reason, failure.text});
-      continue;
-    }
-    now -= std::min<std::size_t>(now, 1);
-    candidate_failed(number, device, failure);
-  }
+  go_on({std::exchange(peer.waiting, {}),
+         [this, device, failure](OpenNumber number) { candidate_failed(number, device, failure); }});
   forget_peer_if_unused(device);
+}
+
+/// A peer that refuses a unique channel as a duplicate knows one that we may not know any more: its end came to us
+/// first, by another connection. Asked once more, it knows. Or there is one by now, which the open joins.
+bool ConnectionManager::ask_again(OpenNumber number, proto::Reason reason) {
+  const auto it = opens_.find(number);
+  if (it == opens_.end() || reason != proto::Reason::kDuplicate || !it->second.request.unique) return false;
+  if (std::exchange(it->second.asked_again, true)) return false;
+  place(number);
+  return true;
 }
 
 void ConnectionManager::redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text) {
@@ -308,15 +313,6 @@ proto::Reason ConnectionManager::awaited(const PendingOpen& open) const {
     default:
       return proto::Reason::kTimedOut;
   }
-}
-
-std::vector<OpenNumber> ConnectionManager::opens_on(ConnectionNumber connection) const {
-  std::vector<OpenNumber> numbers;
-  for (const auto& [number, open] : opens_) {
-    if (open.connection == connection) numbers.push_back(number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
 }
 
 }  // namespace connd::daemon

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Secrets shared with peers: where their requests come when strangers flood our public keys.
-#include <ctime>
-
 #include <openssl/crypto.h>
 #include <spdlog/spdlog.h>
 
@@ -13,10 +11,6 @@ namespace {
 
 /// Keys change with the day, and clocks are set: looked at so often while there are any.
 constexpr proto::Duration kPairsInterval = std::chrono::minutes(5);
-
-std::int64_t unix_now() {
-  return static_cast<std::int64_t>(std::time(nullptr));
-}
 
 }  // namespace
 

@@ -24,21 +24,22 @@ ConnectionManager::UniqueChannel ConnectionManager::unique_channel(const proto::
   return found;
 }
 
-/// A peer's unique request while a unique channel of that name is ours on another connection. Of two that cross, that
-/// of the lower id wins: it holds the other one, which the peer takes back when it sees the winner. What is held longer
-/// was no crossing, but is asked for anew by a peer who has seen the end of ours already: it is offered when we have,
-/// too. True when the request needs no listener.
+/// A peer's unique request while there is a unique channel of that name on another connection. One that is open, or
+/// offered, makes it a duplicate. Of two requests that cross, that of the lower id wins: it holds the other one, which
+/// the peer takes back when it sees the winner. True when the request needs no listener.
 bool ConnectionManager::crosses_ours(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri) {
   const UniqueChannel ours = unique_channel(socket.peer(), uri, &socket);
   if (ours.channel == 0) return false;
   const auto opening = opening_.find(ours.channel);
-  if (own_ < socket.peer()) {
-    const auto record = channels_.find(ours.channel);
-    const bool we_asked = opening != opening_.end() || (record != channels_.end() && record->second.outgoing);
-    if (we_asked) held_.emplace(channel, HeldRequest{socket.number(), uri});
-    return we_asked;
+  if (opening == opening_.end()) {
+    const proto::Reason reason = proto::Reason::kDuplicate;
+    socket.refuse(channel, reason, proto::reason_info(reason).text);
+    return true;
   }
-  if (opening == opening_.end()) return false;
+  if (own_ < socket.peer()) {
+    held_.emplace(channel, HeldRequest{socket.number(), uri});
+    return true;
+  }
   const std::vector<OpenNumber> numbers = std::move(opening->second);
   opening_.erase(opening);
   ours.socket->cancel(ours.channel, proto::Reason::kDuplicate);

@@ -8,6 +8,7 @@
 #include <spdlog/fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/certificate_text.h"
 #include "daemon/crash_brake.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
@@ -82,6 +83,7 @@ Daemon::Daemon(Config config, Environment environment, FdLimits fds, StateDir st
       started_(loop_.now()),
       ipc_({loop_, stores_, events_, *this}, std::move(ipc), std::move(listener)),
       retry_(loop_, [this] { retry_network(); }),
+      own_dates_(loop_, [this] { check_own_certificate(); }),
       monitor_(
           loop_, [this](const auto& addresses) { on_addresses(addresses); }, [this] { on_network_stirred(); }) {}
 
@@ -128,8 +130,22 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
   spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
+  check_own_certificate();
   join_network();
   events_.publish("identity.ready", {{"device", chain.device_id().hex()}, {"account", chain.account_id().hex()}});
+}
+
+/// Peers judge it by their clocks; ours may be wrong, and they cannot say so.
+std::optional<std::string> Daemon::own_certificate_problem() const {
+  if (!identity_) return std::nullopt;
+  const auto dates = identity_->identity.chain.validity();
+  if (!dates) return std::nullopt;
+  return connd::daemon::own_certificate_problem(*dates, unix_now());
+}
+
+void Daemon::check_own_certificate() {
+  if (const auto problem = own_certificate_problem()) spdlog::warn("{}", *problem);
+  own_dates_.arm_in(kDatesInterval);
 }
 
 void Daemon::join_network() {
@@ -177,8 +193,10 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
   network->signalling = std::make_unique<DhtSignalling>(*network->dht);
   const ConnectionManager::Context context{
       {loop_, poller_, turns_, scratch_, handles_}, bridge_, *network->signalling, stores_, events_, ipc_, ipc_};
-  network->manager = std::make_unique<ConnectionManager>(context, manager_settings(), loaded.identity.chain.device_id(),
-                                                         std::move(*tls));
+  ConnectionManager::Settings settings = manager_settings();
+  if (const auto dates = loaded.identity.chain.validity()) settings.own_validity = *dates;
+  network->manager =
+      std::make_unique<ConnectionManager>(context, settings, loaded.identity.chain.device_id(), std::move(*tls));
   network_ = std::move(network);
   ipc_.set_manager(network_->manager.get());
   return {};
@@ -332,6 +350,7 @@ void Daemon::stop() {
   spdlog::info("stopping");
   ServiceManager::stopping();
   retry_.stop();
+  own_dates_.stop();
   if (restarting_) return;  // network_ended() goes on
   const auto clients_next = [this] { ipc_.shut_down([this] { stop_dht(); }); };
   if (network_) {
@@ -412,6 +431,7 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
     status.problems.push_back(fmt::format("{}: it joins the network in {} s", pause_reason_, left.count()));
   }
   if (!problem_.empty()) status.problems.push_back(problem_);
+  if (auto problem = own_certificate_problem()) status.problems.push_back(*std::move(problem));
   if (!reload_problem_.empty()) status.problems.push_back(reload_problem_);
   if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
   if (!network_) return;

@@ -47,6 +47,8 @@ class Daemon final : private DaemonView {
   Outcome<void> start_network(const LoadedIdentity& loaded);
   void on_addresses(const std::vector<std::string>& addresses);
   void on_network_stirred();
+  void check_own_certificate();
+  [[nodiscard]] std::optional<std::string> own_certificate_problem() const;
   void describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) const;
   void reload();
   void on_reloaded(const Outcome<Config>& wanted);
@@ -94,6 +96,7 @@ class Daemon final : private DaemonView {
   std::optional<SignalWatcher> sigint_;
   std::optional<SignalWatcher> sighup_;
   Timer retry_;
+  Timer own_dates_;  ///< this device's certificate against its clock
   NetworkMonitor monitor_;
   std::uint64_t network_changes_ = 0;
   bool stopping_ = false;

@@ -122,6 +122,11 @@ void DhtClient::Impl::open_port() {
   for (const DhtKept& kept : kept_) {
     if (kept.put && kept.put->isSigned()) socket.signed_ids.push_back(kept.put->id);
   }
+  socket.keep.max_value_bytes = config_.max_value_bytes;
+  socket.keep.nothing = config_.keep_nothing;
+  for (const dht::InfoHash& key : request_keys_) {
+    std::copy_n(key.data(), key.size(), socket.keep.own_keys.emplace_back().begin());
+  }
   try {
     port_ = std::make_shared<DhtPort>(socket);
   } catch (const std::runtime_error&) {
@@ -163,8 +168,8 @@ DhtKept DhtClient::Impl::request_listen(const dht::InfoHash& key, const Arrival&
 
 // What others put for us at our own node is taken as it comes, not kept: OpenDHT would look through all of it at each
 // one that follows, and strangers can send a thousand a second.
-dht::ValueType DhtClient::Impl::user_data_type(const KeepRules& keep) const {
-  dht::ValueType type = kept_type(dht::ValueType::USER_DATA, keep);
+dht::ValueType DhtClient::Impl::user_data_type() const {
+  dht::ValueType type = kept_type(dht::ValueType::USER_DATA);
   type.storePolicy = [bridge = bridge_, keys = request_keys_, others = type.storePolicy](
                          dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
                          const dht::SockAddr& address) {

@@ -46,8 +46,8 @@ inline constexpr std::size_t kMaxRequestBodyBytes = 60'000;
 inline constexpr unsigned kMaxWaitingRequests = 256;
 /// The same for those that come by pair keys: a few peers call at a time, and each a few times.
 inline constexpr unsigned kMaxWaitingPairRequests = 32;
-/// 64 peers, two secrets each, today and the day beside it.
-inline constexpr std::size_t kMaxPairListens = 256;
+/// PairStore::kMaxListens.
+inline constexpr std::size_t kMaxPairListens = 144;
 /// Values looked at under one key. Anybody can put there; more junk than this hides the certificate.
 inline constexpr unsigned kMaxValuesPerKey = 32;
 /// Lookups at one time, and searches for devices. More wait for their turn: as many as the callers have.

@@ -130,7 +130,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   using Generation = unsigned;
 
   dht::DhtRunner::Context context(std::unique_ptr<dht::net::DatagramSocket> socket);
-  [[nodiscard]] dht::ValueType user_data_type(const KeepRules& keep) const;
+  [[nodiscard]] dht::ValueType user_data_type() const;
   void keep(DhtKept kept);
   [[nodiscard]] DhtKept request_listen(const dht::InfoHash& key, const Arrival& arrival) const;
   void unlisten(const dht::InfoHash& key);

@@ -36,9 +36,8 @@ void DhtClient::Impl::make_node() {
   auto& runner = node_->runner;
   runner.run(dht_runner_config(config_, node_id_), context(std::make_unique<DhtSocket>(port_)));
   runner.forwardAllMessages(true);  // a node without a key drops what is encrypted, else
-  const KeepRules keep{config_.max_value_bytes, config_.keep_nothing};
-  for (const auto& type : kept_types(keep)) runner.registerType(type);
-  runner.registerType(user_data_type(keep));
+  for (const auto& type : kept_types()) runner.registerType(type);
+  runner.registerType(user_data_type());
   std::optional<LanDiscoveryConfig> lan;
   if (config_.lan_discovery) {
     lan.emplace();
@@ -209,7 +208,7 @@ void DhtClient::Impl::begin_test() {
         random_value_id());
     value->user_type = kProbeType;
     bridge_->own_probes[i] = value.get();
-    node_->send(request_keys_[i], std::move(value), {});
+    node_->send_home(request_keys_[i], std::move(value));
   }
 }
 

@@ -65,6 +65,10 @@ void DhtNode::send(const dht::InfoHash& key, std::shared_ptr<dht::Value> value, 
   runner.put(key, std::move(value), std::move(done));
 }
 
+void DhtNode::send_home(const dht::InfoHash& key, std::shared_ptr<dht::Value> value) {
+  runner.put(key, std::move(value));
+}
+
 void DhtNode::greet(std::vector<dht::SockAddr> nodes) {
   // It calls what it is given, whether that is something or not.
   if (!nodes.empty()) runner.bootstrap(std::move(nodes), [](bool) {});

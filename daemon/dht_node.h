@@ -47,6 +47,8 @@ class DhtNode {
   /// Puts a value for a while. A put alone looks for no nodes where OpenDHT has given up those it knew for this key,
   /// and waits for ever: an outage would cost all requests to those who were called before it.
   void send(const dht::InfoHash& key, std::shared_ptr<dht::Value> value, dht::DoneCallback done);
+  /// The same where we listen ourselves: `wake` has looked for nodes, and a put that waits is a test that has failed.
+  void send_home(const dht::InfoHash& key, std::shared_ptr<dht::Value> value);
   /// One datagram to each: nodes that were given up are heard again when they answer.
   void greet(std::vector<dht::SockAddr> nodes);
 

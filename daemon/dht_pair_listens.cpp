@@ -13,7 +13,9 @@ void DhtClient::Impl::unlisten(const dht::InfoHash& key) {
 void DhtClient::Impl::listen_pairs(const std::vector<PairListen>& wanted) {
   if (shutting_down_ || closed_) return;
   std::map<dht::InfoHash, proto::DeviceId> next;
-  for (const PairListen& one : wanted) next.emplace(hash_of(one.key), one.peer);
+  for (const PairListen& one : wanted) {
+    if (next.size() < kMaxPairListens) next.emplace(hash_of(one.key), one.peer);
+  }
   std::vector<dht::InfoHash> over;
   for (const auto& [key, peer] : pair_listens_) {
     const auto it = next.find(key);

@@ -88,32 +88,21 @@ bool may_edit_certificate(dht::InfoHash key, const std::shared_ptr<dht::Value>& 
   return !value->isSigned() && dht::CERTIFICATE_TYPE.editPolicy(key, old, value, from, address);
 }
 
-bool may_keep(const KeepRules& rules, const dht::Value& value, const dht::SockAddr& from) {
-  if (value.size() > rules.max_value_bytes) return false;
-  return !rules.nothing || from.isPrivate() || from.isLoopback();
-}
-
-dht::ValueType kept_type(dht::ValueType type, const KeepRules& rules) {
-  type.storePolicy = [rules, own = std::move(type.storePolicy)](dht::InfoHash key, std::shared_ptr<dht::Value>& value,
-                                                                const dht::InfoHash& from,
-                                                                const dht::SockAddr& address) {
-    return may_keep(rules, *value, address) && own(key, value, from, address);
-  };
-  type.editPolicy = [rules, own = std::move(type.editPolicy)](dht::InfoHash key, const std::shared_ptr<dht::Value>& old,
-                                                              std::shared_ptr<dht::Value>& value,
-                                                              const dht::InfoHash& from, const dht::SockAddr& address) {
-    return may_keep(rules, *value, address) && own(key, old, value, from, address);
+dht::ValueType kept_type(dht::ValueType type) {
+  type.editPolicy = [own = std::move(type.editPolicy)](dht::InfoHash key, const std::shared_ptr<dht::Value>& old,
+                                                       std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,
+                                                       const dht::SockAddr& address) {
+    return value->size() == old->size() && own(key, old, value, from, address);
   };
   return type;
 }
 
-std::vector<dht::ValueType> kept_types(const KeepRules& rules) {
+std::vector<dht::ValueType> kept_types() {
   std::vector<dht::ValueType> out;
-  for (const dht::ValueType& type : dht::DEFAULT_TYPES) out.push_back(kept_type(type, rules));
-  for (const dht::ValueType& type : dht::DEFAULT_INSECURE_TYPES) out.push_back(kept_type(type, rules));
+  for (const dht::ValueType& type : dht::DEFAULT_TYPES) out.push_back(kept_type(type));
+  for (const dht::ValueType& type : dht::DEFAULT_INSECURE_TYPES) out.push_back(kept_type(type));
   out.push_back(kept_type({dht::CERTIFICATE_TYPE.id, dht::CERTIFICATE_TYPE.name, dht::CERTIFICATE_TYPE.expiration,
-                           may_store_certificate, may_edit_certificate},
-                          rules));
+                           may_store_certificate, may_edit_certificate}));
   return out;
 }
 

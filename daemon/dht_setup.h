@@ -56,17 +56,11 @@ bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value
 bool may_edit_certificate(dht::InfoHash key, const std::shared_ptr<dht::Value>& old, std::shared_ptr<dht::Value>& value,
                           const dht::InfoHash& from, const dht::SockAddr& address);
 
-/// What our node keeps for others. OpenDHT answers who puts something that is refused as if it were stored: it has no
-/// other answer; the same value goes to seven more nodes.
-struct KeepRules {
-  std::size_t max_value_bytes = 0;
-  bool nothing = false;  ///< but for nodes of private addresses: on a LAN alone there may be nobody else
-};
-bool may_keep(const KeepRules& rules, const dht::Value& value, const dht::SockAddr& from);
-/// Types in OpenDHT's sense decide what its node stores: all that it knows, with these rules before their own.
-std::vector<dht::ValueType> kept_types(const KeepRules& rules);
-/// The same with the rules, of a type that has its own policies.
-dht::ValueType kept_type(dht::ValueType type, const KeepRules& rules);
+/// Types in OpenDHT's sense: all that it knows, as our node takes them. How much it keeps is the gate's affair.
+std::vector<dht::ValueType> kept_types();
+/// A type of which no value takes the place of a longer or shorter one: OpenDHT's account of who keeps how much would
+/// go wrong by the difference (proto/dht_keep.h, for those that are signed).
+dht::ValueType kept_type(dht::ValueType type);
 
 struct DhtKeys {
   dht::crypto::Identity device;

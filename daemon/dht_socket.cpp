@@ -106,6 +106,7 @@ proto::DhtGateConfig gate_config(const DhtSocketConfig& config) {
   gate.network = config.network;
   gate.random = random_bits;
   gate.signed_ids = config.signed_ids;
+  gate.keep = config.keep;
   return gate;
 }
 

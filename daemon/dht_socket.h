@@ -39,6 +39,7 @@ struct DhtSocketConfig {
   dht::InfoHash node_id;  ///< the one that OpenDHT uses
   std::uint32_t network = 0;
   std::vector<std::uint64_t> signed_ids{};  ///< of the signed values that are put for good (DhtGateConfig)
+  proto::DhtKeepRules keep{};
 };
 
 /// The gate and the descriptors. Thread-safe.

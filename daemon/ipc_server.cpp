@@ -11,6 +11,7 @@
 
 #include "daemon/api.h"
 #include "daemon/fd_limits.h"
+#include "daemon/log.h"
 
 namespace connd::daemon {
 namespace {
@@ -202,7 +203,7 @@ bool IpcServer::serve(ClientNumber client) {
   if (!take_back(*session)) return true;
   session->end();
   if (session->state() != IpcSession::State::kGone) return true;
-  spdlog::debug("client={} name=\"{}\" gone", client, session->name());
+  spdlog::debug("client={} name={} gone", client, log_quote(session->name()));
   const auto user = users_.find(session->credentials().uid);
   --user->second.clients;
   if (user->second.empty()) users_.erase(user);
@@ -231,7 +232,7 @@ bool IpcServer::take_back(IpcSession& session) {
   ask_timer_.arm(asked_.next_deadline());
   for (std::size_t i = 0; i < kTakenBackPerPiece && !session.opens().empty(); ++i) {
     const auto [key, open] = *session.opens().begin();
-    if (manager_ != nullptr) (void)manager_->cancel_open(open.open, proto::Reason::kCancelled);
+    if (manager_ != nullptr && manager_->cancel_open(open.open, proto::Reason::kCancelled)) cancelled(session);
     (void)forget_open(session, key);  // where nobody answers it
   }
   if (!session.opens().empty() || asked_.count_of(client) > 0) return false;

@@ -23,6 +23,7 @@
 #include "daemon/listener_table.h"
 #include "daemon/refusal_meter.h"
 #include "daemon/start_queue.h"
+#include "daemon/user_paces.h"
 #include "daemon/user_places.h"
 
 namespace connd::daemon {
@@ -130,6 +131,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void answer_later(ClientNumber client, const ipc::Json& id, std::variant<ipc::Json, ipc::Error> answer);
   /// The session's call of this id waits for the start no more; it fails with kCancelled. False: none does.
   bool cancel_waiting(IpcSession& session, const ipc::Json& id);
+  /// This client gives up an open that has no answer.
+  void cancelled(const IpcSession& session);
   /// Takes a request that this client was asked about; nothing when it was not, or the request is over.
   std::optional<AskedRequest> take_asked(const IpcSession& session, proto::ChannelHandle channel);
   void refuse_listener(ClientNumber client, ListenerNumber listener);
@@ -158,12 +161,13 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void remember_open(IpcSession& session, std::uint64_t key, IpcSession::PendingOpen open);
   std::optional<IpcSession::PendingOpen> forget_open(IpcSession& session, std::uint64_t key);
   void run_waiting();
+  void run_waiting(StartQueue::Waiting& call);
   void fail_waiting(const std::vector<StartQueue::Waiting>& calls, const ipc::Error& error);
   IpcSession* find(ClientNumber client) const;
 
   [[nodiscard]] bool has_all_channels(IpcSession& session) const;
   [[nodiscard]] bool user_has_all_channels(const IpcSession& session) const;
-  [[nodiscard]] std::optional<ipc::Error> no_open(IpcSession& session, const std::string& peer, std::size_t name) const;
+  [[nodiscard]] std::optional<ipc::Error> no_open(IpcSession& session, const std::string& peer, std::size_t name);
   void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void expire_asked();
@@ -187,6 +191,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   std::unique_ptr<ControlListener> listener_;
   std::unordered_map<ClientNumber, std::unique_ptr<IpcSession>> sessions_;
   std::unordered_map<uid_t, UserUse> users_;
+  UserPaces paces_;
   ControlTurns turns_;
   ClientNumber next_client_ = 1;
   std::uint64_t next_open_ = 1;

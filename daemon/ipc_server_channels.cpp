@@ -43,7 +43,7 @@ bool IpcServer::user_has_all_channels(const IpcSession& session) const {
 // ---- opens ----
 
 /// Why a client may not open one more channel, with a name of so many bytes.
-std::optional<ipc::Error> IpcServer::no_open(IpcSession& session, const std::string& peer, std::size_t name) const {
+std::optional<ipc::Error> IpcServer::no_open(IpcSession& session, const std::string& peer, std::size_t name) {
   const auto full = [](std::string text) { return ipc::make_error(ipc::Reason::kResourceLimit, std::move(text)); };
   if (session.opens().size() >= ipc::kMaxRequestsInFlight) return full("too many requests wait for an answer");
   if (has_all_channels(session)) return full("this client has as many channels as it may");
@@ -63,7 +63,16 @@ std::optional<ipc::Error> IpcServer::no_open(IpcSession& session, const std::str
   if (one_more && use.opens_to.size() >= places.share(settings_.max_connections)) {
     return share("peers to open to at once", settings_.max_connections);
   }
+  if (!paces_.may_open(session.credentials().uid, context_.loop.now())) {
+    return ipc::make_error(ipc::Reason::kBusy, "this user opens, or gives up, more than its share of " +
+                                                   std::to_string(UserPaces::kOpensPerSecond) + " a second, or " +
+                                                   std::to_string(UserPaces::kCancelsPerSecond));
+  }
   return std::nullopt;
+}
+
+void IpcServer::cancelled(const IpcSession& session) {
+  if (!session.admin() && settings_.places.shared()) paces_.cancelled(session.credentials().uid, context_.loop.now());
 }
 
 void IpcServer::remember_open(IpcSession& session, std::uint64_t key, IpcSession::PendingOpen open) {
@@ -169,9 +178,10 @@ void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::
 void IpcServer::on_channel_requested(const IncomingChannel& request) {
   const Listener* listener = listeners_.match(request.uri);
   // First, so that a peer which is not allowed does not learn who listens for what.
-  const bool takes =
+  const bool trusted =
       request.trust == Trust::kAllowed || (listener != nullptr && listener->takes_unknown(request.device));
-  if (!takes) return refuse(request.channel, proto::Reason::kNotPermitted, {});
+  if (!trusted || (listener != nullptr && !listener->is_for(request.device, request.account)))
+    return refuse(request.channel, proto::Reason::kNotPermitted, {});
   IpcSession* session = listener != nullptr ? find(listener->client) : nullptr;
   if (session == nullptr || session->state() != IpcSession::State::kOpen) {
     return refuse(request.channel, proto::Reason::kNoListener, {});

@@ -6,6 +6,12 @@
 #include "daemon/ipc_server.h"
 
 namespace connd::daemon {
+namespace {
+/// Thousands of calls may have waited: so many are worked for in one turn, if that takes no longer.
+constexpr std::size_t kCallsPerTurn = 32;
+constexpr std::chrono::milliseconds kStartTimePerTurn{1};
+constexpr proto::Duration kStartPause = std::chrono::milliseconds(1);
+}  // namespace
 
 void IpcServer::set_manager(ConnectionManager* manager) {
   manager_ = manager;
@@ -61,24 +67,33 @@ void IpcServer::fail_waiting(const std::vector<StartQueue::Waiting>& calls, cons
 /// What they waited for is there, or the time of some is over.
 void IpcServer::run_waiting() {
   const proto::TimePoint now = context_.loop.now();
-  const bool identity = context_.view.identity().has_value();
-  fail_waiting(waiting_.take_expired(now),
-               ipc::make_error(identity ? ipc::Reason::kNoNetwork : ipc::Reason::kNotReady,
-                               identity ? "the network could not be started in time"
-                                        : "the daemon was still making its identity when the time was over"));
-  if (manager_ != nullptr) {
-    for (auto& call : waiting_.take_all()) {
-      IpcSession* session = find(call.client);
-      if (session == nullptr || session->state() != IpcSession::State::kOpen) continue;
-      // It has had some of its time.
-      auto& params = call.request.params;
-      if (params.contains("timeout") && params["timeout"].is_number()) {
-        params["timeout"] = std::chrono::duration<double>(call.deadline - now).count();
-      }
-      api::dispatch(*this, *session, call.request);
-    }
+  const auto expired = waiting_.take_expired(now, kCallsPerTurn);
+  fail_waiting(expired, context_.view.identity()
+                            ? ipc::make_error(ipc::Reason::kNoNetwork, "the network could not be started in time")
+                            : ipc::make_error(ipc::Reason::kNotReady,
+                                              "the daemon was still making its identity when the time was over"));
+  const auto end = std::chrono::steady_clock::now() + kStartTimePerTurn;
+  for (std::size_t left = kCallsPerTurn; left > 0 && manager_ != nullptr; --left) {
+    if (std::chrono::steady_clock::now() >= end) break;
+    auto call = waiting_.take_first();
+    if (!call) break;
+    run_waiting(*call);
   }
-  start_timer_.arm(waiting_.next_deadline());
+  const bool more = expired.size() == kCallsPerTurn || (manager_ != nullptr && !waiting_.empty());
+  start_timer_.arm(more ? now + kStartPause : waiting_.next_deadline());
+}
+
+void IpcServer::run_waiting(StartQueue::Waiting& call) {
+  IpcSession* session = find(call.client);
+  if (session == nullptr || session->state() != IpcSession::State::kOpen) return;
+  const ControlTurns::Charged charged(turns_, call.uid);
+  // It has had some of its time.
+  auto& params = call.request.params;
+  if (params.contains("timeout") && params["timeout"].is_number()) {
+    const auto left = std::max(call.deadline - context_.loop.now(), proto::Duration{1});
+    params["timeout"] = std::chrono::duration<double>(left).count();
+  }
+  api::dispatch(*this, *session, call.request);
 }
 
 }  // namespace connd::daemon

@@ -7,6 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/log.h"
 #include "ipc/api_admin.h"
 
 namespace connd::daemon {
@@ -45,6 +46,7 @@ void IpcSession::on_ready(int events) {
 }
 
 bool IpcSession::work() {
+  working_ = true;
   if (std::exchange(unwritten_, false)) flush();
   if (state_ == State::kOpen && !more_ && std::exchange(readable_, false)) {
     channel_.retry_fds();  // a sign of life: it may have collected some
@@ -53,6 +55,7 @@ bool IpcSession::work() {
   if (state_ == State::kOpen && more_) process();
   const bool more = state_ != State::kGone && (unwritten_ || (state_ == State::kOpen && (more_ || readable_)));
   waits_ = waits_ && more;
+  working_ = false;
   update();
   return more;
 }
@@ -110,14 +113,22 @@ void IpcSession::notify(std::string_view method, ipc::Json params, ipc::Fd fd) {
 void IpcSession::send(std::string line, ipc::Fd fd) {
   if (state_ == State::kGone) return;
   if (!channel_.send(std::move(line), std::move(fd))) return drop();
+  if (!working_) return write_soon();
   flush();
   update();
+}
+
+/// Outside of its turn a client's answers are written in the next one: a connection may bring a thousand at once.
+void IpcSession::write_soon() {
+  if (unwritten_ || !channel_.wants_write()) return;
+  unwritten_ = true;
+  owner_.on_session_ready(*this);
 }
 
 void IpcSession::drop() {
   // Without anything queued it is not the bound that was passed: the client has gone.
   if (channel_.queued_bytes() > 0) {
-    spdlog::warn("client={} name=\"{}\" dropped: it does not read", number_, name_);
+    spdlog::warn("client={} name={} dropped: it does not read", number_, log_quote(name_));
     owner_.count(Counted::kDropped);
   }
   become(State::kGone);
@@ -149,12 +160,8 @@ void IpcSession::event(std::string_view members) {
   std::string line = R"({"jsonrpc":"2.0","method":"event","params":{"seq":)" + std::to_string(event_seq_) + ',';
   line += members;
   line += "}}";
-  // Written in its turn: one event may have a subscriber at each place for a client.
   if (!channel_.send(std::move(line))) return drop();
-  if (!unwritten_ && channel_.wants_write()) {
-    unwritten_ = true;
-    owner_.on_session_ready(*this);
-  }
+  write_soon();
 }
 
 void IpcSession::tell_lost() {

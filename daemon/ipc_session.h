@@ -2,7 +2,7 @@
 /// IpcSession: one client of the control socket: its lines in and out, what it waits for, its subscription.
 ///
 /// It works when its Owner lets it: what comes from the client is read, and what piles up for it is written, in work(),
-/// a piece at a time. Answers are written at once.
+/// a piece at a time. What is answered in it is written at once.
 ///
 /// It ends in two steps, each told to its Owner and done by it in a later turn: `ending` when nothing more comes from
 /// the client (what it asked for is taken back then), and gone when what was to be said has been said, or cannot be.
@@ -125,6 +125,7 @@ class IpcSession {
   void take(ipc::FdChannel::Incoming incoming);
   void take_end(const ipc::FdChannel::Ended& ended);
   void send(std::string line, ipc::Fd fd);
+  void write_soon();
   void drop();
   void flush();
   void tell_lost();
@@ -143,7 +144,8 @@ class IpcSession {
   bool more_ = false;       ///< lines that were read wait for the next piece
   bool readable_ = false;   ///< something may be there to be read
   bool unwritten_ = false;  ///< something may be written
-  bool waits_ = false;      ///< the poll said more than once what is known: it is off
+  bool working_ = false;
+  bool waits_ = false;  ///< the poll said more than once what is known: it is off
   proto::TimePoint drain_until_ = proto::kNever;
   std::unordered_map<std::uint64_t, PendingOpen> opens_;
   bool subscribed_ = false;

@@ -11,12 +11,12 @@ KnownChains::KnownChains(Stores& stores, Clock clock) : stores_(stores), clock_(
   if (!clock_) clock_ = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
 }
 
-Trust KnownChains::trust_of(const proto::DeviceId& device) {
-  const Trust own = stores_.trust.of(device);
+Trust KnownChains::trust_of(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id) {
+  const Trust own = stores_.trust.of(device, {}, short_id);
   if (own == Trust::kBanned || !stores_.trust.has_chain_entries()) return own;
   const Facts* facts = facts_of(device);
   if (facts == nullptr) return own;
-  const Trust by_chain = stores_.trust.of(device, facts->issuers);
+  const Trust by_chain = stores_.trust.of(device, facts->issuers, facts->short_id);
   return by_chain == Trust::kBanned || !fault_now(*facts) ? by_chain : own;
 }
 
@@ -37,15 +37,25 @@ std::optional<proto::ByteVector> KnownChains::key_of(const proto::DeviceId& devi
   return (*chain)->public_key_der();
 }
 
+Outcome<void> KnownChains::remember(const proto::DeviceId& device) {
+  const auto chain = stores_.certificates.find(device);
+  if (!chain || !*chain) return {};
+  return stores_.trust.remember(**chain);
+}
+
 Outcome<void> KnownChains::met(const proto::CertificateChain& chain) {
-  facts_.erase(chain.device_id());
+  const proto::DeviceId device = chain.device_id();
+  // What it showed before comes first.
+  if (auto remembered = remember(device); !remembered) return remembered;
+  if (auto remembered = stores_.trust.remember(chain); !remembered) return remembered;
+  facts_.erase(device);
   return stores_.certificates.put(chain);
 }
 
 /// What it makes of the device; nothing, when it is not valid.
 Trust KnownChains::judge(const proto::DeviceId& device, const proto::CertificateChain& chain, Seen& seen) const {
   seen.any = true;
-  const Trust trust = stores_.trust.of(device, chain.issuer_ids());
+  const Trust trust = stores_.trust.of(device, chain.issuer_ids(), chain.short_device_id());
   if (const auto valid = chain.verify(clock_(), stores_.is_revoked()); !valid) {
     if (trust == Trust::kAllowed && !seen.fault) seen.fault = valid.error();
     return Trust::kUnknown;
@@ -81,6 +91,7 @@ const KnownChains::Facts* KnownChains::facts_of(const proto::DeviceId& device) {
 KnownChains::Facts KnownChains::facts_in(const proto::CertificateChain& chain) const {
   Facts facts;
   facts.issuers = chain.issuer_ids();
+  facts.short_id = chain.short_device_id();
   facts.crl_change = stores_.crls.change();
   const auto dates = chain.validity();
   if (!dates) {

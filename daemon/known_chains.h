@@ -35,16 +35,24 @@ class KnownChains {
 
   /// What the trust list says of a device, its stored chain included: that may ban it at any time, and allow it while
   /// it is valid.
-  [[nodiscard]] Trust trust_of(const proto::DeviceId& device);
+  /// `short_id` is its own, where it is known from its key.
+  [[nodiscard]] Trust trust_of(const proto::DeviceId& device,
+                               const std::optional<proto::ShortDeviceId>& short_id = std::nullopt);
   /// Its account by its stored chain, if that is valid.
   [[nodiscard]] std::optional<proto::AccountId> account_of(const proto::DeviceId& device);
+  /// By the clock that dates are judged by.
+  [[nodiscard]] std::int64_t unix_now() const { return clock_(); }
   /// Why its stored chain is not believed; no error when it is, or there is none.
   [[nodiscard]] std::error_code fault_of(const proto::DeviceId& device);
   /// Its public key by its stored chain, which need not be valid: the key has the device's id.
   [[nodiscard]] std::optional<proto::ByteVector> key_of(const proto::DeviceId& device);
 
-  /// What TLS has just verified, of the device that holds the key: stored in place of what was there. Failures: those
-  /// of CertificateStore::put; what was there stays.
+  /// A device has got an entry: if it was met before, what it was then is remembered there. Failures: of
+  /// TrustStore::remember.
+  Outcome<void> remember(const proto::DeviceId& device);
+  /// What TLS has just verified, of the device that holds the key: stored in place of what was there. The first one of
+  /// a device that is allowed is remembered with its entry too. Failures: those of CertificateStore::put and
+  /// TrustStore::remember; what was there stays.
   Outcome<void> met(const proto::CertificateChain& chain);
 
   /// What a search has come by.
@@ -67,6 +75,7 @@ class KnownChains {
  private:
   struct Facts {
     std::vector<proto::AccountId> issuers;
+    proto::ShortDeviceId short_id{};
     proto::Validity dates{};
     std::error_code fault;         ///< whatever the date
     std::uint64_t crl_change = 0;  ///< the revocation lists that it was held to

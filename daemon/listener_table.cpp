@@ -17,6 +17,12 @@ bool Listener::takes_unknown(const proto::DeviceId& device) const {
   return any_peer || std::find(peers.begin(), peers.end(), device) != peers.end();
 }
 
+bool Listener::is_for(const proto::DeviceId& device, const proto::AccountId& account) const {
+  if (only_devices.empty() && only_accounts.empty()) return true;
+  return std::find(only_devices.begin(), only_devices.end(), device) != only_devices.end() ||
+         std::find(only_accounts.begin(), only_accounts.end(), account) != only_accounts.end();
+}
+
 std::optional<ListenerTable::Refusal> ListenerTable::refusal(const Listener& listener, bool administrator) const {
   if (!permitted(listener.uri, listener.owner)) return Refusal::kReserved;
   const auto has = of_client_.find(listener.client);

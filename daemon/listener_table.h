@@ -49,8 +49,13 @@ struct Listener {
   /// Whose channels it takes beside those of allowed peers.
   bool any_peer = false;
   std::vector<proto::DeviceId> peers;
+  /// If there are any: whose channels it takes at all, of those that it would take.
+  std::vector<proto::DeviceId> only_devices;
+  std::vector<proto::AccountId> only_accounts;
 
   [[nodiscard]] bool takes_unknown(const proto::DeviceId& device) const;
+  /// Neither trust nor `peers` lets a peer in that this refuses. `account` is that of the chain it has shown in TLS.
+  [[nodiscard]] bool is_for(const proto::DeviceId& device, const proto::AccountId& account) const;
 };
 
 class ListenerTable {

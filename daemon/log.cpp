@@ -70,8 +70,11 @@ void append_hex(std::string& out, std::string_view bytes) {
   }
 }
 
-void append_ascii(std::string& out, char c) {
-  if (c == '"' || c == '\\') {
+// What ends a quoted value, and what escapes are made of.
+enum class Quotes { kEscaped, kKept };
+
+void append_ascii(std::string& out, char c, Quotes quotes) {
+  if (quotes == Quotes::kEscaped && (c == '"' || c == '\\')) {
     out += {'\\', c};
   } else if (c == '\n') {
     out += "\\n";
@@ -82,16 +85,14 @@ void append_ascii(std::string& out, char c) {
   }
 }
 
-}  // namespace
-
-std::string log_escape(std::string_view text, std::size_t max_bytes) {
+std::string escape(std::string_view text, std::size_t max_bytes, Quotes quotes) {
   std::string out;
   out.reserve(std::min(text.size(), max_bytes) + 8);
   std::size_t at = 0;
   while (at < text.size() && at < max_bytes) {
     const std::string_view c = text.substr(at, length_of(static_cast<std::uint8_t>(text[at])));
     if (c.size() == 1 && static_cast<std::uint8_t>(c[0]) < 0x80) {
-      append_ascii(out, c[0]);
+      append_ascii(out, c[0], quotes);
       ++at;
     } else if (!proto::is_utf8(c)) {
       append_hex(out, c.substr(0, 1));  // the bytes behind it may be good
@@ -103,6 +104,24 @@ std::string log_escape(std::string_view text, std::size_t max_bytes) {
   }
   if (at < text.size()) out += "...";
   return out;
+}
+
+// "%Q" in a pattern: the message, as one line that a terminal shows in order, whatever is in it. Who writes a text of
+// others into a message quotes it, too (log_quote); what that has escaped is plain ASCII, and stays as it is.
+class MessageFlag final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string text =
+        escape({message.payload.data(), message.payload.size()}, kMaxLoggedMessageBytes, Quotes::kKept);
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<MessageFlag>(); }
+};
+
+}  // namespace
+
+std::string log_escape(std::string_view text, std::size_t max_bytes) {
+  return escape(text, max_bytes, Quotes::kEscaped);
 }
 
 std::string log_quote(std::string_view text, std::size_t max_bytes) {
@@ -118,9 +137,8 @@ LogFormat log_format_for(const std::string& journal_stream, int fd) {
 
 std::shared_ptr<spdlog::logger> make_logger(spdlog::sink_ptr sink, LogFormat format, LogLevel level) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
-  formatter->add_flag<PriorityFlag>('J').set_pattern(format == LogFormat::kJournal ? "%Jlevel=%l %v"
-                                                                                   : "time=%Y-%m-%dT%H:%M:%S.%e%z "
-                                                                                     "level=%l %v");
+  formatter->add_flag<PriorityFlag>('J').add_flag<MessageFlag>('Q');
+  formatter->set_pattern(format == LogFormat::kJournal ? "%Jlevel=%l %Q" : "time=%Y-%m-%dT%H:%M:%S.%e%z level=%l %Q");
   sink->set_formatter(std::move(formatter));
   // Shared with spdlog's registry, which other threads log through.
   auto logger = std::make_shared<spdlog::logger>("", std::move(sink));

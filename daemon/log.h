@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// Logs: one line of key=value pairs an event, on stderr, through spdlog's default logger.
 ///
-/// `spdlog::info("event=connection-up peer={} path={}", peer.hex(), log_quote(path))`. Whatever a peer or a client can
-/// choose (names, texts, candidates) goes through log_quote. Keys, ICE passwords and payload are never logged.
+/// `spdlog::info("event=connection-up peer={} path={}", peer.hex(), log_quote(path))`. A line is one event, whatever is
+/// in a message: line ends, control bytes and the like are escaped where lines are made. Whatever a peer or a client
+/// can choose (names, texts, candidates) goes through log_quote, so that it ends where it seems to. Keys, ICE passwords
+/// and payload are never logged.
 #pragma once
 
 #include <memory>
@@ -17,6 +19,9 @@ namespace connd::daemon {
 
 /// Texts longer than this are cut where they are logged: names may have 65,000 bytes, and every peer may choose them.
 inline constexpr std::size_t kMaxLoggedBytes = 256;
+
+/// And so are messages: what is logged of a peer or a client is a small part of one.
+inline constexpr std::size_t kMaxLoggedMessageBytes = 8'192;
 
 /// Printable UTF-8 on one line: control characters, quotes, backslashes, bytes that are not UTF-8, and characters that
 /// reorder or break a line on a terminal (C1 controls, U+2028 and U+2029, bidirectional controls) become \n, \", \\ or

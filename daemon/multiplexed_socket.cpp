@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/multiplexed_socket.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <utility>
@@ -8,6 +9,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include "daemon/log.h"
 #include "ipc/fd_pass.h"
 #include "proto/error.h"
 
@@ -17,6 +19,10 @@ namespace {
 /// Reads of one connection in one turn, of up to PumpScratch::kBytes; then others have theirs. More than one makes the
 /// round trip beside bulk longer by as much, and nothing faster.
 constexpr int kReadsPerTurn = 1;
+/// What comes may be work that is done at once, for each of thousands of small frames: answers of opens, requests. So
+/// many of them a turn are aimed at, by reading less; one record may have some hundred.
+constexpr std::size_t kEventsPerTurn = 64;
+constexpr std::size_t kLeastRead = std::size_t{4} << 10;
 /// Ciphertext that may wait for the socket before apps are no longer read: one batch. With two, apps' bytes are out of
 /// the processor's nearest cache before they are sent: a tenth slower, and small channels wait longer.
 constexpr std::size_t kSendHighWater = proto::Mux::kOutputTarget;
@@ -48,6 +54,16 @@ proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, p
   return ends;
 }
 
+/// Half of what the peer takes, since what was sent over a while may come at once: all ids there are, then this many a
+/// second.
+constexpr std::uint32_t kOpenBurst = proto::kRequestBurst / 2;
+constexpr std::uint32_t kOpenRate = proto::kRequestRate / 2;
+/// What is pending when these are used up may be cancelled all the same: as many as there are ids of ours.
+constexpr std::uint32_t kCancelBurst = proto::kNoiseBurst - 32'768;
+constexpr std::uint32_t kCancelRate = proto::kNoiseRate / 2;
+/// Then nothing is opened until so many more may be cancelled.
+constexpr std::uint32_t kCancelPause = 1'000;
+
 }  // namespace
 
 MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
@@ -60,6 +76,8 @@ MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& ow
       peer_(peer.expected),
       mux_config_(with_side(config, path.controlling)),
       tls_(tls, path.controlling ? proto::TlsRole::kClient : proto::TlsRole::kServer, peer, proto::Framing::kRfc4571),
+      opens_(kOpenBurst, kOpenRate, context.loop.now()),
+      cancels_(kCancelBurst, kCancelRate, context.loop.now()),
       timer_(context.loop, [this] { on_deadline(); }),
       transport_(context.poller, std::move(path), *this) {}
 
@@ -88,7 +106,7 @@ void MultiplexedSocket::on_edge(std::uint32_t events) {
 void MultiplexedSocket::receive() {
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
     if (state_ >= State::kClosing || reading_stopped()) return;
-    const auto status = transport_.receive(context_.scratch.cipher);
+    const auto status = transport_.receive(proto::MutableBytes(context_.scratch.cipher).first(read_bytes_));
     if (!status) return fail(status.error());
     if (const auto taken = take_received(); !taken) return fail(taken.error());
     if (tls_.peer_closed()) return end(end_reason_, "the peer closed the connection", {});
@@ -109,6 +127,16 @@ bool MultiplexedSocket::reading_stopped() {
 
 proto::Result<void> MultiplexedSocket::take_received() {
   request_turn();  // TLS may have something to say, and credit goes back
+  const std::uint64_t before = bytes_in_;
+  events_ = 0;
+  const auto taken = take_pieces();
+  const auto read = static_cast<std::size_t>(bytes_in_ - before);
+  read_bytes_ = events_ <= kEventsPerTurn ? std::clamp(2 * read, kFirstRead, PumpScratch::kBytes)
+                                          : std::max(read_bytes_ * kEventsPerTurn / events_, kLeastRead);
+  return taken;
+}
+
+proto::Result<void> MultiplexedSocket::take_pieces() {
   std::size_t filled = 0;
   for (;;) {
     const auto piece = transport_.next(tls_.output());
@@ -178,6 +206,7 @@ proto::Result<void> MultiplexedSocket::take_events() {
     const auto event = mux_->next_event(now());
     if (!event) return event.error();
     if (!*event) return {};
+    if ((*event)->kind != proto::MuxEvent::Kind::kData) ++events_;
     on_event(**event);
   }
   return {};
@@ -214,7 +243,7 @@ void MultiplexedSocket::on_event(const proto::MuxEvent& event) {
 void MultiplexedSocket::on_violation(const proto::MuxEvent& event) {
   if (std::exchange(violation_told_, true)) return;
   spdlog::warn("connection={} peer={} broke the protocol, and goes on: {} (further ones are not logged)", number_,
-               peer_.abbreviated(), event.text);
+               peer_.abbreviated(), log_quote(event.text));
 }
 
 void MultiplexedSocket::on_channel_event(const proto::MuxEvent& event) {
@@ -317,13 +346,26 @@ void MultiplexedSocket::serve(const proto::Mux::Turn& turn) {
   ChannelSocket* channel = find(turn.channel);
   if (channel == nullptr) return mux_->set_ready(turn.channel, false);
   const std::size_t n = channel->read_app(mux_->prepare(turn.bytes));
-  if (n > 0) mux_->commit(turn.channel, n);
+  if (n == 0) return;
+  mux_->commit(turn.channel, n);
+  channel->look_for_end();
 }
 
 // ---- channels ----
 
+/// One local program that opens for ever must not end the connection of all.
+bool MultiplexedSocket::may_open() {
+  if (cancelled_too_many_) {
+    if (!cancels_.take(now(), kCancelPause)) return false;
+    cancels_.add(kCancelPause);
+    cancelled_too_many_ = false;
+  }
+  return opens_.take(now());
+}
+
 proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri, bool unique) {
   if (!up()) return make_error_code(proto::Errc::kGoingAway);
+  if (!may_open()) return make_error_code(proto::Errc::kTooManyPending);
   request_turn();
   // What a peer without credit is sent may bring no byte back for long, and the probe would stand behind all of it.
   if (mux_->doubtful(now())) probe();
@@ -367,6 +409,7 @@ void MultiplexedSocket::refuse(proto::ChannelHandle channel, proto::Reason reaso
 
 void MultiplexedSocket::cancel(proto::ChannelHandle channel, proto::Reason reason) {
   if (!mux_) return;
+  if (!cancels_.take(now())) cancelled_too_many_ = true;
   mux_->reset(channel, reason, {});
   request_turn();
 }
@@ -438,6 +481,9 @@ void MultiplexedSocket::fail(std::error_code error) {
   const bool ours = error.category() == proto::error_category();
   std::string text = error.message();
   if (!tls_.error_detail().empty()) text += " (" + tls_.error_detail() + ")";
+  // A peer that broke the protocol may have sent more: to close with unread input would take back what tells it so.
+  const bool listens = ours && error != proto::Errc::kPeerNotAnswering && error != proto::Errc::kTlsTruncated;
+  drains_ |= listens && mux_ != nullptr && state_ < State::kClosing;
   end(ours ? proto::reason_of(error) : proto::Reason::kConnectionLost, std::move(text), error);
 }
 
@@ -448,27 +494,6 @@ void MultiplexedSocket::end(proto::Reason reason, std::string text, std::error_c
   end_text_ = std::move(text);
   end_error_ = error;
   request_turn();  // to report it when nothing of this object is on the stack
-}
-
-/// Ends the channels. The connection is down then as soon as the socket has taken what it takes at once; or, if it
-/// drains, when the peer has what is queued, or the time for it is over.
-void MultiplexedSocket::say_good_bye() {
-  const bool waits = drains_ && mux_ && !tls_.peer_closed() && !all_delivered();
-  if (mux_) mux_->go_away(end_reason_, end_text_, now());
-  if (!waits) (void)send_rest();
-  state_ = State::kDraining;
-  timer_.arm_in(kDrainTime);
-
-  const bool broken = proto::reason_info(end_reason_).exit_code != 0;
-  const proto::Reason reason = broken ? end_reason_ : proto::Reason::kConnectionLost;
-  auto channels = std::move(channels_);
-  channels_.clear();
-  for (auto& [handle, channel] : channels) {
-    if (channel->ended_on_wire()) owner_.on_channel_left(*this, channel);
-    if (channel) owner_.on_channel_closed(*this, channel->end(reason, end_text_));
-  }
-  channels.clear();
-  if (!waits) report_down();
 }
 
 }  // namespace connd::daemon

@@ -19,6 +19,7 @@
 #include "proto/connect.h"
 #include "proto/mux.h"
 #include "proto/tls_session.h"
+#include "proto/token_bucket.h"
 
 namespace connd::daemon {
 
@@ -126,7 +127,10 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void probe();
 
   [[nodiscard]] ConnectionNumber number() const { return number_; }
+  [[nodiscard]] bool may_open();
   [[nodiscard]] bool up() const { return state_ == State::kUp; }
+  /// TLS is done, so that the peer can be told why the connection ends.
+  [[nodiscard]] bool can_say_why() const { return mux_ != nullptr && state_ < State::kClosing; }
   /// Up, and new channels may be opened.
   [[nodiscard]] bool usable() const { return up() && !mux_->going_away(); }
   [[nodiscard]] const proto::DeviceId& peer() const { return peer_; }
@@ -143,6 +147,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
 
  private:
+  /// What one read takes is at least, and grows with what is read, as long as little work comes with it.
+  static constexpr std::size_t kFirstRead = std::size_t{16} << 10;
   enum class State : std::uint8_t { kHandshaking, kGreeting, kUp, kClosing, kDraining, kDown };
 
   // EdgeHandler, TurnClient, ChannelHost
@@ -157,6 +163,7 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void receive();
   void all_read();
   proto::Result<void> take_received();
+  proto::Result<void> take_pieces();
   proto::Result<void> decrypt(proto::Bytes cipher, std::size_t& filled);
   proto::Result<void> take_plain(proto::Bytes plain);
   proto::Result<void> take_events();
@@ -177,13 +184,14 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   void sweep();
   void fail(std::error_code error);
   void end(proto::Reason reason, std::string text, std::error_code error);
-  void say_good_bye();
 
   // multiplexed_socket_end.cpp
+  void say_good_bye();
   [[nodiscard]] bool all_delivered() const;
   void write_rest();
   proto::Result<bool> send_rest();
   bool drain();
+  bool end_channels();
   void report_down();
 
   ChannelSocket* find(proto::ChannelHandle handle);
@@ -195,19 +203,26 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   const proto::MuxConfig mux_config_;
   proto::TlsSession tls_;
   std::unique_ptr<proto::Mux> mux_;  ///< once TLS is done
+  proto::TokenBucket opens_;         ///< of ours: the peer ends a connection that asks for more (PROTOCOL.md, 14)
+  proto::TokenBucket cancels_;       ///< may cross its answers, and are noise to it then
+  bool cancelled_too_many_ = false;
   std::unordered_map<proto::ChannelHandle, std::unique_ptr<ChannelSocket>> channels_;
+  std::unordered_map<proto::ChannelHandle, std::unique_ptr<ChannelSocket>> ending_;  ///< with the connection
+  bool down_due_ = false;                                                            ///< when they have
   std::vector<std::unique_ptr<ChannelSocket>> over_;  ///< ended; destroyed at the end of the turn
   State state_ = State::kHandshaking;
   proto::Reason end_reason_ = proto::Reason::kClosed;
   std::string end_text_;
   std::error_code end_error_;
-  std::error_code send_error_;      ///< then nothing is sent any more, and what has come is still read
-  bool drains_ = false;             ///< what is queued goes before the end
-  bool all_said_ = false;           ///< close_notify is with TLS
-  bool paused_ = false;             ///< the mux has stopped reading
-  bool probe_due_ = false;          ///< once all that has come is read
-  bool violation_told_ = false;     ///< one line for each connection: its peer must not fill the log
-  std::uint64_t acknowledged_ = 0;  ///< by the peer's kernel, at the last look: bytes
+  std::error_code send_error_;           ///< then nothing is sent any more, and what has come is still read
+  bool drains_ = false;                  ///< what is queued goes before the end
+  bool all_said_ = false;                ///< close_notify is with TLS
+  bool paused_ = false;                  ///< the mux has stopped reading
+  bool probe_due_ = false;               ///< once all that has come is read
+  std::size_t events_ = 0;               ///< of what was read last: frames that are more than bytes of a channel
+  std::size_t read_bytes_ = kFirstRead;  ///< at the next read, by how much work the last one was
+  bool violation_told_ = false;          ///< one line for each connection: its peer must not fill the log
+  std::uint64_t acknowledged_ = 0;       ///< by the peer's kernel, at the last look: bytes
   std::uint64_t bytes_in_ = 0;
   std::uint64_t bytes_out_ = 0;
   Timer timer_;

@@ -5,6 +5,10 @@
 #include "daemon/multiplexed_socket.h"
 
 namespace connd::daemon {
+namespace {
+/// Tens of thousands of channels may end with their connection: so many do in one turn.
+constexpr std::size_t kEndsPerTurn = 32;
+}  // namespace
 
 void MultiplexedSocket::close_drained(proto::Reason reason, std::string_view text) {
   drains_ |= state_ < State::kClosing;  // one that has failed has nothing to wait for
@@ -43,15 +47,52 @@ proto::Result<bool> MultiplexedSocket::send_rest() {
 /// Sends what is left, ends our direction behind it, and reads up to the peer's end what is for nobody: to close with
 /// unread input would take back what the peer has not read yet. True when there is more to do at once.
 bool MultiplexedSocket::drain() {
+  const bool more = end_channels();
+  if (down_due_) {
+    if (!more) report_down();
+    return more;
+  }
   using Status = IceTransport::Status;
   const auto sent = send_rest();
   if (sent && *sent) transport_.end_output();
   const Status read = sent ? transport_.discard(context_.scratch.cipher) : Status::kEnded;
   if (read == Status::kEnded) report_down();
-  return read == Status::kMore;
+  return more || read == Status::kMore;
 }
 
+/// Begins to end the channels. The connection is down then as soon as the socket has taken what it takes at once; or,
+/// if it drains, when the peer has what is queued, or the time for it is over.
+void MultiplexedSocket::say_good_bye() {
+  const bool waits = drains_ && mux_ && !tls_.peer_closed() && !all_delivered();
+  if (mux_) mux_->go_away(end_reason_, end_text_, now());
+  if (!waits) (void)send_rest();
+  state_ = State::kDraining;
+  timer_.arm_in(kDrainTime);
+
+  ending_ = std::move(channels_);
+  channels_.clear();
+  (void)end_channels();
+  if (!waits) report_down();
+}
+
+/// Ends some of the channels that the connection had. True: there are more.
+bool MultiplexedSocket::end_channels() {
+  const bool broken = proto::reason_info(end_reason_).exit_code != 0;
+  const proto::Reason reason = broken ? end_reason_ : proto::Reason::kConnectionLost;
+  for (std::size_t i = 0; i < kEndsPerTurn && !ending_.empty(); ++i) {
+    std::unique_ptr<ChannelSocket> channel = std::move(ending_.extract(ending_.begin()).mapped());
+    if (channel->ended_on_wire()) owner_.on_channel_left(*this, channel);
+    if (channel) owner_.on_channel_closed(*this, channel->end(reason, end_text_));
+  }
+  return !ending_.empty();
+}
+
+/// In a later turn, if channels are left to be ended.
 void MultiplexedSocket::report_down() {
+  if (!ending_.empty()) {
+    down_due_ = true;
+    return request_turn();
+  }
   state_ = State::kDown;
   timer_.stop();
   owner_.on_down(*this, end_reason_, end_text_, end_error_);

@@ -106,8 +106,9 @@ std::vector<PairListen> PairStore::listens(const proto::DeviceId& own, std::int6
   std::size_t peers = 0;
   for (const Pair& pair : pairs_) {
     if (++peers > kMaxListened) break;
-    for (const auto& secret : pair.secrets) {
-      for (const proto::PairDay day : days) out.push_back({pair_key(secret, day, own), pair.peer});
+    const std::size_t secrets = peers <= kMaxListenedTwice ? pair.secrets.size() : 1;
+    for (std::size_t i = 0; i < secrets; ++i) {
+      for (const proto::PairDay day : days) out.push_back({pair_key(pair.secrets[i], day, own), pair.peer});
     }
   }
   return out;

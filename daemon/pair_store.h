@@ -21,10 +21,16 @@ class PairStore {
  public:
   /// Those that we call by pair keys. 27 KiB on disk.
   static constexpr std::size_t kMaxPeers = 256;
-  /// Those that we listen for: each costs some packets a second on the DHT.
+  /// Those that we listen for: each key costs 1,500 datagrams (200 kB) an hour, for OpenDHT listens at four nodes and
+  /// says so to each of them every 20 s.
   static constexpr std::size_t kMaxListened = 64;
-  /// Two, for connections that cross end in another order at either side.
+  /// Two, for connections that cross end in another order at either side, and one may have come up at one side alone.
   static constexpr std::size_t kMaxSecrets = 2;
+  /// Those that we listen for by both secrets; for the others by the newest, as the peer puts what it sends at both. An
+  /// older one serves when the newest came up here alone, and is of the past when other connections have followed.
+  static constexpr std::size_t kMaxListenedTwice = 8;
+  /// Today's, and those of the day beside it.
+  static constexpr std::size_t kMaxListens = 2 * (kMaxListened + kMaxListenedTwice);
   static constexpr std::size_t kMaxFileBytes = 64 * 1024;
 
   struct Pair {
@@ -48,8 +54,8 @@ class PairStore {
 
   /// Where a message for `peer` is put at that time (seconds since 1970); none when it is not here.
   [[nodiscard]] std::vector<proto::PairKey> keys_to(const proto::DeviceId& peer, std::int64_t now_unix) const;
-  /// Where `own` listens at that time: today's keys of the first kMaxListened, and those of the day that begins or has
-  /// ended within kNeighbourSeconds, for clocks differ.
+  /// Where `own` listens at that time: today's keys of the first kMaxListened (by both secrets for kMaxListenedTwice),
+  /// and those of the day that begins or has ended within kNeighbourSeconds, for clocks differ.
   [[nodiscard]] std::vector<PairListen> listens(const proto::DeviceId& own, std::int64_t now_unix) const;
   static constexpr std::int64_t kNeighbourSeconds = 3'600;
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "daemon/certificate_text.h"
+
 namespace connd::daemon {
 namespace {
 
@@ -39,9 +41,9 @@ void RequestGate::set_settings(const GateSettings& settings) {
 }
 
 void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
-  const Trust own = stores_.trust.of(signer);
+  const Trust own = stores_.trust.of(signer, {}, short_id);
   if (own == Trust::kBanned) return done(refused(own, proto::Reason::kBanned, "the device is banned"));
-  const Trust trust = chains_.trust_of(signer);
+  const Trust trust = chains_.trust_of(signer, short_id);
   if (trust == Trust::kBanned) return done(refused(trust, proto::Reason::kBanned, "its account or CA is banned"));
   if (trust == Trust::kAllowed) return done(accepted(trust));
   // What its chain could change: it is below an account or CA that is allowed, which we do not know, or no more.
@@ -60,7 +62,7 @@ void RequestGate::look_up(const proto::DeviceId& signer, const proto::ShortDevic
       signer, short_id, loop_.now() + settings_.lookup_time, ChainUse::kRequest, chains_.for_request(signer, seen),
       [this, signer, seen, done = std::move(done)](const std::optional<proto::CertificateChain>& chain) {
         // The trust list may have changed meanwhile.
-        const bool allowed = chain && stores_.trust.of(signer, chain->issuer_ids()) == Trust::kAllowed;
+        const bool allowed = chain && stores_.trust.of(*chain) == Trust::kAllowed;
         looked_up(signer, allowed, *seen, done);
       });
 }
@@ -80,7 +82,10 @@ void RequestGate::looked_up(const proto::DeviceId& signer, bool allowed, const K
 void RequestGate::by_policy(const proto::DeviceId& signer, std::error_code fault, const Done& done) {
   if (settings_.policy == IceRequestPolicy::kAnyone) return done(accepted(Trust::kUnknown));
   if (settings_.policy == IceRequestPolicy::kTrusted) {
-    if (fault) return done(refused(Trust::kUnknown, proto::Reason::kBadCertificate, fault.message()));
+    if (fault) {
+      return done(refused(Trust::kUnknown, proto::Reason::kBadCertificate,
+                          certificate_fault_text(fault, fault.message(), std::nullopt, chains_.unix_now())));
+    }
     return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "the device is not allowed"));
   }
   if (asked_.size() >= settings_.max_questions) {

@@ -48,6 +48,7 @@ class StartQueue {
     return static_cast<std::size_t>(
         std::count_if(calls_.begin(), calls_.end(), [client](const Waiting& call) { return call.client == client; }));
   }
+  [[nodiscard]] bool empty() const { return calls_.empty(); }
   [[nodiscard]] Used used_by(uid_t uid) const {
     Used used;
     for (const Waiting& call : calls_) {
@@ -66,9 +67,17 @@ class StartQueue {
   void remove_client(ClientNumber client) {
     (void)take_if([client](const Waiting& call) { return call.client == client; });
   }
-  /// Those whose time is over, taken out; all, in the order in which they came.
-  std::vector<Waiting> take_expired(proto::TimePoint now) {
-    return take_if([now](const Waiting& call) { return call.deadline <= now; });
+  /// Those whose time is over, `most` of them, taken out, in the order in which they came.
+  std::vector<Waiting> take_expired(proto::TimePoint now, std::size_t most) {
+    return take_if([now, most](const Waiting& call) mutable { return most > 0 && call.deadline <= now && most-- > 0; });
+  }
+  /// The one that has waited for longest, taken out.
+  std::optional<Waiting> take_first() {
+    if (calls_.empty()) return std::nullopt;
+    Waiting call = std::move(calls_.front());
+    calls_.pop_front();
+    bytes_ -= call.bytes;
+    return call;
   }
   std::vector<Waiting> take_all() {
     return take_if([](const Waiting&) { return true; });
@@ -81,7 +90,7 @@ class StartQueue {
 
  private:
   template <class Wanted>
-  std::vector<Waiting> take_if(const Wanted& wanted) {
+  std::vector<Waiting> take_if(Wanted wanted) {
     std::vector<Waiting> out;
     std::deque<Waiting> rest;
     for (Waiting& call : calls_) {

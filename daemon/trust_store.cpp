@@ -26,6 +26,36 @@ std::string_view text_of(const json& object, const char* key) {
   return at->get_ref<const std::string&>();
 }
 
+template <class Id, class OtherId>
+Id same_bytes(const OtherId& other) {
+  static_assert(Id::kBytes == OtherId::kBytes);
+  Id id;
+  id.bytes = other.bytes;
+  return id;
+}
+
+json to_json(const FirstMet& met) {
+  json issuers = json::array();
+  for (const proto::AccountId& issuer : met.issuers) issuers.push_back(issuer.hex());
+  return {{"short", met.short_id.hex()}, {"issuers", std::move(issuers)}};
+}
+
+std::optional<FirstMet> first_met_from(const json& object) {
+  if (!object.is_object() || object.size() != 2) return std::nullopt;
+  const auto short_id = proto::AccountId::from_hex(text_of(object, "short"));
+  const auto issuers = object.find("issuers");
+  const bool list = issuers != object.end() && issuers->is_array();
+  if (!short_id || !list || issuers->size() > proto::CertificateChain::kMaxCertificates) return std::nullopt;
+  FirstMet met{*short_id, {}};
+  for (const json& issuer : *issuers) {
+    if (!issuer.is_string()) return std::nullopt;
+    const auto id = proto::AccountId::from_hex(issuer.get_ref<const std::string&>());
+    if (!id) return std::nullopt;
+    met.issuers.push_back(*id);
+  }
+  return met;
+}
+
 }  // namespace
 
 std::string_view name_of(Trust trust) {
@@ -67,6 +97,15 @@ std::size_t TrustSubjectHash::operator()(const TrustSubject& subject) const noex
   return std::hash<std::string_view>()(proto::as_text(subject.bytes_)) ^ static_cast<std::size_t>(subject.kind_);
 }
 
+FirstMet FirstMet::of(const proto::CertificateChain& chain) {
+  return {same_bytes<proto::AccountId>(chain.short_device_id()), chain.issuer_ids()};
+}
+
+bool FirstMet::has(std::string_view id) const {
+  const auto account = proto::AccountId::from_hex(id);
+  return account && (*account == short_id || std::find(issuers.begin(), issuers.end(), *account) != issuers.end());
+}
+
 TrustStore::TrustStore(std::string path) : file_{std::move(path), "entries", kMaxFileBytes, kMaxEntries} {}
 
 Outcome<TrustStore> TrustStore::open(std::string path) {
@@ -81,7 +120,11 @@ Outcome<TrustStore> TrustStore::open(std::string path) {
 
 Outcome<void> TrustStore::read(const json& entry) {
   const std::string where = "entry " + std::to_string(entries_.size() + 1);
-  if (!entry.is_object() || entry.size() != 4) return file_.damaged(where + " is not {kind, id, state, since}");
+  // Not understood, one of them might be a ban.
+  const bool met = entry.is_object() && entry.contains("met");
+  if (!entry.is_object() || entry.size() != 4u + (met ? 1u : 0u)) {
+    return file_.damaged(where + " is not {kind, id, state, since}");
+  }
   const auto kind = trust_kind_from(text_of(entry, "kind"));
   if (!kind) return file_.damaged(where + ": unknown kind");
   const auto subject = TrustSubject::parse(*kind, text_of(entry, "id"));
@@ -91,14 +134,28 @@ Outcome<void> TrustStore::read(const json& entry) {
   if (!banned && state != name_of(Trust::kAllowed)) return file_.damaged(where + ": unknown state");
   const auto since = entry.find("since");
   if (since == entry.end() || !since->is_number_integer()) return file_.damaged(where + ": no time");
+  State out{banned ? Trust::kBanned : Trust::kAllowed, since->get<std::int64_t>()};
+  if (met) out.first_met = first_met_from(entry["met"]);
+  if (met && (!out.first_met || kind != TrustKind::kDevice)) return file_.damaged(where + ": what was met is unclear");
   if (entries_.contains(*subject)) return file_.damaged(where + ": a second entry of " + subject->id());
-  put(*subject, State{banned ? Trust::kBanned : Trust::kAllowed, since->get<std::int64_t>()});
+  put(*subject, std::move(out));
   return {};
 }
 
 Outcome<void> TrustStore::set(const TrustSubject& subject, Trust trust, std::int64_t now_unix) {
-  if (state_of(subject) == trust) return {};
-  return replace(subject, State{trust, now_unix});
+  const auto at = entries_.find(subject);
+  if (at == entries_.end()) return replace(subject, State{trust, now_unix});
+  if (at->second.trust == trust) return {};
+  return replace(subject, State{trust, now_unix, at->second.first_met});
+}
+
+Outcome<void> TrustStore::remember(const proto::CertificateChain& chain) {
+  const TrustSubject subject(chain.device_id());
+  const auto at = entries_.find(subject);
+  if (at == entries_.end() || at->second.first_met) return {};
+  State state = at->second;
+  state.first_met = FirstMet::of(chain);
+  return replace(subject, std::move(state));
 }
 
 Outcome<bool> TrustStore::unset(const TrustSubject& subject) {
@@ -114,10 +171,12 @@ Outcome<void> TrustStore::replace(const TrustSubject& subject, std::optional<Sta
   put(subject, state);
   json entries = json::array();
   for (const TrustEntry& entry : list()) {
-    entries.push_back({{"kind", name_of(entry.subject.kind())},
-                       {"id", entry.subject.id()},
-                       {"state", name_of(entry.state)},
-                       {"since", entry.since_unix}});
+    json& written = entries.emplace_back();
+    written = {{"kind", name_of(entry.subject.kind())},
+               {"id", entry.subject.id()},
+               {"state", name_of(entry.state)},
+               {"since", entry.since_unix}};
+    if (entry.first_met) written["met"] = to_json(*entry.first_met);
   }
   auto saved = file_.save(std::move(entries));
   if (!saved) put(subject, before);
@@ -137,24 +196,48 @@ Trust TrustStore::state_of(const TrustSubject& subject) const {
   return at != entries_.end() ? at->second.trust : Trust::kUnknown;
 }
 
-Trust TrustStore::of(const proto::DeviceId& device, std::span<const proto::AccountId> issuers) const {
-  const Trust own = state_of(TrustSubject(device));
-  if (own == Trust::kBanned) return Trust::kBanned;
-  bool allowed = own == Trust::kAllowed;
+bool TrustStore::bans(const proto::AccountId& id) const {
+  if (chain_entries_ == 0) return false;
+  return state_of({TrustKind::kAccount, id}) == Trust::kBanned || state_of({TrustKind::kCa, id}) == Trust::kBanned;
+}
+
+std::optional<proto::AccountId> TrustStore::ban_of(const FirstMet& met) const {
+  if (bans(met.short_id)) return met.short_id;
+  const auto at =
+      std::find_if(met.issuers.begin(), met.issuers.end(), [this](const auto& issuer) { return bans(issuer); });
+  return at != met.issuers.end() ? std::optional(*at) : std::nullopt;
+}
+
+Trust TrustStore::of(const proto::DeviceId& device, std::span<const proto::AccountId> issuers,
+                     const std::optional<proto::ShortDeviceId>& short_id) const {
+  const auto own = entries_.find(TrustSubject(device));
+  if (short_id && bans(same_bytes<proto::AccountId>(*short_id))) return Trust::kBanned;
+  bool allowed = false;
+  if (own != entries_.end()) {
+    const State& state = own->second;
+    if (state.trust == Trust::kBanned || (state.first_met && ban_of(*state.first_met))) return Trust::kBanned;
+    allowed = true;
+  }
   for (std::size_t i = 0; i < issuers.size(); ++i) {
-    const Trust as_account = state_of({TrustKind::kAccount, issuers[i]});
-    const Trust as_ca = state_of({TrustKind::kCa, issuers[i]});
-    if (as_account == Trust::kBanned || as_ca == Trust::kBanned) return Trust::kBanned;
+    if (bans(issuers[i])) return Trust::kBanned;
     // An allowed account means its own devices; only an allowed CA means everything below it.
-    allowed = allowed || as_ca == Trust::kAllowed || (i == 0 && as_account == Trust::kAllowed);
+    allowed = allowed || state_of({TrustKind::kCa, issuers[i]}) == Trust::kAllowed ||
+              (i == 0 && state_of({TrustKind::kAccount, issuers[i]}) == Trust::kAllowed);
   }
   return allowed ? Trust::kAllowed : Trust::kUnknown;
+}
+
+Trust TrustStore::of(const proto::CertificateChain& chain) const {
+  return of(chain.device_id(), chain.issuer_ids(), chain.short_device_id());
 }
 
 std::vector<TrustEntry> TrustStore::list() const {
   std::vector<TrustEntry> out;
   out.reserve(entries_.size());
-  for (const auto& [subject, state] : entries_) out.push_back({subject, state.trust, state.since_unix});
+  for (const auto& [subject, state] : entries_) {
+    TrustEntry& entry = out.emplace_back(TrustEntry{subject, state.trust, state.since_unix, state.first_met});
+    if (state.trust != Trust::kBanned && state.first_met) entry.banned_by = ban_of(*state.first_met);
+  }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.subject < b.subject; });
   return out;
 }

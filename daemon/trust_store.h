@@ -13,11 +13,14 @@
 
 #include "daemon/json_file.h"
 #include "daemon/outcome.h"
+#include "proto/certificate_chain.h"
 #include "proto/device_id.h"
 
 namespace connd::daemon {
 
 enum class Trust : std::uint8_t { kUnknown, kAllowed, kBanned };
+/// Of what is allowed. What is banned by an id of 40 digits is the key that has it, whichever of the two kinds it was
+/// banned as: an account's, a CA's, or a device's, by its short id.
 enum class TrustKind : std::uint8_t { kDevice, kAccount, kCa };
 
 /// "unknown", "allowed", "banned"; as API, events and the file name them.
@@ -42,23 +45,39 @@ class TrustSubject {
  private:
   friend struct TrustSubjectHash;
   TrustKind kind_;
-  std::array<std::uint8_t, proto::DeviceId::kBytes> bytes_{};  // account and CA ids: the first 20
+  std::array<std::uint8_t, proto::DeviceId::kBytes> bytes_{};  // of 40 digits: the first 20
 };
 
 struct TrustSubjectHash {
   std::size_t operator()(const TrustSubject& subject) const noexcept;
 };
 
+/// What a device was when it was met first: its ids of 40 digits. It can show the chain of another account whenever it
+/// likes; what bans the first one goes on meaning it.
+struct FirstMet {
+  proto::AccountId short_id;              ///< the device's own
+  std::vector<proto::AccountId> issuers;  ///< the account's first; as many as a chain has at most
+
+  static FirstMet of(const proto::CertificateChain& chain);
+  /// Whether an id, in hex, is one of them.
+  [[nodiscard]] bool has(std::string_view id) const;
+  friend bool operator==(const FirstMet&, const FirstMet&) = default;
+};
+
 struct TrustEntry {
   TrustSubject subject;
   Trust state;              ///< allowed or banned
   std::int64_t since_unix;  ///< seconds since 1970, when it got this state
+  /// Of a device that has been met since.
+  std::optional<FirstMet> first_met = std::nullopt;
+  /// What of `first_met` is banned, if the device's own entry is not.
+  std::optional<proto::AccountId> banned_by = std::nullopt;
 };
 
 /// Movable; used on one thread, the loop's. Changes block until they are on disk: they are rare, and made by people.
 class TrustStore {
  public:
-  /// One entry is about 130 bytes of JSON: both bounds meet at the same size, with room.
+  /// One entry is about 130 bytes of JSON, and 300 once its device has been met: both bounds meet at the same size.
   static constexpr std::size_t kMaxEntries = 100'000;
   static constexpr std::size_t kMaxFileBytes = 32 * 1024 * 1024;
 
@@ -77,13 +96,23 @@ class TrustStore {
   /// Makes the subject unknown; false when it was.
   Outcome<bool> unset(const TrustSubject& subject);
 
-  /// Trust in a device by its own entry alone; costs no chain.
+  /// Writes down what the device was when it was met, unless it is known already, or the device has no entry.
+  /// Persistent as the others. Whoever unsets the entry and allows the device again has it forgotten.
+  Outcome<void> remember(const proto::CertificateChain& chain);
+
+  /// Trust in a device by its own entry alone, and what is remembered there; costs no chain.
   [[nodiscard]] Trust of(const proto::DeviceId& device) const { return of(device, {}); }
   /// Trust in a device whose chain is known. `issuers` are the key ids above the device, the account's first, as
-  /// CertificateChain::issuer_ids gives them. Banned if any of them is, as account or as CA; else allowed if the
-  /// device, its account or a CA above it is; else unknown.
-  [[nodiscard]] Trust of(const proto::DeviceId& device, std::span<const proto::AccountId> issuers) const;
-  /// Whether any account or CA has an entry: without one, a chain cannot change what `of(device)` says.
+  /// CertificateChain::issuer_ids gives them; `short_id` is its own, where it is known. Banned if any of them is, or
+  /// the device, or what it was when it was met first: a ban of 40 digits means the key that has that id, whatever kind
+  /// it was given. Else allowed if the device, its account or a CA above it is; else unknown.
+  [[nodiscard]] Trust of(const proto::DeviceId& device, std::span<const proto::AccountId> issuers,
+                         const std::optional<proto::ShortDeviceId>& short_id = std::nullopt) const;
+  /// The same of what is in the chain, which need not be valid.
+  [[nodiscard]] Trust of(const proto::CertificateChain& chain) const;
+  /// Whether a ban means the key of this id of 40 digits.
+  [[nodiscard]] bool bans(const proto::AccountId& id) const;
+  /// Whether there is an entry of 40 digits: without one, a chain cannot change what `of(device)` says.
   [[nodiscard]] bool has_chain_entries() const { return chain_entries_ > 0; }
 
   /// By kind, then id.
@@ -94,6 +123,7 @@ class TrustStore {
   struct State {
     Trust trust;
     std::int64_t since_unix;
+    std::optional<FirstMet> first_met{};
   };
 
   explicit TrustStore(std::string path);
@@ -102,6 +132,7 @@ class TrustStore {
   Outcome<void> replace(const TrustSubject& subject, std::optional<State> state);
   void put(const TrustSubject& subject, std::optional<State> state);
   [[nodiscard]] Trust state_of(const TrustSubject& subject) const;
+  [[nodiscard]] std::optional<proto::AccountId> ban_of(const FirstMet& met) const;
 
   JsonFile file_;
   std::unordered_map<TrustSubject, State, TrustSubjectHash> entries_;

@@ -212,12 +212,15 @@ struct ListenAddParams {
   ListenMode mode = ListenMode::kAuto;
   Json peers = "allowed";  ///< "allowed", "any", or an array of device ids and aliases: see `listener_peers`
   bool strict_end = false;
+  /// Nobody else: 1 to kMaxListenerPeers device ids, account ids and aliases.
+  std::optional<std::vector<std::string>> only_peers = std::nullopt;
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("uri", self.uri, kUriBounds);
     io.optional("prefix", self.prefix);
     io.optional("mode", self.mode);
     io.optional("peers", self.peers);
+    io.optional("only_peers", self.only_peers, Bounds{1, kMaxListenerPeers});
     io.optional("strict_end", self.strict_end);
   }
 };

@@ -269,12 +269,19 @@ struct TrustEntry {
   TrustKind kind = TrustKind::kDevice;
   Trust trust = Trust::kUnknown;
   std::optional<std::string> alias;
+  std::optional<std::string> account;    ///< of a device: that which it had when it was met first
+  std::optional<std::string> banned_by;  ///< of a device: the ban of 40 digits that means it too
+  /// Of a ban of 40 digits: the devices that it is known to mean, of those that have an entry or are connected.
+  std::optional<std::vector<std::string>> devices;
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("id", self.id);
     io.required("kind", self.kind);
     io.required("trust", self.trust);
     io.optional("alias", self.alias);
+    io.optional("account", self.account);
+    io.optional("banned_by", self.banned_by);
+    io.optional("devices", self.devices);
   }
 };
 struct TrustListResult {

@@ -76,6 +76,8 @@ class Client {
   struct ListenOptions {
     bool prefix = false;
     Json peers = "allowed";  ///< or "any", or an array of device ids and aliases
+    /// If not empty, nobody else: device ids, account ids and aliases. Those have to be allowed, or in `peers`, too.
+    std::vector<std::string> only_peers = {};
   };
 
   /// Connects and says hello. Blocks for at most the timeout. Errors: daemon-absent, not-permitted, timed-out,

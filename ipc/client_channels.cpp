@@ -131,6 +131,7 @@ void Client::add_listener(std::string_view uri, const ListenOptions& options, Li
   params.prefix = options.prefix;
   params.mode = mode;
   params.peers = options.peers;
+  if (!options.only_peers.empty()) params.only_peers = options.only_peers;
   params.strict_end = true;
   call("listen.add", write_members(params),
        [this, listener = std::move(listener), done = std::move(done)](const Outcome<Json>& reply) {

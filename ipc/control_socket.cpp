@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later OR MIT
 #include "ipc/control_socket.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 namespace connd::ipc {
@@ -23,10 +26,22 @@ struct Attempt {
   int error = 0;
 };
 
+/// Whose directory this is.
+enum class Whose { kNobodys, kOurs, kAnothers };
+Whose whose(const std::string& directory) {
+  struct stat what {};
+  if (::stat(directory.c_str(), &what) != 0 || !S_ISDIR(what.st_mode)) return Whose::kNobodys;
+  return what.st_uid == ::geteuid() ? Whose::kOurs : Whose::kAnothers;
+}
+
+std::string socket_below(const std::string& directory) {
+  return directory + "/jami-connd/control.sock";
+}
+
 /// Below $XDG_RUNTIME_DIR, or empty.
 std::string user_socket_path() {
   const std::string dir = environment("XDG_RUNTIME_DIR");
-  return dir.empty() ? dir : dir + "/jami-connd/control.sock";
+  return dir.empty() ? dir : socket_below(dir);
 }
 
 /// What to say of a socket that may not be used.
@@ -51,12 +66,17 @@ Attempt try_path(const std::string& path) {
 
 }  // namespace
 
-std::vector<std::string> control_socket_paths(const std::string& explicit_path) {
+std::vector<std::string> control_socket_paths(const std::string& explicit_path, const std::string& users) {
   if (!explicit_path.empty()) return {explicit_path};
   if (std::string path = environment("JAMI_CONND_SOCKET"); !path.empty()) return {std::move(path)};
   std::vector<std::string> paths;
-  if (std::string path = user_socket_path(); !path.empty()) paths.push_back(std::move(path));
+  const std::string named = environment("XDG_RUNTIME_DIR");
+  const bool anothers = !named.empty() && whose(named) == Whose::kAnothers;
+  if (!named.empty() && !anothers) paths.push_back(socket_below(named));
+  const std::string usual = users + "/" + std::to_string(::geteuid());
+  if (usual != named && whose(usual) == Whose::kOurs) paths.push_back(socket_below(usual));
   paths.emplace_back(kSystemSocketPath);
+  if (anothers) paths.push_back(socket_below(named));
   return paths;
 }
 

@@ -26,6 +26,20 @@ struct DhtAddress {
   friend auto operator<=>(const DhtAddress&, const DhtAddress&) = default;
 };
 
+/// Of a network that is somebody's own, or of this machine alone (RFC 1918, 3927, 4193; RFC 4291, 2.5.6).
+inline bool is_private(const DhtAddress& address) {
+  const auto& ip = address.ip;
+  if (address.family == DhtAddress::Family::kIpv4) {
+    return ip[0] == 10 || ip[0] == 127 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) || (ip[0] == 192 && ip[1] == 168) ||
+           (ip[0] == 169 && ip[1] == 254);
+  }
+  if ((ip[0] & 0xfe) == 0xfc || (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80)) return true;
+  for (std::size_t i = 0; i < 15; ++i) {
+    if (ip[i] != 0) return false;
+  }
+  return ip[15] == 1;
+}
+
 /// Of an address that strangers choose: without the seed they could choose addresses that fall into one bucket.
 struct DhtAddressHash {
   std::uint64_t seed = 0;  ///< unpredictable, one for the life of a table

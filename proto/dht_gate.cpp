@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "proto/dht_budget.h"
+#include "proto/dht_keep.h"
 #include "proto/dht_limits.h"
 #include "proto/dht_msgpack.h"
 #include "proto/dht_parts.h"
-#include "proto/dht_signed_ids.h"
 #include "proto/dht_walker.h"
 
 namespace connd::proto {
@@ -26,18 +26,17 @@ struct DhtGate::Impl {
       : budget({config.node_id, config.network, config.random}),
         asked(config.random, {kMaxAskedPartBytes, kMaxAskedPartBytesOfAddress}),
         unasked(config.random, {kMaxUnaskedPartBytes, kMaxUnaskedPartBytesOfAddress}),
-        own_signed_ids(config.signed_ids),
-        signed_ids(hash_seed(config.random)) {}
+        keeper(config) {}
 
   DhtBudget budget;
   /// Answers to our own requests, and all else: what strangers send leaves the former their room.
   DhtParts asked;
   DhtParts unasked;
-  std::vector<std::uint64_t> own_signed_ids;  ///< a few; they have no end
-  DhtSignedIds signed_ids;
+  DhtKeeper keeper;
   DhtMessage message;  ///< its vectors keep their storage
   DhtGateCounters counters;
   std::uint64_t bad_values = 0;
+  std::uint64_t refused_values = 0;
   std::vector<DhtDatagram> incoming;
   std::vector<DhtDatagram> outgoing;
 
@@ -46,53 +45,33 @@ struct DhtGate::Impl {
     return {DhtReceived::What::kDropped, fault};
   }
 
-  /// Those of this datagram, and those of the parts, which count for themselves.
-  void count_bad_values(std::size_t here) {
-    bad_values += here;
+  /// Those of this message, and those of the parts, which count for themselves.
+  void count_values() {
+    bad_values += message.bad_values.size();
+    refused_values += message.refused.size();
     counters.bad_values = bad_values + asked.bad_values() + unasked.bad_values();
+    counters.refused_values = refused_values + asked.refused_values() + unasked.refused_values();
   }
 
-  // Of a put: a value without owner must not come upon a signed one (dht_signed_ids.h).
-  bool may_pass(const DhtValueInfo& value, TimePoint now) {
-    if (value.owned) signed_ids.add(value.id, now);
-    const bool is_own = std::find(own_signed_ids.begin(), own_signed_ids.end(), value.id) != own_signed_ids.end();
-    return value.owned || (!is_own && !signed_ids.has(value.id, now));
-  }
-  void judge_put(TimePoint now) {
-    if (message.kind == DhtKind::kRefresh) signed_ids.renew(message.value_id, now);
+  void judge_put(const DhtAddress& from, TimePoint now) {
+    if (message.kind == DhtKind::kRefresh) keeper.on_refresh(message.key, message.value_id, now);
     if (message.kind != DhtKind::kPut) return;
-    const std::size_t before = message.bad_values.size();
     for (const DhtWholeValue& value : message.whole) {
-      if (!may_pass(value.info, now)) message.bad_values.push_back(value.at);
-    }
-    if (message.bad_values.size() == before) return;
-    std::sort(message.bad_values.begin(), message.bad_values.end(),
-              [](const DhtSpan& a, const DhtSpan& b) { return a.offset < b.offset; });
-  }
-  // What OpenDHT sends it has: our own values, and those that it keeps for others.
-  void remember_sent(TimePoint now) {
-    if (message.kind == DhtKind::kRefresh) signed_ids.renew(message.value_id, now);
-    for (const DhtWholeValue& value : message.whole) {
-      if (value.info.owned) signed_ids.add(value.info.id, now);
-    }
-    for (const DhtPart& part : message.parts) {
-      // OpenDHT writes id and owner at the beginning of a value; to take one for signed that is not does little harm.
-      if (part.offset != 0 || as_text(part.bytes).find("\xa5owner") == std::string_view::npos) continue;
-      MsgpackReader in(part.bytes);
-      if (in.next().is(MsgpackItem::Type::kMap) && in.next().text() == "id") {
-        if (const MsgpackItem id = in.next(); id.is(MsgpackItem::Type::kUint)) signed_ids.add(id.number, now);
+      if (auto instead = keeper.refuse(from, message.key, value.info, now)) {
+        message.refused.push_back({value.at, std::move(*instead)});
       }
     }
   }
 
   DhtReceived on_parts(const DhtAddress& from, TimePoint now) {
     DhtParts& parts = asked.knows(from, message.tid) ? asked : unasked;
-    if (const DhtFault fault =
-            parts.add(from, message, now, [&](const DhtValueInfo& value) { return may_pass(value, now); });
+    if (const DhtFault fault = parts.add(
+            from, message, now,
+            [&](const DhtMessage& put, const DhtValueInfo& value) { return keeper.refuse(from, put.key, value, now); });
         fault != DhtFault::kNone)
       return drop(fault);
     ++counters.parts;
-    count_bad_values(0);
+    count_values();
     for (DhtDatagram& whole : parts.take_complete()) {
       ++counters.assembled;
       incoming.push_back(std::move(whole));
@@ -101,17 +80,17 @@ struct DhtGate::Impl {
   }
 
   DhtReceived on_message(const DhtAddress& from, Bytes datagram, bool is_asked, TimePoint now) {
-    judge_put(now);
+    judge_put(from, now);
     if (!message.sized.empty()) {
       const DhtFault fault = (is_asked ? asked : unasked).open(from, datagram, message, now);
-      count_bad_values(message.bad_values.size());
+      count_values();
       return fault == DhtFault::kNone ? DhtReceived{DhtReceived::What::kTaken, fault} : drop(fault);
     }
     ++counters.passed;
-    if (message.bad_values.empty()) return {};
-    count_bad_values(message.bad_values.size());
-    const std::vector<Bytes> nils(message.bad_values.size(), Bytes(kMsgpackNil));
-    incoming.push_back({from, splice(datagram, message.bad_values, nils)});
+    const std::vector<DhtCut> cuts = cuts_of(message);
+    if (cuts.empty()) return {};
+    count_values();
+    incoming.push_back({from, splice(datagram, cuts)});
     return {DhtReceived::What::kTaken, DhtFault::kNone};
   }
 
@@ -157,7 +136,7 @@ DhtReceived DhtGate::on_received(const DhtAddress& from, Bytes datagram, TimePoi
 DhtSend DhtGate::on_send(const DhtAddress& to, Bytes datagram, TimePoint now) {
   Impl& gate = *impl_;
   const bool in_order = walk_dht_message(datagram, gate.message) == DhtFault::kNone;
-  if (in_order) gate.remember_sent(now);
+  if (in_order) gate.keeper.on_sent(gate.message, now);
   const DhtBudget::Decision decision = gate.budget.on_send(to, datagram, in_order ? &gate.message : nullptr, now);
   gate.take_budget_output();
   switch (decision.fate) {

@@ -24,9 +24,19 @@
 #include "proto/bytes.h"
 #include "proto/dht_address.h"
 #include "proto/dht_fault.h"
+#include "proto/dht_limits.h"
 #include "proto/time.h"
 
 namespace connd::proto {
+
+/// What our node keeps for others. OpenDHT answers who puts something that is not kept as if it were: it has no other
+/// answer; the same value goes to seven more nodes.
+struct DhtKeepRules {
+  std::size_t max_value_bytes = kMaxDhtValue;  ///< of its data, signature and name of its type together
+  bool nothing = false;  ///< but for nodes of private addresses: on a LAN alone there may be nobody else
+  /// Keys at which our node takes what is put there, and keeps nothing: these rules are not for that.
+  std::vector<std::array<std::uint8_t, 20>> own_keys{};
+};
 
 struct DhtGateConfig {
   /// Of our node: in the pings that we send beside OpenDHT's own. It must be the id that OpenDHT uses.
@@ -38,6 +48,7 @@ struct DhtGateConfig {
   /// Of the signed values that our node puts for good: OpenDHT stores them at once, before it sends them to anybody,
   /// and tells their ids alone to who asks. What is sent later the gate sees itself.
   std::vector<std::uint64_t> signed_ids{};
+  DhtKeepRules keep{};
 };
 
 struct DhtReceived {
@@ -64,12 +75,13 @@ struct DhtSend {
 struct DhtGateCounters {
   std::uint64_t received = 0;  ///< all that came
   std::uint64_t received_bytes = 0;
-  std::uint64_t passed = 0;      ///< given to OpenDHT as they were
-  std::uint64_t assembled = 0;   ///< made of a message and the parts of its values, and given to OpenDHT
-  std::uint64_t parts = 0;       ///< kept for these
-  std::uint64_t pongs = 0;       ///< answers to our pings: each proves an address
-  std::uint64_t bad_values = 0;  ///< values that were cut out of messages that passed
-  std::uint64_t sent = 0;        ///< all that OpenDHT sent and that went out, at once or later
+  std::uint64_t passed = 0;          ///< given to OpenDHT as they were
+  std::uint64_t assembled = 0;       ///< made of a message and the parts of its values, and given to OpenDHT
+  std::uint64_t parts = 0;           ///< kept for these
+  std::uint64_t pongs = 0;           ///< answers to our pings: each proves an address
+  std::uint64_t bad_values = 0;      ///< values that were cut out of messages that passed
+  std::uint64_t refused_values = 0;  ///< values that were put and are not kept
+  std::uint64_t sent = 0;            ///< all that OpenDHT sent and that went out, at once or later
   std::uint64_t sent_bytes = 0;
   std::uint64_t pings = 0;                          ///< ours, beside these
   std::uint64_t held = 0;                           ///< kept until their address proves itself

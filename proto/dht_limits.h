@@ -45,16 +45,21 @@ inline constexpr std::size_t kMaxRsaModulusBytes = 1'024;
 inline constexpr std::size_t kMaxRsaExponentBytes = 4;
 
 // --- Ids of signed values -------------------------------------------------------------------------------------------
-/// 256 KiB for each of two times, and only when there are any: at one signed value a second a third of it is used.
-inline constexpr std::size_t kSignedIdBits = std::size_t{1} << 21;
+/// 512 KiB for each of two times, and only when there are any: at one signed value a second a third of it is used.
+inline constexpr std::size_t kSignedIdBits = std::size_t{1} << 22;
 /// Longer than the week for which OpenDHT's types keep a value at most; each renewal counts.
 inline constexpr Duration kSignedIdTime = std::chrono::hours(8 * 24);
+/// Lengths of those that were put: as many as the keys that a node keeps by default. 1 MB, and only when there are any.
+inline constexpr std::size_t kMaxSignedLengths = 16'384;
 
 // --- Values that come in parts --------------------------------------------------------------------------------------
 /// Of the values of one message together, those beyond are cut out: 32 of the largest.
 inline constexpr std::size_t kMaxDhtAssembledValues = std::size_t{2} << 20;
+/// What stands in the place of a value that is put and refused (dht_keep.cpp).
+inline constexpr std::size_t kMaxDhtInstead = 64;
 /// A whole message made of its parts: its values, and the datagram that announced them.
-inline constexpr std::size_t kMaxDhtAssembled = kMaxDhtAssembledValues + kMaxDhtDatagram;
+inline constexpr std::size_t kMaxDhtAssembled =
+    kMaxDhtAssembledValues + kMaxDhtDatagram + kMaxDhtValues * kMaxDhtInstead;
 /// Messages that wait for parts. Answers to requests of ours are counted apart from what strangers send unasked.
 inline constexpr std::size_t kMaxPartRecords = 512;
 inline constexpr std::size_t kMaxPartRecordsOfAddress = 32;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "proto/dht_msgpack.h"
@@ -83,19 +84,19 @@ DhtFault DhtParts::open(const DhtAddress& from, Bytes datagram, const DhtMessage
   record->is_put = message.kind == DhtKind::kPut;
   record->datagram.assign(datagram.begin(), datagram.end());
   record->begun = record->last = now;
+  record->cut_out = cuts_of(message);
   std::size_t announced = 0;
   for (const DhtSizedValue& value : message.sized) {
     if (announced + value.size > kMaxDhtAssembledValues) {
-      record->cut_out.push_back(value.at);
+      record->cut_out.push_back({value.at, {}});
       ++bad_values_;
       continue;
     }
     announced += value.size;
     record->values.push_back({value, {}});
   }
-  record->cut_out.insert(record->cut_out.end(), message.bad_values.begin(), message.bad_values.end());
   std::sort(record->cut_out.begin(), record->cut_out.end(),
-            [](const DhtSpan& a, const DhtSpan& b) { return a.offset < b.offset; });
+            [](const DhtCut& a, const DhtCut& b) { return a.at.offset < b.at.offset; });
 
   slots_.emplace(key, records_.size());
   records_.push_back(std::move(record));
@@ -140,45 +141,43 @@ DhtFault DhtParts::add(const DhtAddress& from, const DhtMessage& message, TimePo
 }
 
 // What came whole was judged when the message came; since then another message, or a part of this one, may have brought
-// a value that it must not come upon. Not kept meanwhile: the message tells it again.
-void DhtParts::judge_again(Record& record, const Judge& judge) {
-  DhtMessage message;
-  (void)walk_dht_message(record.datagram, message);  // it was in order
-  const auto by_offset = [](const DhtSpan& a, const DhtSpan& b) { return a.offset < b.offset; };
-  for (const DhtWholeValue& value : message.whole) {
-    const auto place = std::lower_bound(record.cut_out.begin(), record.cut_out.end(), value.at, by_offset);
-    if ((place != record.cut_out.end() && place->offset == value.at.offset) || judge(value.info)) continue;
-    record.cut_out.insert(place, value.at);
-    ++bad_values_;
+// a value that it must not come upon.
+void DhtParts::judge_again(Record& record, const DhtMessage& put, const Judge& judge) {
+  const auto before = [](const DhtCut& cut, std::size_t offset) { return cut.at.offset < offset; };
+  for (const DhtWholeValue& value : put.whole) {
+    const auto place = std::lower_bound(record.cut_out.begin(), record.cut_out.end(), value.at.offset, before);
+    if (place != record.cut_out.end() && place->at.offset == value.at.offset) continue;
+    auto instead = judge(put, value.info);
+    if (!instead) continue;
+    record.cut_out.insert(place, {value.at, std::move(*instead)});
+    ++refused_values_;
   }
 }
 
 void DhtParts::complete(Record& record, const Judge& judge) {
-  std::vector<bool> good;
-  for (const Value& value : record.values) {
+  const bool judged = record.is_put && judge;
+  DhtMessage put;                                            // not kept meanwhile: the message tells it again
+  if (judged) (void)walk_dht_message(record.datagram, put);  // it was in order
+  std::vector<DhtCut> values;
+  for (Value& value : record.values) {
     DhtValueInfo info;
-    good.push_back(walk_dht_value(value.bytes, &info) == DhtFault::kNone && (!record.is_put || !judge || judge(info)));
-    if (!good.back()) ++bad_values_;
-  }
-  if (record.is_put && judge) judge_again(record, judge);
-
-  std::vector<DhtSpan> spans;
-  std::vector<Bytes> bytes;
-  auto cut = record.cut_out.begin();
-  const auto cut_until = [&](std::size_t offset) {
-    for (; cut != record.cut_out.end() && cut->offset < offset; ++cut) {
-      spans.push_back(*cut);
-      bytes.emplace_back(kMsgpackNil);
+    std::optional<ByteVector> instead;
+    if (walk_dht_value(value.bytes, &info) != DhtFault::kNone) {
+      instead.emplace();
+      ++bad_values_;
+    } else if (judged) {
+      instead = judge(put, info);
+      if (instead) ++refused_values_;
     }
-  };
-  for (std::size_t i = 0; i < record.values.size(); ++i) {
-    const Value& value = record.values[i];
-    cut_until(value.announced.at.offset);
-    spans.push_back(value.announced.at);
-    bytes.push_back(good[i] ? Bytes(value.bytes) : Bytes(kMsgpackNil));
+    values.push_back({value.announced.at, instead ? std::move(*instead) : std::move(value.bytes)});
   }
-  cut_until(record.datagram.size());
-  complete_.push_back({record.key.address, splice(record.datagram, spans, bytes)});
+  if (judged) judge_again(record, put, judge);
+
+  std::vector<DhtCut> all;
+  std::merge(std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()),
+             std::make_move_iterator(record.cut_out.begin()), std::make_move_iterator(record.cut_out.end()),
+             std::back_inserter(all), [](const DhtCut& a, const DhtCut& b) { return a.at.offset < b.at.offset; });
+  complete_.push_back({record.key.address, splice(record.datagram, all)});
 }
 
 std::vector<DhtDatagram> DhtParts::take_complete() {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -30,8 +31,8 @@ class DhtParts {
     std::size_t bytes;             ///< at most, in all
     std::size_t bytes_of_address;  ///< when a sender has as many, nothing more is taken from it
   };
-  /// Whether a value that was put together may pass, judged by what it is; `random` as in DhtGateConfig.
-  using Judge = std::function<bool(const DhtValueInfo&)>;
+  /// What is to stand in the place of a value of a put; nothing when it may pass. `random` as in DhtGateConfig.
+  using Judge = std::function<std::optional<ByteVector>(const DhtMessage& put, const DhtValueInfo&)>;
   DhtParts(std::function<std::uint32_t()> random, Room room);
 
   /// A message came of which `message.sized` is not empty. kNone: it is kept, or was there already. kPartNoRoom: its
@@ -50,6 +51,8 @@ class DhtParts {
   /// Values that were put together and could not be read, or announced and more than kMaxDhtAssembledValues; they are
   /// nil in the message.
   [[nodiscard]] std::uint64_t bad_values() const { return bad_values_; }
+  /// Values that `judge` refused.
+  [[nodiscard]] std::uint64_t refused_values() const { return refused_values_; }
 
   /// A time at which something may be too old; kNever: nothing is here.
   [[nodiscard]] TimePoint next_deadline() const { return deadline_; }
@@ -78,10 +81,10 @@ class DhtParts {
     Key key;
     bool is_put = false;
     ByteVector datagram;
-    std::vector<Value> values;     ///< by index, ascending
-    std::vector<DhtSpan> cut_out;  ///< ascending
-    std::size_t whole = 0;         ///< of `values`
-    std::size_t bytes = 0;         ///< of the datagram and what has come of the values
+    std::vector<Value> values;    ///< by index, ascending
+    std::vector<DhtCut> cut_out;  ///< ascending
+    std::size_t whole = 0;        ///< of `values`
+    std::size_t bytes = 0;        ///< of the datagram and what has come of the values
     TimePoint begun;
     TimePoint last;
   };
@@ -95,7 +98,7 @@ class DhtParts {
   void add_bytes(Record& record, std::size_t bytes);
   void remove(std::size_t slot);
   bool add_part(Record& record, const DhtPart& part);
-  void judge_again(Record& record, const Judge& judge);
+  void judge_again(Record& record, const DhtMessage& put, const Judge& judge);
   void complete(Record& record, const Judge& judge);
 
   std::function<std::uint32_t()> random_;
@@ -105,6 +108,7 @@ class DhtParts {
   std::unordered_map<DhtAddress, Share, DhtAddressHash> shares_;
   std::size_t bytes_ = 0;
   std::uint64_t bad_values_ = 0;
+  std::uint64_t refused_values_ = 0;
   std::vector<DhtDatagram> complete_;
   TimePoint deadline_ = kNever;
 };

@@ -70,17 +70,23 @@ enum BodyMember : std::uint8_t { kDataOfBody, kTypeId, kUserType, kOwnerOfBody, 
 constexpr MemberName kBodyNames[] = {{"data", kDataOfBody},   {"type", kTypeId}, {"utype", kUserType},
                                      {"owner", kOwnerOfBody}, {"seq", kSeq},     {"to", kTo}};
 
-void body_member(MsgpackReader& in, BodyMember member) {
+std::uint32_t length_of(std::size_t bytes) {
+  return static_cast<std::uint32_t>(bytes);  // at most kMaxDhtValue
+}
+
+void body_member(MsgpackReader& in, BodyMember member, DhtValueInfo& out) {
   switch (member) {
     case kDataOfBody:
-      read_blob(in, 0, kMaxDhtValue);
+      out.data = length_of(read_blob(in, 0, kMaxDhtValue).size());
       break;
     case kTypeId:
+      out.type = static_cast<std::uint16_t>(read_uint(in, 0xffff));
+      break;
     case kSeq:
       read_uint(in, 0xffff);
       break;
     case kUserType:
-      read_text(in, kMaxDhtValue);
+      out.utype = length_of(read_text(in, kMaxDhtValue).size());
       break;
     case kOwnerOfBody: {
       const Bytes key = read_bin(in, 1, kMaxDhtOwnerKey);
@@ -93,36 +99,32 @@ void body_member(MsgpackReader& in, BodyMember member) {
   }
 }
 
-/// Whether it names an owner, and so has to be signed.
-bool walk_body(MsgpackReader& in) {
+void walk_body(MsgpackReader& in, DhtValueInfo& out) {
   Members members(in, 2);
-  while (const auto member = members.next(kBodyNames)) body_member(in, static_cast<BodyMember>(*member));
+  while (const auto member = members.next(kBodyNames)) body_member(in, static_cast<BodyMember>(*member), out);
   members.require({kDataOfBody, kTypeId});
   if (members.has(kOwnerOfBody)) members.require({kSeq});
-  return members.has(kOwnerOfBody);
+  out.owned = members.has(kOwnerOfBody);
 }
 
-/// Whether it names an owner.
-bool walk_dat(MsgpackReader& in) {
+void walk_dat(MsgpackReader& in, DhtValueInfo& out) {
   MsgpackReader ahead = in;
   const MsgpackItem first = ahead.next();
   if (!first.is(Type::kMap)) {
     // Encrypted: what is inside is between the reader and the key.
-    read_bin(in, 0, kMaxDhtValue);
-    return false;
+    out.data = length_of(read_bin(in, 0, kMaxDhtValue).size());
+    return;
   }
   Members members(in, 1);
-  bool owned = false;
   while (const auto member = members.next(kDatNames)) {
     if (*member == kBody) {
-      owned = walk_body(in);
+      walk_body(in, out);
     } else {
-      read_blob(in, 0, kMaxDhtValue);
+      out.sig = length_of(read_blob(in, 0, kMaxDhtValue).size());
     }
   }
   members.require({kBody});
-  if (owned) members.require({kSignature});
-  return owned;
+  if (out.owned) members.require({kSignature});  // what names an owner has to be signed
 }
 
 }  // namespace
@@ -153,7 +155,7 @@ DhtFault walk_dht_value(Bytes value, DhtValueInfo* info) {
         read.id = read_uint(in, UINT64_MAX);
         break;
       case kDat:
-        read.owned = walk_dat(in);
+        walk_dat(in, read);
         break;
       case kPriority:
         read_uint(in, UINT32_MAX);

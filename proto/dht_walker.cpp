@@ -223,6 +223,8 @@ class Walker {
         out_.id = read_bin(in, kHashBytes, kHashBytes);
         break;
       case kHash:
+        out_.key = read_bin(in, kHashBytes, kHashBytes);
+        break;
       case kTarget:
         read_bin(in, kHashBytes, kHashBytes);
         break;
@@ -377,7 +379,7 @@ class Walker {
 void DhtMessage::clear() {
   kind = DhtKind::kPing;
   tid = network = 0;
-  id = {};
+  id = key = {};
   has_token = false;
   values = 0;
   sized.clear();
@@ -385,6 +387,7 @@ void DhtMessage::clear() {
   value_id = 0;
   parts.clear();
   bad_values.clear();
+  refused.clear();
 }
 
 DhtFault walk_dht_message(Bytes datagram, DhtMessage& message) {
@@ -430,6 +433,23 @@ ByteVector splice(Bytes datagram, const std::vector<DhtSpan>& spans, const std::
   const Bytes rest = datagram.subspan(from);
   out.insert(out.end(), rest.begin(), rest.end());
   return out;
+}
+
+std::vector<DhtCut> cuts_of(const DhtMessage& message) {
+  std::vector<DhtCut> out = message.refused;
+  for (const DhtSpan& at : message.bad_values) out.push_back({at, {}});
+  std::sort(out.begin(), out.end(), [](const DhtCut& a, const DhtCut& b) { return a.at.offset < b.at.offset; });
+  return out;
+}
+
+ByteVector splice(Bytes datagram, const std::vector<DhtCut>& cuts) {
+  std::vector<DhtSpan> spans;
+  std::vector<Bytes> bytes;
+  for (const DhtCut& cut : cuts) {
+    spans.push_back(cut.at);
+    bytes.push_back(cut.instead.empty() ? Bytes(kMsgpackNil) : Bytes(cut.instead));
+  }
+  return splice(datagram, spans, bytes);
 }
 
 }  // namespace connd::proto

@@ -51,12 +51,25 @@ struct DhtPart {
 /// What the gate has to know of a value.
 struct DhtValueInfo {
   std::uint64_t id = 0;
-  bool owned = false;  ///< it names the key of its owner
+  bool owned = false;       ///< it names the key of its owner
+  std::uint16_t type = 0;   ///< 0 when it is encrypted, as OpenDHT has it
+  std::uint32_t data = 0;   ///< bytes of what is encrypted, or of the data
+  std::uint32_t sig = 0;    ///< of the signature
+  std::uint32_t utype = 0;  ///< of the name that its user gave its type
+
+  /// All that OpenDHT may count as its size.
+  [[nodiscard]] std::size_t bytes() const { return std::size_t{data} + sig + utype; }
 };
 /// A whole value in a message.
 struct DhtWholeValue {
   DhtSpan at;
   DhtValueInfo info;
+};
+
+/// What stands in the place of a value that is not for OpenDHT.
+struct DhtCut {
+  DhtSpan at;
+  ByteVector instead;  ///< empty: nil
 };
 
 /// What the gate has to know of a message. Reuse one object: its vectors keep their storage.
@@ -65,6 +78,7 @@ struct DhtMessage {
   std::uint32_t tid = 0;      ///< as OpenDHT reads it
   std::uint32_t network = 0;  ///< 0 when it is not said
   Bytes id;                   ///< of the sending node, 20 bytes, never all zero; empty for kValueData
+  Bytes key;                  ///< `h`, 20 bytes: where values are asked for or put; empty when it is not there
   bool has_token = false;
   std::size_t values = 0;  ///< elements of `values`
   std::vector<DhtSizedValue> sized;
@@ -74,6 +88,8 @@ struct DhtMessage {
   /// Elements of `values` that OpenDHT could not read, or should not. One who stored such a value somewhere must not
   /// make all answers unreadable that contain it: so these are cut out (replaced by nil), and the message passes.
   std::vector<DhtSpan> bad_values;
+  /// Elements of `values` that are in order, and refused by the gate, which adds them: the walker does not.
+  std::vector<DhtCut> refused;
 
   void clear();
   [[nodiscard]] bool is_request() const { return kind >= DhtKind::kPing; }
@@ -102,5 +118,10 @@ struct DhtPing {
 /// The datagram with other bytes at the given places. `spans` in order, apart from each other, and within it; `bytes`
 /// has one for each.
 [[nodiscard]] ByteVector splice(Bytes datagram, const std::vector<DhtSpan>& spans, const std::vector<Bytes>& bytes);
+
+/// The bad and the refused values of a message, in order.
+[[nodiscard]] std::vector<DhtCut> cuts_of(const DhtMessage& message);
+/// The datagram without them.
+[[nodiscard]] ByteVector splice(Bytes datagram, const std::vector<DhtCut>& cuts);
 
 }  // namespace connd::proto

@@ -57,9 +57,10 @@ constexpr std::array kRows = {
     Row{Errc::kStunTooLong, Reason::kProtocolError, "a STUN message longer than any real one"},
     Row{Errc::kCertificateSelfSigned, Reason::kBadCertificate, "a device certificate that nobody but itself signed"},
     Row{Errc::kCertificateTooWeak, Reason::kBadCertificate, "a key or signature of less than 112 bits of security"},
-    Row{Errc::kCertificateRefused, Reason::kBadCertificate, "the peer refused our certificate"},
+    Row{Errc::kCertificateRefused, Reason::kBadCertificate, "the peer refused this device's certificate"},
     Row{Errc::kTlsAlert, Reason::kProtocolError, "the peer ended TLS with an alert"},
     Row{Errc::kKeyGenerationFailed, Reason::kInternal, "keys or certificates could not be made"},
+    Row{Errc::kPeerTakesNoMore, Reason::kResourceLimit, "the peer takes no more channels from this device for now"},
 };
 
 constexpr bool rows_in_order() {

@@ -65,6 +65,8 @@ enum class Errc {
   kCertificateRefused,
   kTlsAlert,
   kKeyGenerationFailed,
+  // Our own opens, continued.
+  kPeerTakesNoMore,
 };
 
 const std::error_category& error_category() noexcept;

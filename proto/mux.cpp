@@ -39,7 +39,8 @@ Mux::Mux(const MuxConfig& config, std::unique_ptr<Dialect> dialect, HandleSource
       hello_received_(!rules_.hello),
       answers_pings_(rules_.hello),
       last_received_(now) {
-  send(control::Hello{rules_.hello ? kProtocolVersion : kJamiVersion, config_.max_channels, kMaxName});
+  send(control::Hello{rules_.hello ? kProtocolVersion : kJamiVersion,
+                      std::min(config_.max_channels, config_.told_channels), kMaxName});
 }
 
 Mux::~Mux() = default;
@@ -55,7 +56,8 @@ Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint no
   if (our_pending_names_ + name.size() > kMaxPendingNameBytes) return Errc::kTooManyPending;
   // A request that is taken back goes out all the same: only what the peer causes may pass the bound of the backlog.
   if (backlog_ + name.size() > kMaxControlBacklog / 2) return Errc::kTooManyPending;
-  if (by_id_.size() >= config_.max_channels || by_id_.size() >= peer_max_channels_) return Errc::kNoFreeChannel;
+  if (by_id_.size() >= config_.max_channels) return Errc::kNoFreeChannel;
+  if (by_id_.size() >= peer_max_channels_) return Errc::kPeerTakesNoMore;
   const std::optional<WireId> id = free_id();
   if (!id) return Errc::kNoFreeChannel;
 
@@ -163,6 +165,13 @@ void Mux::release(ChannelHandle handle) {
 
 void Mux::go_away(Reason reason, std::string_view text, TimePoint now) {
   if (go_away_sent_) return;
+  if (failed_) {
+    // What waits, answers to a flood above all, is of no use to a connection that ends, and the peer may not read it
+    // all.
+    control_body_.clear();
+    chunks_.clear();
+    backlog_ = 0;
+  }
   send(control::GoAway{static_cast<std::uint64_t>(reason), std::string(text)});
   go_away_sent_ = true;
   go_away_deadline_ = std::min(go_away_deadline_, now + kGoAwayTime);
@@ -180,6 +189,11 @@ void Mux::set_ready(ChannelHandle handle, bool ready) {
   channel->ready = ready;
   if (!ready) channel->bulk = false;
   update_order(*channel);
+}
+
+bool Mux::has_credit(ChannelHandle handle) const {
+  const Channel* channel = find(handle);
+  return channel != nullptr && channel->credit.available() > 0;
 }
 
 /// The one place that decides whether a channel is in the order of senders.

@@ -39,6 +39,8 @@ enum class MuxSide : std::uint8_t { kClient, kServer };
 struct MuxConfig {
   MuxSide side = MuxSide::kClient;
   std::uint32_t max_channels = kMaxChannels;  ///< of both sides together; requests above are refused
+  /// What our hello says at most: the owner may refuse requests sooner.
+  std::uint32_t told_channels = kMaxChannels;
   std::uint64_t max_buffer = kMaxConnectionBuffer;
   std::uint32_t max_window = kMaxWindow;  ///< what our receive windows grow to; see max_window_for
   Duration keepalive_interval = kKeepaliveInterval;
@@ -91,8 +93,8 @@ class Mux {
     ChannelHandle channel;
     bool joined;  ///< a unique channel of that name was there or on its way: this is its handle
   };
-  /// Asks the peer for a channel. Errors: kBadChannelName, kNoFreeChannel, kTooManyPending, kGoingAway (a unique
-  /// channel that is there is joined all the same).
+  /// Asks the peer for a channel. Errors: kBadChannelName, kNoFreeChannel, kPeerTakesNoMore, kTooManyPending,
+  /// kGoingAway (a unique channel that is there is joined all the same).
   Result<Opened> open(const std::string& name, bool unique, TimePoint now);
   /// The unique channel of this name, open or asked for by either side; 0: there is none.
   [[nodiscard]] ChannelHandle unique_channel(const std::string& name) const;
@@ -105,13 +107,15 @@ class Mux {
   void finish(ChannelHandle channel);
   /// The owner is done with a channel that has ended in both directions.
   void release(ChannelHandle channel);
-  /// No new requests from now on, either way; see `finished`.
+  /// No new requests from now on, either way; see `finished`. After an error it is all that is still said.
   void go_away(Reason reason, std::string_view text, TimePoint now);
 
   // ---- data ----
 
   /// The app has bytes to send (or none): puts the channel into the order of senders, or takes it out.
   void set_ready(ChannelHandle channel, bool ready);
+  /// It may send at least one byte.
+  [[nodiscard]] bool has_credit(ChannelHandle channel) const;
   struct Turn {
     ChannelHandle channel;
     std::size_t bytes;  ///< at most this many may be committed: credit and fairness

@@ -271,7 +271,8 @@ Result<std::optional<MuxEvent>> Mux::on(control::Window& m, TimePoint now) {
   if (channel == nullptr) return std::optional<MuxEvent>{};  // credit that crossed our EOF
   // The opener's first window comes right behind its request, before our answer.
   const bool takes_credit = channel->state == ChannelState::kOpen || channel->state == ChannelState::kOffered;
-  if (!takes_credit) return std::optional<MuxEvent>{};
+  // PROTOCOL.md 12: "Credit for a direction that has ended changes nothing, whatever n is": it crossed our EOF.
+  if (!takes_credit || channel->eof_sent) return std::optional<MuxEvent>{};
   if (const auto added = channel->credit.add(m.bytes); !added) {
     const ChannelHandle handle = channel->handle;
     const std::string text = added.error().message();

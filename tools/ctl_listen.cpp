@@ -18,8 +18,9 @@ struct ListenArguments {
   std::string uri;
   bool exact = false;
   bool once = false;
-  std::string peers;      ///< "any", ids and aliases with commas, or empty
-  double kill_after = 5;  ///< seconds
+  std::string peers;       ///< "any", ids and aliases with commas, or empty
+  std::string only_peers;  ///< ids and aliases with commas, or empty
+  double kill_after = 5;   ///< seconds
 };
 
 /// One run of the verb. Requests are asked for, not taken by themselves, so that one too many is declined in words.
@@ -75,6 +76,7 @@ int Listening::run() {
   ipc::Client::ListenOptions options;
   options.prefix = is_prefix(arguments_);
   options.peers = peers_json(arguments_.peers);
+  if (!arguments_.only_peers.empty()) options.only_peers = CLI::detail::split(arguments_.only_peers, ',');
   const std::string uri = options.prefix ? arguments_.uri.substr(0, arguments_.uri.size() - 1) : arguments_.uri;
   client_.listen_ask(
       uri, options, [this](ipc::IncomingRequest request) { on_request(std::move(request)); },
@@ -182,7 +184,8 @@ has ended, later channels only receive.
 
 'listening for …' on stderr says that peers can open now. It goes on until it is interrupted (130, 143), or, with
 --once, until its first channel has ended, whose exit code it has. Only peers that are trusted get through, unless
---peers says otherwise; and an unknown peer must get a connection first: see the daemon's --ice-request.
+--peers says otherwise; and an unknown peer must get a connection first: see the daemon's --ice-request. With
+--only-peers nobody but these gets through, whoever else is trusted: that gives one friend one service.
 
 Examples: jami-connctl listen --once file://file1 > file1
           jami-connctl listen 'echo*' --exec cat)";
@@ -201,6 +204,8 @@ void add_listen(CLI::App& app, Context& context) {
   listen
       ->add_option("--peers", arguments->peers, "take channels also of peers that are not allowed: of any, or of these")
       ->type_name("any|PEER,…");
+  listen->add_option("--only-peers", arguments->only_peers, "of those, take channels of these devices or accounts only")
+      ->type_name("PEER,…");
   listen
       ->add_option("--kill-after", arguments->kill_after, "what --exec started, and does not end, is killed after this")
       ->type_name("SECONDS")

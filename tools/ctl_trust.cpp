@@ -19,6 +19,31 @@ struct TrustArguments {
   std::string device;
 };
 
+/// A ban of 40 digits means the key of that id, whichever kind it is stored as.
+std::string kind_text(const ipc::TrustEntry& entry) {
+  const bool any = entry.trust == ipc::Trust::kBanned && entry.kind != ipc::TrustKind::kDevice;
+  return any ? "any" : std::string(ipc::enum_name(entry.kind));
+}
+
+/// What an entry of this kind means, where the kind alone does not say it.
+std::string meaning(const ipc::TrustEntry& entry) {
+  if (entry.trust == ipc::Trust::kUnknown || entry.kind == ipc::TrustKind::kDevice) return {};
+  if (entry.trust == ipc::Trust::kBanned) {
+    return "this means whatever has that id, be it a device, an account or a CA, and all below it";
+  }
+  return entry.kind == ipc::TrustKind::kAccount ? "this means all devices of that account"
+                                                : "this means all devices below that CA";
+}
+
+/// The entry on stdout, for scripts too; what it means on stderr.
+void print_changed(const Context& context, const ipc::TrustEntry& entry) {
+  std::printf("%s %s %s%s\n", std::string(ipc::enum_name(entry.trust)).c_str(), kind_text(entry).c_str(),
+              printable(entry.id).c_str(), entry.alias ? (" (" + printable(*entry.alias) + ")").c_str() : "");
+  if (const std::string text = meaning(entry); !text.empty()) context.say(text);
+  if (!entry.devices) return;
+  for (const std::string& device : *entry.devices) context.say("that includes the device " + printable(device));
+}
+
 int run_trust(const Context& context, const char* method, const TrustArguments& arguments) {
   Json params = {{"id", arguments.id}};
   if (!arguments.kind.empty()) params["kind"] = arguments.kind;
@@ -30,9 +55,7 @@ int run_trust(const Context& context, const char* method, const TrustArguments& 
   if (context.json) {
     print_json(*reply);
   } else {
-    std::printf("%s %s %s%s\n", std::string(ipc::enum_name(entry->trust)).c_str(),
-                std::string(ipc::enum_name(entry->kind)).c_str(), printable(entry->id).c_str(),
-                entry->alias ? (" (" + printable(*entry->alias) + ")").c_str() : "");
+    print_changed(context, *entry);
   }
   return 0;
 }
@@ -49,8 +72,8 @@ int run_trust_list(const Context& context) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const auto& entry : list->entries) {
-    rows.push_back({std::string(ipc::enum_name(entry.trust)), std::string(ipc::enum_name(entry.kind)),
-                    printable(entry.id), printable(entry.alias.value_or("-"))});
+    rows.push_back({std::string(ipc::enum_name(entry.trust)), kind_text(entry), printable(entry.id),
+                    printable(entry.alias.value_or("-"))});
   }
   print_table({"TRUST", "KIND", "ID", "ALIAS"}, rows);
   return 0;
@@ -95,7 +118,7 @@ struct TrustVerb {
 };
 constexpr std::array<TrustVerb, 3> kTrustVerbs = {{
     {"allow", "trust.allow", "trust a device, account or CA: its devices may connect and open channels"},
-    {"ban", "trust.ban", "refuse it, and all below it; its connections close now"},
+    {"ban", "trust.ban", "refuse whatever has this id, and all below it; its connections close now"},
     {"unset", "trust.unset", "make it unknown again"},
 }};
 

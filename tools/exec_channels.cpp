@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -26,6 +27,13 @@ Unread peek(int fd) {
   if (n > 0) return Unread::kData;
   // A failure (ECONNRESET) is an end as well: which, the daemon tells.
   return n < 0 && (errno == EAGAIN || errno == EINTR) ? Unread::kNothing : Unread::kEof;
+}
+
+/// The daemon has closed its end: the channel is over, and how, its word will say. A program that writes or reads on
+/// learns it from the fd, and may be gone before that word is here.
+bool hung_up(int fd) {
+  pollfd polled{fd, 0, 0};
+  return ::poll(&polled, 1, 0) == 1 && (polled.revents & POLLHUP) != 0;
 }
 
 std::string status_text(int status) {
@@ -86,7 +94,7 @@ void ExecChannels::look_for_unread(Program& program) {
 }
 
 void ExecChannels::abort(Program& program, std::string why) {
-  if (!program.failure.empty() || program.channel.end()) return;
+  if (!program.failure.empty() || program.channel.end() || hung_up(program.channel.fd())) return;
   program.failure = std::move(why);
   // The fd may live on in the program or its children, so closing ours would not do.
   client_.call("channel.close", {{"channel", program.channel.handle()}}, ipc::Client::ReplyHandler{});

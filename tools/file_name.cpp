@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "proto/bytes.h"
+#include "tools/output.h"
 
 namespace connd::tools {
 namespace {
@@ -99,6 +100,15 @@ ipc::Outcome<FilePath> path_of_uri(std::string_view uri) {
   }
   if (std::string problem = path_problem(path); !problem.empty()) return bad_name(std::move(problem));
   return path;
+}
+
+std::string odd_name(const FilePath& path) {
+  for (const auto& segment : path) {
+    if (segment.starts_with('.')) return "a part of its name begins with '.'";
+    if (segment.starts_with('-')) return "a part of its name begins with '-'";
+    if (!is_plain(segment)) return "its name has control characters, or such as turn the order of others";
+  }
+  return {};
 }
 
 std::string path_text(const FilePath& path) {

@@ -30,6 +30,9 @@ inline constexpr std::size_t kMaxPathBytes = 4095;
 [[nodiscard]] std::string file_uri(const FilePath& path);
 /// Errors: bad-name, whose message says what is wrong.
 [[nodiscard]] ipc::Outcome<FilePath> path_of_uri(std::string_view uri);
+/// Why a file of this name is not taken from others unless that is asked for: a part of it is hidden, would be read as
+/// an option where somebody writes `*`, or is shown as another than it is. Empty if nothing is odd about it.
+[[nodiscard]] std::string odd_name(const FilePath& path);
 /// The segments with slashes between them, unescaped.
 [[nodiscard]] std::string path_text(const FilePath& path);
 

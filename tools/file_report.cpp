@@ -99,6 +99,11 @@ void FileReport::failed(const ipc::Error& error, std::string_view hint) {
   note(context_.fail(error, hint));
 }
 
+void FileReport::failed(const std::string& text) {
+  progress_.hide();
+  note(context_.fail(text));
+}
+
 void FileReport::not_begun(const FilePath& path, const ipc::Error& error) {
   count_failed(path, "", {.text = error.message, .reason = error.reason, .detail = error.detail});
 }
@@ -128,7 +133,7 @@ void FileReport::draw(std::span<const std::unique_ptr<FileTransfer>> active) {
     total.bytes_per_second = rate_.bytes_per_second(now);
     items.push_back(std::move(total));
   }
-  progress_.draw(items);
+  progress_.draw(std::move(items));
 }
 
 int FileReport::end() {

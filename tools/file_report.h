@@ -27,6 +27,8 @@ class FileReport {
   void failed(const FilePath& path, const std::string& peer, const FileFailure& failure);
   /// A failure that is not about one file: the exit code is its, if it is the first.
   void failed(const ipc::Error& error, std::string_view hint = {});
+  /// The same for what is wrong on this side.
+  void failed(const std::string& text);
   /// A file that did not come to a channel for a reason that is told on stderr once for all: it counts.
   void not_begun(const FilePath& path, const ipc::Error& error);
   /// A line on stderr that is no error.

@@ -126,6 +126,7 @@ ipc::Reason reason_of(FileCode code) {
     case FileCode::kFailed:
       return ipc::Reason::kInternal;
     case FileCode::kNoSpace:
+    case FileCode::kTooLarge:
       return ipc::Reason::kResourceLimit;
     case FileCode::kMalformed:
     case FileCode::kWrongSum:

@@ -42,7 +42,8 @@ enum class FileCode : std::uint8_t {
   kWrongSum = 5,     ///< the content is not what the sum says
   kInterrupted = 6,  ///< the receiver was told to stop
   kBadName = 7,      ///< it takes no file of this name
-  kTimedOut = 8,     ///< nothing came from the sender for too long
+  kTimedOut = 8,     ///< next to nothing came from the sender for too long
+  kTooLarge = 9,     ///< more than it takes: of one file, or in all
 };
 
 struct FileAnswer {

@@ -14,6 +14,8 @@ const char* receiver_hint(FileCode code) {
   switch (code) {
     case FileCode::kNoSpace:
       return "make room, and let it be sent again";
+    case FileCode::kTooLarge:
+      return "--max-size and --max-total say how much is taken";
     case FileCode::kExists:
       return "--force replaces files";
     case FileCode::kWrongSum:
@@ -24,16 +26,26 @@ const char* receiver_hint(FileCode code) {
   }
 }
 
+constexpr const char* kAllTaken = "the receiver has taken as much as it takes in all";
+
+MaybeProblem fits(const Allowance& allowance, std::uint64_t bytes) {
+  if (bytes > allowance.file_bytes) {
+    return FileProblem{FileCode::kTooLarge,
+                       "the receiver takes files of " + std::to_string(allowance.file_bytes) + " bytes at most"};
+  }
+  if (bytes > allowance.total_bytes - allowance.taken) return FileProblem{FileCode::kTooLarge, kAllTaken};
+  return std::nullopt;
+}
+
 }  // namespace
 
-IncomingFile::IncomingFile(ipc::ChannelSocket channel, FilePath path, const ReceiveDir& directory,
-                           proto::MutableBytes scratch, SenderPulse& sender)
-    : FileTransfer(std::move(path)),
-      directory_(directory),
-      scratch_(scratch),
-      sender_(sender),
-      heard_at_(sender.bytes) {
+IncomingFile::IncomingFile(ipc::ChannelSocket channel, FilePath path, const Receiver& receiver, SenderPulse& sender)
+    : FileTransfer(std::move(path)), receiver_(receiver), sender_(sender), sender_at_(sender.bytes) {
   channel_.emplace(std::move(channel));
+}
+
+IncomingFile::~IncomingFile() {
+  give_back();
 }
 
 void IncomingFile::prepare(PollSet& set) {
@@ -43,7 +55,7 @@ void IncomingFile::prepare(PollSet& set) {
   // While the disk is waited for, nothing that comes is of interest.
   if (stage_ >= Stage::kWhole) return;
   index_ = set.add(channel_->fd(), POLLIN);
-  set.wake_at(silent_at());
+  set.wake_at(late_at());
 }
 
 void IncomingFile::run(const PollSet& set) {
@@ -69,9 +81,18 @@ void IncomingFile::work(const PollSet& set) {
 std::size_t IncomingFile::receive(std::uint8_t* into, std::size_t most) {
   const ssize_t n = ::recv(channel_->fd(), into, most, MSG_DONTWAIT);
   if (n > 0) {
-    heard_ = sender_.last = Clock::now();
+    const auto now = Clock::now();
+    since_step_ += static_cast<std::uint64_t>(n);
     sender_.bytes += static_cast<std::uint64_t>(n);
-    heard_at_ = sender_.bytes;
+    if (since_step_ >= kStepBytes) {
+      since_step_ = 0;
+      stepped_ = now;
+      sender_at_ = sender_.bytes;
+    }
+    if (sender_.bytes - sender_.stepped_at >= kStepBytes) {
+      sender_.stepped = now;
+      sender_.stepped_at = sender_.bytes;
+    }
     return static_cast<std::size_t>(n);
   }
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
@@ -81,18 +102,27 @@ std::size_t IncomingFile::receive(std::uint8_t* into, std::size_t most) {
   return 0;
 }
 
-IncomingFile::Clock::time_point IncomingFile::silent_at() const {
-  if (over() || ending() || stage_ >= Stage::kWhole) return Clock::time_point::max();
-  const bool had_turn = sender_.bytes - heard_at_ > kTurnsBytes;
-  return (had_turn ? heard_ : std::max(heard_, sender_.last)) + kMaxSilence;
+IncomingFile::Clock::time_point IncomingFile::stepped() const {
+  return speaks() ? stepped_ : Clock::time_point::max();
 }
 
-void IncomingFile::check_silence(Clock::time_point now) {
-  if (now < silent_at()) return;
-  // While this side was busy, something may have come.
-  if (step() > 0 || ending()) return;
-  refuse({FileCode::kTimedOut, "nothing came for " + std::to_string(kMaxSilence.count()) + " s, after " +
-                                   std::to_string(moved()) + " bytes of content"});
+IncomingFile::Clock::time_point IncomingFile::late_at() const {
+  if (!speaks()) return Clock::time_point::max();
+  const bool had_turn = sender_.bytes - sender_at_ > kTurnsBytes;
+  return (had_turn ? stepped_ : std::max(stepped_, sender_.stepped)) + kPatience;
+}
+
+void IncomingFile::check_late(Clock::time_point now) {
+  if (now >= late_at()) refuse_late("", kPatience);
+}
+
+void IncomingFile::give_place() {
+  refuse_late("others wait for its place, and ", kPatienceIfWanted);
+}
+
+void IncomingFile::refuse_late(const char* why, std::chrono::seconds patience) {
+  refuse({FileCode::kTimedOut, std::string(why) + "less than 64 KiB came in " + std::to_string(patience.count()) +
+                                   " s, after " + std::to_string(moved()) + " bytes of content"});
 }
 
 std::size_t IncomingFile::step() {
@@ -123,19 +153,22 @@ std::size_t IncomingFile::step_header() {
 void IncomingFile::on_header(const FileHeader& header) {
   size_ = header.size;
   small_.clear();
-  MaybeProblem problem;
-  file_ = directory_.create(path(), header, problem);
+  MaybeProblem problem = fits(receiver_.allowance, size_);
+  if (problem) return refuse(std::move(*problem));
+  file_ = receiver_.directory.create(path(), header, problem);
   if (problem) return refuse(std::move(*problem));
   stage_ = size_ > 0 ? Stage::kContent : Stage::kSum;
 }
 
 std::size_t IncomingFile::step_content() {
-  const auto most = static_cast<std::size_t>(std::min<std::uint64_t>(scratch_.size(), size_ - moved()));
-  const std::size_t n = receive(scratch_.data(), most);
+  const auto most = static_cast<std::size_t>(std::min<std::uint64_t>(receiver_.scratch.size(), size_ - moved()));
+  const std::size_t n = receive(receiver_.scratch.data(), most);
   if (n == 0) return 0;
-  const proto::Bytes bytes = scratch_.first(n);
+  const proto::Bytes bytes = receiver_.scratch.first(n);
   hash_.update(bytes);
-  if (MaybeProblem problem = file_->write(bytes)) {
+  MaybeProblem problem = take_bytes(n);
+  if (!problem) problem = file_->write(bytes);
+  if (problem) {
     refuse(std::move(*problem));
     return n;
   }
@@ -170,11 +203,26 @@ std::unique_ptr<NewFile> IncomingFile::take_whole() {
 void IncomingFile::on_committed(MaybeProblem problem) {
   if (problem) return refuse(std::move(*problem));
   succeed();
+  held_ = 0;  // it stays
   answer({});
 }
 
-void IncomingFile::interrupt() {
-  if (!decided() && !ending()) refuse({FileCode::kInterrupted, "the receiver was interrupted"});
+void IncomingFile::interrupt(FileProblem why) {
+  if (!decided() && !ending()) refuse(std::move(why));
+}
+
+/// Bytes that came, of what is taken in all. Several files may begin that fit one by one, and not together.
+MaybeProblem IncomingFile::take_bytes(std::uint64_t bytes) {
+  Allowance& allowance = receiver_.allowance;
+  if (bytes > allowance.total_bytes - allowance.taken) return FileProblem{FileCode::kTooLarge, kAllTaken};
+  allowance.taken += bytes;
+  held_ += bytes;
+  return std::nullopt;
+}
+
+void IncomingFile::give_back() {
+  receiver_.allowance.taken -= held_;
+  held_ = 0;
 }
 
 void IncomingFile::refuse(FileProblem problem) {
@@ -190,6 +238,7 @@ void IncomingFile::refuse(FileProblem problem) {
 void IncomingFile::answer(const FileAnswer& answer) {
   stage_ = Stage::kAnswered;
   file_.reset();  // removes what is not whole, before the sender hears of it
+  give_back();
   const proto::ByteVector bytes = encode_answer(answer);
   static_cast<void>(::send(channel_->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
   end(false);

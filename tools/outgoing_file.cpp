@@ -30,6 +30,8 @@ const char* sender_hint(FileCode code) {
       return "'jami-connctl receive --force' replaces files";
     case FileCode::kBadName:
       return "give the file another name";
+    case FileCode::kTooLarge:
+      return "'jami-connctl receive --max-size, --max-total' say how much it takes";
     case FileCode::kWrongSum:
     case FileCode::kInterrupted:
     case FileCode::kTimedOut:
@@ -161,7 +163,8 @@ bool OutgoingFile::fill() {
       return false;
     }
     if (n == 0) {
-      give_up("it shrank while it was sent, from " + std::to_string(size_) + " to " + std::to_string(read_) + " bytes");
+      give_up("it ended after " + std::to_string(read_) + " of the " + std::to_string(size_) +
+              " bytes that its size says: it shrank while it was sent, or is no ordinary file; send a copy of it");
       return false;
     }
     buffer_.resize(static_cast<std::size_t>(n));
@@ -171,6 +174,13 @@ bool OutgoingFile::fill() {
     buffer_.clear();
   }
   if (read_ < size_) return true;
+  // Files of /proc and the like have content, and 0 for their size.
+  std::uint8_t beyond = 0;
+  if (::read(file_.get(), &beyond, 1) > 0) {
+    give_up("it has more than the " + std::to_string(size_) +
+            " bytes that its size says: it grew while it was sent, or is no ordinary file; send a copy of it");
+    return false;
+  }
   if (!is_unchanged()) {
     give_up("it changed while it was sent");
     return false;

@@ -57,6 +57,16 @@ void print_row(const std::vector<std::string>& row, const std::vector<std::size_
 
 }  // namespace
 
+bool is_plain(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t n = character_bytes(text);
+    const auto byte = static_cast<unsigned char>(text.front());
+    if (n == 0 ? byte >= 0x80 && byte <= 0x9F : is_obeyed(text.substr(0, n))) return false;
+    text.remove_prefix(std::max<std::size_t>(n, 1));
+  }
+  return true;
+}
+
 std::string printable(std::string_view text) {
   std::string out;
   while (!text.empty()) {

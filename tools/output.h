@@ -15,6 +15,9 @@ namespace connd::tools {
 /// `text` as a terminal may safely show it: bytes that are no UTF-8, control characters, those that turn the order of
 /// what follows, and '\' are \xHH. Names and texts come from peers.
 [[nodiscard]] std::string printable(std::string_view text);
+/// True if no character in it is a control character or turns the order of what follows, also for a terminal that knows
+/// no UTF-8 (bytes 80 to 9F that are part of no character).
+[[nodiscard]] bool is_plain(std::string_view text);
 /// "1.5 MB", "12 s", "3 h 5 min".
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);
 [[nodiscard]] std::string human_age(double seconds);

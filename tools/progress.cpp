@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include <sys/ioctl.h>
 
@@ -14,8 +16,9 @@
 namespace connd::tools {
 namespace {
 
-// A terminal that does not know its width.
+// A terminal that does not know its size.
 constexpr std::size_t kColumns = 80;
+constexpr std::size_t kLines = 24;
 constexpr std::size_t kMinBar = 10;
 constexpr std::size_t kMinName = 8;
 constexpr std::size_t kPercentColumns = 5;
@@ -58,10 +61,17 @@ std::string padded(const std::string& text, std::size_t columns) {
   return text.size() < columns ? std::string(columns - text.size(), ' ') + text : text;
 }
 
-std::size_t terminal_columns(int fd) {
+struct TerminalSize {
+  std::size_t columns = kColumns;
+  std::size_t lines = kLines;
+};
+TerminalSize terminal_size(int fd) {
   winsize size{};
-  if (::ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kColumns;
-  return size.ws_col;
+  TerminalSize out;
+  if (::ioctl(fd, TIOCGWINSZ, &size) != 0) return out;
+  if (size.ws_col != 0) out.columns = size.ws_col;
+  if (size.ws_row != 0) out.lines = size.ws_row;
+  return out;
 }
 
 }  // namespace
@@ -108,8 +118,12 @@ std::string progress_line(const ProgressItem& item, std::size_t columns) {
   return fitted(item.name, name) + drawn + percent + shown_bytes + shown_rate + shown_left;
 }
 
+bool moves_cursor(const char* term) {
+  return term != nullptr && term[0] != '\0' && std::string_view(term) != "dumb" && std::string_view(term) != "unknown";
+}
+
 Progress::Progress() {
-  if (::isatty(STDERR_FILENO) == 0) return;
+  if (::isatty(STDERR_FILENO) == 0 || !moves_cursor(std::getenv("TERM"))) return;
   // Once more, in a non-blocking mode that no other program shares: a terminal that is stopped (^S) holds up no file.
   terminal_.reset(::open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
@@ -122,11 +136,15 @@ void Progress::put(const std::string& text) {
   static_cast<void>(!::write(terminal_.get(), text.data(), text.size()));
 }
 
-void Progress::draw(const std::vector<ProgressItem>& items) {
+void Progress::draw(std::vector<ProgressItem> items) {
   const auto now = Clock::now();
   if (!shown() || now < next_) return;
   next_ = now + kInterval;
-  const std::size_t columns = terminal_columns(terminal_.get()) - 1;
+  const TerminalSize size = terminal_size(terminal_.get());
+  const std::size_t columns = size.columns - 1;
+  // The cursor goes up no further than the screen: below the bars is its own line. The last one, the total, stays.
+  const std::size_t most = std::max<std::size_t>(size.lines, 2) - 1;
+  if (items.size() > most) items.erase(items.begin(), items.end() - static_cast<std::ptrdiff_t>(most));
   // Without wrapping (?7), whatever the terminal takes a character's width for; lines that were there are overwritten.
   std::string out = "\x1b[?7l";
   if (lines_ > 0) out += "\x1b[" + std::to_string(lines_) + "A";

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// Progress: bars at the bottom of a terminal, one per file that moves and one for all, drawn over one another.
 ///
-/// On stderr, and only if that is a terminal. Whoever prints something hides the bars first; they come back with the
-/// next `draw`. One thread.
+/// On stderr, and only if that is a terminal whose cursor can be moved. Whoever prints something hides the bars first;
+/// they come back with the next `draw`. One thread.
 #pragma once
 
 #include <chrono>
@@ -28,6 +28,9 @@ struct ProgressItem {
 /// "0:07", "1:02:03"; "-:--" when nobody can know.
 [[nodiscard]] std::string time_left(const ProgressItem& item);
 
+/// Whether a terminal of this kind ($TERM) lets the cursor be moved; null, empty, "dumb" and "unknown" do not.
+[[nodiscard]] bool moves_cursor(const char* term);
+
 class Progress {
  public:
   using Clock = std::chrono::steady_clock;
@@ -36,7 +39,7 @@ class Progress {
   /// Files that have a bar of their own at once; others are counted.
   static constexpr std::size_t kMaxBars = 8;
 
-  /// Finds out whether there is a terminal.
+  /// Finds out whether there is such a terminal.
   Progress();
   ~Progress() { hide(); }
   Progress(const Progress&) = delete;
@@ -46,7 +49,7 @@ class Progress {
   [[nodiscard]] bool shown() const { return static_cast<bool>(terminal_); }
   /// When to draw next; none without a terminal.
   [[nodiscard]] std::optional<Clock::time_point> next() const;
-  void draw(const std::vector<ProgressItem>& items);
+  void draw(std::vector<ProgressItem> items);
   void hide();
 
  private:

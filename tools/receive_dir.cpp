@@ -4,21 +4,24 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <span>
 #include <system_error>
 #include <utility>
 
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "tools/directory.h"
 
 namespace connd::tools {
 namespace {
 
-// A smaller file is written as it comes: reserving its room would cost more than it saves.
-constexpr std::uint64_t kReserveFrom = std::uint64_t{1} << 20;
+// A smaller file is written as it comes: asking for its room would cost more than it saves.
+constexpr std::uint64_t kAskFrom = std::uint64_t{1} << 20;
 // What is written goes to the disk in such steps, so that the flush at the end does not have to wait for all of it.
 constexpr std::uint64_t kFlushStep = std::uint64_t{8} << 20;
 // Random hidden names that are taken, one after the other: there is something wrong.
@@ -66,10 +69,12 @@ bool sync_directory(int fd) {
   return ::fsync(fd) == 0 || errno == EINVAL;
 }
 
-/// A new directory is on the disk before anything in it is.
-bool make_directory(int at, const char* name) {
-  if (::mkdirat(at, name, 0777) == 0) return sync_directory(at);
-  return errno == EEXIST;
+/// Nothing is reserved: a header of some bytes must not fill a disk.
+bool has_room(int directory, std::uint64_t bytes) {
+  struct statvfs disk {};
+  // Some file systems do not know their size, and say 0.
+  if (bytes < kAskFrom || ::fstatvfs(directory, &disk) != 0 || disk.f_blocks == 0) return true;
+  return bytes / disk.f_frsize < disk.f_bfree;
 }
 
 }  // namespace
@@ -77,22 +82,19 @@ bool make_directory(int at, const char* name) {
 // ---- one file
 
 NewFile::~NewFile() {
-  if (!hidden_.empty()) ::unlinkat(directory_.get(), hidden_.c_str(), 0);
+  if (!hidden_.empty()) ::unlinkat(hidden_in_.get(), hidden_.c_str(), 0);
 }
 
 MaybeProblem NewFile::make() {
+  // A disk that is too small is told before the content travels.
+  if (!has_room(hidden_in_.get(), header_.size)) return problem_of(ENOSPC);
   for (int attempt = 0; attempt < kNameAttempts && !fd_; ++attempt) {
     const std::string hidden = hidden_name();
-    fd_.reset(::openat(directory_.get(), hidden.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    fd_.reset(::openat(hidden_in_.get(), hidden.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (fd_) hidden_ = hidden;
     if (!fd_ && errno != EEXIST) return problem_of(errno);
   }
   if (!fd_) return FileProblem{FileCode::kFailed, "the receiver cannot write the file: it finds no name"};
-  if (header_.size < kReserveFrom) return std::nullopt;
-  // A disk that is too small is told before the content travels. Not all file systems can reserve; those just fill up.
-  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(header_.size)) != 0) {
-    if (errno == ENOSPC || errno == EFBIG || errno == EDQUOT) return problem_of(errno);
-  }
   return std::nullopt;
 }
 
@@ -113,9 +115,9 @@ MaybeProblem NewFile::write(proto::Bytes bytes) {
   return std::nullopt;
 }
 
-MaybeProblem NewFile::set_attributes(mode_t umask) const {
-  // What gives power to others stays behind: set-uid and the like, and what our umask takes.
-  if (::fchmod(fd_.get(), (header_.mode & 0777) & ~umask) != 0 && errno != EPERM) return problem_of(errno);
+MaybeProblem NewFile::set_attributes(mode_t dropped) const {
+  // What gives power to others stays behind: set-uid and the like.
+  if (::fchmod(fd_.get(), (header_.mode & 0777) & ~dropped) != 0 && errno != EPERM) return problem_of(errno);
   constexpr std::int64_t kSecond = 1'000'000'000;
   const std::int64_t rest = header_.mtime_ns % kSecond;  // before 1970 it is below zero
   const bool before = rest < 0;
@@ -127,16 +129,18 @@ MaybeProblem NewFile::set_attributes(mode_t umask) const {
 }
 
 MaybeProblem NewFile::rename(bool force) {
-  const int at = directory_.get();
+  const int at = hidden_in_.get();
+  const int to = directory_.get();
   const char* from = hidden_.c_str();
-  if (::renameat2(at, from, at, name_.c_str(), RENAME_NOREPLACE) != 0) {
+  const char* name = path_.back().c_str();
+  if (::renameat2(at, from, to, name, RENAME_NOREPLACE) != 0) {
     if (force) {
       replaced_ = true;
-      if (::renameat(at, from, at, name_.c_str()) != 0) return problem_of(errno);
+      if (::renameat(at, from, to, name) != 0) return problem_of(errno);
     } else {
       if (errno != EINVAL) return problem_of(errno);
       // A file system that cannot rename so (NFS) can link so.
-      if (::linkat(at, from, at, name_.c_str(), 0) != 0) return problem_of(errno);
+      if (::linkat(at, from, to, name, 0) != 0) return problem_of(errno);
       ::unlinkat(at, from, 0);
     }
   }
@@ -150,58 +154,124 @@ void NewFile::take_back() const {
   struct stat ours {};
   struct stat there {};
   if (replaced_ || ::fstat(fd_.get(), &ours) != 0) return;
-  if (::fstatat(directory_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) return;
-  if (there.st_dev == ours.st_dev && there.st_ino == ours.st_ino) ::unlinkat(directory_.get(), name_.c_str(), 0);
+  const char* name = path_.back().c_str();
+  if (::fstatat(directory_.get(), name, &there, AT_SYMLINK_NOFOLLOW) != 0) return;
+  if (there.st_dev == ours.st_dev && there.st_ino == ours.st_ino) ::unlinkat(directory_.get(), name, 0);
 }
 
 // ---- the directory
 
-ipc::Outcome<ReceiveDir> ReceiveDir::open(const std::string& path, bool force) {
+ipc::Outcome<ReceiveDir> ReceiveDir::open(const std::string& path, ReceiveRules rules) {
   ipc::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return ipc::make_error(ipc::Reason::kInternal, std::system_category().message(errno));
-  return ReceiveDir(std::move(fd), force, current_umask());
+  return ReceiveDir(std::move(fd), path, rules, current_umask());
 }
 
-ReceiveDir::Walk ReceiveDir::walk(const FilePath& path, bool make) const {
-  ipc::Fd at = open_directory(fd_.get(), ".");
-  for (std::size_t i = 0; at && i + 1 < path.size(); ++i) {
-    const char* name = path[i].c_str();
-    if (make && !make_directory(at.get(), name)) return {{}, problem_of(errno)};
-    at = open_directory(at.get(), name);
+bool ReceiveDir::gone() const {
+  struct stat ours {};
+  struct stat there {};
+  if (::fstat(fd_.get(), &ours) != 0 || ours.st_nlink == 0) return true;
+  if (::stat(path_.c_str(), &there) != 0) return errno == ENOENT || errno == ENOTDIR;
+  return there.st_dev != ours.st_dev || there.st_ino != ours.st_ino;
+}
+
+ReceiveDir::Walk ReceiveDir::walk(const FilePath& path) const {
+  Walk walk{open_directory(fd_.get(), "."), 0, std::nullopt};
+  if (!walk.directory) walk.problem = problem_of(errno);
+  while (!walk.problem && walk.depth + 1 < path.size()) {
+    ipc::Fd next = open_directory(walk.directory.get(), path[walk.depth].c_str());
+    if (!next && errno == ENOENT) break;
+    if (!next) walk.problem = problem_of(errno);
+    walk.directory = std::move(next);
+    ++walk.depth;
   }
-  if (at || (!make && errno == ENOENT)) return {std::move(at), std::nullopt};
-  return {{}, problem_of(errno)};
+  return walk;
 }
 
 MaybeProblem ReceiveDir::check(const FilePath& path) const {
-  const Walk walked = walk(path, false);
-  if (walked.problem || !walked.directory) return walked.problem;
+  const Walk walked = walk(path);
+  if (walked.problem || walked.depth + 1 < path.size()) return walked.problem;
   struct stat there {};
   if (::fstatat(walked.directory.get(), path.back().c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) {
     return errno == ENOENT ? std::nullopt : MaybeProblem(problem_of(errno));
   }
   if (S_ISDIR(there.st_mode)) return problem_of(EISDIR);
-  return force_ ? std::nullopt : MaybeProblem(problem_of(EEXIST));
+  return rules_.force ? std::nullopt : MaybeProblem(problem_of(EEXIST));
 }
 
 std::unique_ptr<NewFile> ReceiveDir::create(const FilePath& path, const FileHeader& header,
                                             MaybeProblem& problem) const {
-  Walk walked = walk(path, true);
+  Walk walked = walk(path);
   problem = std::move(walked.problem);
   if (problem) return nullptr;
-  std::unique_ptr<NewFile> file(new NewFile(std::move(walked.directory), path.back(), header));
+  // There, not at the top: what its path leads to may be another file system, and a name cannot go from one to another.
+  std::unique_ptr<NewFile> file(new NewFile(std::move(walked.directory), path, header));
   problem = file->make();
   return problem ? nullptr : std::move(file);
 }
 
-MaybeProblem ReceiveDir::commit(NewFile& file) const {
-  MaybeProblem problem = file.set_attributes(umask_);
-  if (!problem && ::fsync(file.fd_.get()) != 0) problem = problem_of(errno);
-  if (!problem) problem = file.rename(force_);
-  if (!problem && !sync_directory(file.directory_.get())) {
-    problem = problem_of(errno);
-    file.take_back();
+/// Makes what is missing of the way to the file; `made`: the first part of its path that was.
+MaybeProblem ReceiveDir::make_way(NewFile& file, std::size_t& made) const {
+  ipc::Fd at = open_directory(fd_.get(), ".");
+  for (std::size_t i = 0; at && i + 1 < file.path_.size(); ++i) {
+    const char* name = file.path_[i].c_str();
+    if (::mkdirat(at.get(), name, 0777) == 0) {
+      made = std::min(made, i);
+      shared_->made = true;
+    } else if (errno != EEXIST) {
+      return problem_of(errno);
+    }
+    at = open_directory(at.get(), name);
   }
+  if (!at) return problem_of(errno);
+  file.directory_ = std::move(at);
+  return std::nullopt;
+}
+
+/// The last one first; one that others use by now is not empty, and stays.
+void ReceiveDir::unmake_way(const FilePath& path, std::size_t made) const {
+  for (std::size_t i = path.size() - 1; i-- > made;) {
+    const ipc::Fd at = descend(open_directory(fd_.get(), "."), std::span(path).first(i));
+    if (!at || ::unlinkat(at.get(), path[i].c_str(), AT_REMOVEDIR) != 0) return;
+  }
+}
+
+MaybeProblem ReceiveDir::place(NewFile& file, std::size_t& made) const {
+  const std::lock_guard lock(shared_->mutex);
+  MaybeProblem problem = make_way(file, made);
+  if (!problem) problem = file.rename(rules_.force);
+  if (problem) unmake_way(file.path_, made);
+  return problem;
+}
+
+/// The file's directory; and, once we have made any, all that it lies in: another file's commit may have made them, and
+/// not have them on the disk yet. One that is there already costs next to nothing.
+MaybeProblem ReceiveDir::sync_way(const NewFile& file) const {
+  bool made = false;
+  {
+    const std::lock_guard lock(shared_->mutex);
+    made = shared_->made;
+  }
+  ipc::Fd at = open_directory(fd_.get(), ".");
+  for (std::size_t i = 0; made && i + 1 < file.path_.size(); ++i) {
+    if (!at || !sync_directory(at.get())) return problem_of(errno);
+    at = open_directory(at.get(), file.path_[i].c_str());
+  }
+  return sync_directory(file.directory_.get()) ? std::nullopt : MaybeProblem(problem_of(errno));
+}
+
+MaybeProblem ReceiveDir::commit(NewFile& file) const {
+  MaybeProblem problem = file.set_attributes(umask_ | (rules_.executables ? 0 : 0111));
+  if (!problem && ::fsync(file.fd_.get()) != 0) problem = problem_of(errno);
+  if (problem) return problem;
+  std::size_t made = file.path_.size();
+  problem = place(file, made);
+  if (problem) return problem;
+  problem = sync_way(file);
+  if (!problem) return problem;
+  const std::lock_guard lock(shared_->mutex);
+  file.take_back();
+  unmake_way(file.path_, made);
   return problem;
 }
 

@@ -3,11 +3,13 @@
 ///
 /// Nothing is made outside of the directory: each part of a path is opened from the one before, and no symbolic link is
 /// followed. A file has a hidden name of its own (`.jami-receive-…`) until `commit` has it whole and on the disk; if
-/// that does not come, it is removed.
+/// that does not come, it is removed. Directories are made by `commit` alone, so that a file that is refused, or does
+/// not come to its end, leaves nothing.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -37,15 +39,16 @@ class NewFile {
 
  private:
   friend class ReceiveDir;
-  NewFile(ipc::Fd directory, std::string name, const FileHeader& header)
-      : directory_(std::move(directory)), name_(std::move(name)), header_(header) {}
+  NewFile(ipc::Fd hidden_in, const FilePath& path, const FileHeader& header)
+      : hidden_in_(std::move(hidden_in)), path_(path), header_(header) {}
   [[nodiscard]] MaybeProblem make();
-  [[nodiscard]] MaybeProblem set_attributes(mode_t umask) const;
+  [[nodiscard]] MaybeProblem set_attributes(mode_t dropped) const;
   [[nodiscard]] MaybeProblem rename(bool force);
   void take_back() const;
 
-  ipc::Fd directory_;
-  std::string name_;
+  ipc::Fd hidden_in_;  // the last directory of its path that was there when it began
+  ipc::Fd directory_;  // the one that it belongs to, once it has its name
+  FilePath path_;
   FileHeader header_;
   std::string hidden_;     // empty once it has its own name
   bool replaced_ = false;  // perhaps: another file had the name before
@@ -54,32 +57,54 @@ class NewFile {
   std::uint64_t flushed_ = 0;
 };
 
+struct ReceiveRules {
+  bool force = false;        ///< files that are there are replaced
+  bool executables = false;  ///< what the sender may execute can be executed here too
+};
+
 class ReceiveDir {
  public:
-  /// `force`: files that are there are replaced. Error: an errno in words.
-  [[nodiscard]] static ipc::Outcome<ReceiveDir> open(const std::string& path, bool force);
+  /// Error: an errno in words.
+  [[nodiscard]] static ipc::Outcome<ReceiveDir> open(const std::string& path, ReceiveRules rules);
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  /// True when it was removed, or its path leads elsewhere by now: what came would be found by nobody.
+  [[nodiscard]] bool gone() const;
 
   /// Why a file of this name would not be taken, as far as can be seen now.
   [[nodiscard]] MaybeProblem check(const FilePath& path) const;
-  /// Makes the directories that the path needs, and the hidden file, with room for all of it. `problem` is set, and
-  /// null returned, when that fails.
+  /// Makes the hidden file, which takes room on the disk as it is written. `problem` is set, and null returned, when
+  /// that fails, or there is no room for all of it now.
   [[nodiscard]] std::unique_ptr<NewFile> create(const FilePath& path, const FileHeader& header,
                                                 MaybeProblem& problem) const;
-  /// Gives a whole file its attributes and its name, and brings it and its directory to the disk. Blocks. Any thread;
-  /// several at once, each with a file of its own.
+  /// Gives a whole file its attributes, the directories that its path needs, and its name, and brings it and them to
+  /// the disk. Blocks. Any thread; several at once, each with a file of its own.
   [[nodiscard]] MaybeProblem commit(NewFile& file) const;
 
  private:
-  ReceiveDir(ipc::Fd fd, bool force, mode_t umask) : fd_(std::move(fd)), force_(force), umask_(umask) {}
+  ReceiveDir(ipc::Fd fd, std::string path, ReceiveRules rules, mode_t umask)
+      : fd_(std::move(fd)), path_(std::move(path)), rules_(rules), umask_(umask) {}
   struct Walk {
-    ipc::Fd directory;  // none: not there
+    ipc::Fd directory;      // the last of the path's that is there
+    std::size_t depth = 0;  // how many of the path's parts led to it
     MaybeProblem problem;
   };
-  [[nodiscard]] Walk walk(const FilePath& path, bool make) const;
+  /// What commits share that run at once.
+  struct Shared {
+    std::mutex mutex;   // while directories come and go: one file's must not go while another gets its name in them
+    bool made = false;  // any directory, in this run
+  };
+  [[nodiscard]] Walk walk(const FilePath& path) const;
+  [[nodiscard]] MaybeProblem place(NewFile& file, std::size_t& made) const;
+  [[nodiscard]] MaybeProblem make_way(NewFile& file, std::size_t& made) const;
+  void unmake_way(const FilePath& path, std::size_t made) const;
+  [[nodiscard]] MaybeProblem sync_way(const NewFile& file) const;
 
   ipc::Fd fd_;
-  bool force_;
+  std::string path_;
+  ReceiveRules rules_;
   mode_t umask_;
+  std::unique_ptr<Shared> shared_ = std::make_unique<Shared>();
 };
 
 }  // namespace connd::tools

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Installs what is needed, from Debian 12's packages. Quick when all is there; needs root or sudo only when something is
 # missing.
-#   tools/setup.sh [demo|build|test|none] [PACKAGE…]   a set (test, which has the others), and further packages
-#   tools/setup.sh --list SET                          says which
+#   tools/setup.sh [demo|build|fuzz|test|none] [PACKAGE…]   a set (test has demo and build), and further packages
+#   tools/setup.sh --list SET                               says which
 # It starts no service, and none of those that come with the packages will start by itself: while apt runs,
 # /usr/sbin/policy-rc.d says no (unless there is one), and the units in `services` are masked before. A service that was
 # installed already stays as it is. To use dhtnode's later: systemctl unmask dhtnode
@@ -17,6 +17,8 @@ demo=(
 )
 # Everything, packages included.
 build=(git patch ca-certificates libnice-dev)
+# What the fuzzers are made with; libclang-rt has libFuzzer and the sanitizers.
+fuzz=(clang libclang-rt-14-dev)
 # What the tests run besides.
 test=(
   jami-daemon dbus libglib2.0-bin
@@ -45,6 +47,7 @@ list_of() {
   case $1 in
     demo) printf '%s\n' "${demo[@]}" ;;
     build) printf '%s\n' "${demo[@]}" "${build[@]}" ;;
+    fuzz) printf '%s\n' "${demo[@]}" "${build[@]}" "${fuzz[@]}" ;;
     test) printf '%s\n' "${demo[@]}" "${build[@]}" "${test[@]}" ;;
     none) ;;
     *) return 1 ;;

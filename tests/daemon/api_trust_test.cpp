@@ -87,3 +87,99 @@ TEST_CASE("what cannot be stored is not said to be") {
   CHECK(reason == Reason::kResourceLimit);
   CHECK((*client.call("trust.list"))["entries"].empty());
 }
+
+TEST_CASE("fault B1: a ban of a connected device's short id names it, ends its connection, and keeps it out") {
+  ApiWorld world;
+  ApiNode alice(world, 0);
+  ApiNode bob(world, 1);
+  bob.allow(alice);
+  ApiClient her(world, alice);
+  ApiClient his(world, bob);
+  his.listen("x");
+  auto channel = her.open(bob, "x");
+  REQUIRE(channel.ok());
+  const std::string short_id = alice.chain.short_device_id().hex();
+  CHECK(his.reason_of("trust.allow", {{"id", short_id}}) == Reason::kInvalidArgument);  // an account has no such id
+  const auto banned = his.call("trust.ban", {{"id", short_id}});
+  REQUIRE(banned.ok());
+  CHECK((*banned)["devices"] == Json::array({alice.id.hex()}));
+  REQUIRE(world.run_until([&] { return bob.manager->connection_count() == 0; }));
+  CHECK(her.reason_of("channel.open", {{"peer", bob.id.hex()}, {"uri", "x"}, {"timeout", 1}}) ==
+        Reason::kNoAnswerOrRefused);
+  CHECK(his.reason_of("channel.open", {{"peer", alice.id.hex()}, {"uri", "x"}, {"timeout", 1}}) == Reason::kBanned);
+  CHECK(his.reason_of("channel.open", {{"peer", short_id}, {"uri", "x"}, {"timeout", 1}}) == Reason::kBanned);
+  REQUIRE(his.call("trust.unset", {{"id", short_id}}).ok());
+  CHECK(her.open(bob, "x").ok());
+}
+
+TEST_CASE("fault B1: a ban that could do nothing is an error") {
+  ApiWorld world;
+  ApiNode node(world, 0);
+  ApiClient client(world, node);
+  for (const std::string& id : {node.id.hex(), node.chain.short_device_id().hex()}) {
+    CHECK(client.reason_of("trust.ban", {{"id", id}}) == Reason::kInvalidArgument);
+  }
+  // By a device's short id, called a device's.
+  CHECK(client.call("trust.ban", {{"id", kAccount}, {"kind", "device"}}).ok());
+}
+
+TEST_CASE("fault B2: a ban of the account names the devices that were met as its, and the list says what bans them") {
+  ApiWorld world;
+  ApiNode alice(world, 0);
+  ApiNode bob(world, 1);
+  bob.allow(alice);
+  ApiClient her(world, alice);
+  ApiClient his(world, bob);
+  his.listen("x");
+  REQUIRE(her.open(bob, "x").ok());
+  const std::string account = alice.chain.account_id().hex();
+  CHECK((*his.call("trust.list"))["entries"][0]["account"] == account);
+  her.leave();
+  REQUIRE(his.call("connection.close", {{"peer", alice.id.hex()}}).ok());
+  REQUIRE(world.run_until([&] { return bob.manager->connection_count() == 0; }));
+  const auto banned = his.call("trust.ban", {{"id", account}});
+  REQUIRE(banned.ok());
+  CHECK((*banned)["devices"] == Json::array({alice.id.hex()}));
+  const Json entries = (*his.call("trust.list"))["entries"];
+  REQUIRE(entries.size() == 2);
+  CHECK(entries[0]["trust"] == "banned");
+  CHECK(entries[0]["banned_by"] == account);
+}
+
+TEST_CASE("fault B6: one friend gets one service, and no other reaches it") {
+  ApiWorld world;
+  ApiNode alice(world, 0);
+  ApiNode bob(world, 1);
+  ApiNode carol(world, 2);
+  bob.allow(alice);
+  bob.allow(carol);
+  alice.allow(bob);
+  ApiClient hers(world, alice);
+  ApiClient his(world, bob);
+  ApiClient carols(world, carol);
+  const std::string account = carol.chain.account_id().hex();
+  REQUIRE(his.call("alias.set", {{"name", "al"}, {"device", alice.id.hex()}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", "ssh"}, {"only_peers", {"al"}}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", "files/"}, {"prefix", true}, {"only_peers", {account}}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", ""}, {"prefix", true}, {"peers", "any"}}).ok());
+  const auto reason = [](const ipc::Outcome<ipc::ChannelSocket>& opened) {
+    return opened.ok() ? Reason::kClosed : opened.error().reason;
+  };
+  CHECK(reason(hers.open(bob, "ssh")) == Reason::kClosed);
+  CHECK(reason(carols.open(bob, "ssh")) == Reason::kNotPermitted);
+  CHECK(reason(carols.open(bob, "files/1")) == Reason::kClosed);
+  CHECK(reason(hers.open(bob, "files/1")) == Reason::kNotPermitted);
+  CHECK(reason(hers.open(bob, "else")) == Reason::kClosed);
+  // It names whom it takes; that alone trusts nobody.
+  REQUIRE(his.call("trust.unset", {{"id", "al"}}).ok());
+  REQUIRE(his.call("listen.add", {{"uri", "both"}, {"only_peers", {"al"}}, {"peers", {"al"}}}).ok());
+  REQUIRE(world.run_until([&] { return bob.manager->connection_count() == 1; }));
+  REQUIRE(his.open(alice, "x").ok() == false);  // his connection: hers may open on it
+  CHECK(reason(hers.open(bob, "ssh")) == Reason::kNotPermitted);
+  CHECK(reason(hers.open(bob, "both")) == Reason::kClosed);
+  CHECK(reason(carols.open(bob, "both")) == Reason::kNotPermitted);
+  for (const Json& bad : {Json("any"), Json::array(), Json(std::vector<std::string>(65, "al")), Json::array({1})}) {
+    CHECK(his.reason_of("listen.add", {{"uri", "b"}, {"only_peers", bad}}) == Reason::kInvalidArgument);
+  }
+  CHECK(his.reason_of("listen.add", {{"uri", "b"}, {"only_peers", {"nobody"}}}) == Reason::kNotFound);
+}

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/config.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 
 #include <catch2/catch.hpp>
+#include <sys/stat.h>
 
 #include "daemon/options.h"
 #include "tests/daemon/temp_dir.h"
@@ -182,7 +185,7 @@ TEST_CASE("without --config, the user's own file is read, if it is there") {
 
 TEST_CASE("the control socket is the first place that is known") {
   const auto resolved = [](const std::string& option, const Environment& from) {
-    const auto path = resolve_socket(option, from);
+    const auto path = resolve_socket(option, from, "/nonexistent");
     return path ? *path : "failure: " + path.failure().text;
   };
   CHECK(resolved("/x", environment({{"RUNTIME_DIRECTORY", "/run/a"}})) == "/x");
@@ -193,4 +196,24 @@ TEST_CASE("the control socket is the first place that is known") {
   CHECK(resolved("", environment({})).find("pass --socket") != std::string::npos);
   CHECK(resolved("/" + std::string(106, 'a'), environment({})).size() == 107);
   CHECK(resolved("/" + std::string(107, 'a'), environment({})).find("failure: ") == 0);
+}
+
+TEST_CASE(
+    "fault E8: the control socket goes to the user's directory without XDG_RUNTIME_DIR, and not to another user's") {
+  const TempDir users;
+  const auto uid = static_cast<unsigned>(::geteuid());
+  const std::string ours = users.file(std::to_string(uid));
+  ::mkdir(ours.c_str(), 0700);
+  const auto resolved = [&users](const Environment& from) {
+    const auto path = resolve_socket("", from, users.path());
+    return path ? *path : "failure";
+  };
+  // For root the system's place comes first, for whoever has no directory there is none.
+  CHECK(resolved(environment({}, uid)) ==
+        (uid == 0 ? "/run/jami-connd/control.sock" : ours + "/jami-connd/control.sock"));
+  CHECK(resolved(environment({}, uid + 1)) == "failure");
+  // As su leaves it: set, and not ours.
+  ::mkdir(users.file(std::to_string(uid + 1)).c_str(), 0700);
+  CHECK(resolved(environment({{"XDG_RUNTIME_DIR", ours}}, uid + 1)) == "failure");
+  CHECK(resolved(environment({{"XDG_RUNTIME_DIR", ours}}, uid)) == ours + "/jami-connd/control.sock");
 }

@@ -242,7 +242,7 @@ TEST_CASE("a peer that has as many channels as one may is refused further ones; 
   CHECK(opened(second).fd);
   const auto third = alice.open(bob, "3");
   CHECK(failed(third) == Reason::kResourceLimit);
-  CHECK(std::get<OpenError>(third).text == "the peer has as many channels as one may");
+  CHECK(std::get<OpenError>(third).text == "the peer takes no more channels from this device for now");  // its hello
   auto carols = carol.open(bob, "1");
   CHECK(opened(carols).fd);
   auto ours = bob.open(alice, "ours");  // what is asked for here is no request of the peer's
@@ -255,4 +255,34 @@ TEST_CASE("a peer that has as many channels as one may is refused further ones; 
   REQUIRE(world.run_until([&] { return bob.ended.size() == 3; }));
   auto again = alice.open(bob, "4");
   CHECK(opened(again).fd);
+}
+
+TEST_CASE("fault C4: opens that are taken back at once, faster than the peer takes, do not end the connection") {
+  World world;
+  Exchange exchange{world};
+  Node alice{exchange, 0};
+  Node::Options refuses;
+  refuses.limits.max_channels_per_peer = 1;
+  Node bob{exchange, 1, refuses};
+  bob.allow(alice);
+  auto warm = alice.open(bob, "warm");
+  opened(warm);
+  // Each is refused before it is taken back, so that comes too late: more than the burst of such that a peer takes
+  // (proto::kNoiseBurst). By and by, for ids are free again only when both sides have said so.
+  constexpr std::size_t kPairs = 160'000;
+  constexpr std::size_t kAtOnce = 2'000;
+  std::vector<OpenResult> behind;
+  for (std::size_t i = 0; i < kPairs; i += kAtOnce) {
+    for (std::size_t k = 0; k < kAtOnce; ++k) {
+      const auto open = alice.manager->open({bob.id, "x", false, {}, 20s}, [](const OpenResult&) {});
+      alice.manager->cancel_open(std::get<OpenNumber>(open), Reason::kCancelled);
+    }
+    alice.open_later(bob, "behind", behind);
+    REQUIRE(world.run_until([&] { return behind.size() == i / kAtOnce + 1; }));
+  }
+  CHECK((failed(behind.front()) == Reason::kResourceLimit));
+  CHECK((failed(behind.back()) == Reason::kBusy));  // there is no pace left
+  CHECK(alice.events("connection.closed") == 0);
+  CHECK(bob.events("connection.closed") == 0);
+  CHECK(alice.manager->channel_count() == 1);
 }

@@ -477,3 +477,28 @@ TEST_CASE("E4: attempts that come all the time do not put off what is due") {
   CHECK(world.run_until([&] { return alice.manager->connection_count() == 0; }, 5s));
   CHECK(!results.empty());
 }
+
+TEST_CASE("fault B3: a connection ends when the peer's certificate has expired meanwhile") {
+  World world;
+  Exchange exchange{world};
+  std::int64_t now = std::time(nullptr);
+  Node alice(exchange, 0);
+  Node bob(exchange, 1, {.clock = [&now] { return now; }});
+  bob.allow(alice);
+  auto result = alice.open(bob, "x");
+  (void)opened(result);
+  now += 3'600;
+  bob.manager->dates_changed();
+  CHECK(bob.manager->connection_count() == 1);
+  now -= 365 * 86'400;  // a clock that was set back says nothing of the peer
+  bob.manager->dates_changed();
+  CHECK(bob.manager->connection_count() == 1);
+  now = alice.chain.validity()->until_unix;
+  bob.manager->dates_changed();
+  REQUIRE(world.run_until([&] { return bob.events("connection.closed") == 1; }));
+  const auto closed = std::find_if(bob.all_events.begin(), bob.all_events.end(),
+                                   [](const auto& event) { return event.first == "connection.closed"; });
+  CHECK(closed->second["reason"] == "bad-certificate");
+  CHECK(closed->second["detail"].get<std::string>().find("the peer's certificate has expired; this device's clock") ==
+        0);
+}

@@ -98,10 +98,30 @@ TEST_CASE("a client that has gone without a word ends at once") {
   CHECK(f.world.run_until([&] { return f.session->state() == IpcSession::State::kGone; }, std::chrono::seconds(1)));
 }
 
+TEST_CASE("fault C1: what others cause a client to be told is written in its turn") {
+  Fixture f;
+  REQUIRE(f.session->subscribe() == 0);
+  for (int i = 0; i < 1'000; ++i) {
+    f.session->reply(i, ipc::Json::object());
+    f.session->event(R"("type":"t")");
+  }
+  CHECK(f.read_all().empty());
+  std::string text;
+  REQUIRE(f.world.run_until([&] {
+    text += f.read_all();
+    return std::count(text.begin(), text.end(), '\n') == 2'000;
+  }));
+  CHECK(text.find("\"id\":999") < text.find("\"seq\":1000"));
+}
+
 TEST_CASE("an answer that does not fit into a line is an error") {
   Fixture f;
   f.session->reply(1, {{"text", std::string(2'000'000, 'x')}});
-  const std::string text = f.read_all();
+  std::string text;
+  REQUIRE(f.world.run_until([&] {
+    text += f.read_all();
+    return text.ends_with('\n');
+  }));
   CHECK(text.find("resource-limit") != std::string::npos);
   CHECK(f.owner.counted[IpcSession::Counted::kLimit] == 1);
 }

@@ -153,3 +153,15 @@ TEST_CASE("fault A3: the store's own bound, and a damaged file, are no knowledge
   CHECK_FALSE(world.chains.key_of(device));
   CHECK_FALSE(world.stores.certificates.contains(device));
 }
+
+TEST_CASE("fault B2: an allowed device that shows another account's chain is still what it was") {
+  World world;
+  const auto device = alice_chain().device_id();
+  REQUIRE(world.chains.met(alice_chain()).ok());  // before it is allowed
+  REQUIRE(world.stores.trust.allow(TrustSubject(device), 1).ok());
+  REQUIRE(world.chains.met(planted()).ok());
+  CHECK(world.chains.trust_of(device) == Trust::kAllowed);
+  world.say(Trust::kBanned, TrustKind::kAccount, alice_chain().account_id());
+  CHECK(world.chains.trust_of(device) == Trust::kBanned);
+  CHECK(world.stores.trust.of(planted()) == Trust::kBanned);
+}

@@ -162,3 +162,25 @@ TEST_CASE("a listener takes allowed peers, all, or these") {
   l.any_peer = true;
   CHECK(l.takes_unknown(bob));
 }
+
+TEST_CASE("fault B6: a listener that names its peers is for nobody else") {
+  const auto device = [](std::uint8_t n) {
+    proto::DeviceId id;
+    id.bytes.fill(n);
+    return id;
+  };
+  const auto account = [](std::uint8_t n) {
+    proto::AccountId id;
+    id.bytes.fill(n);
+    return id;
+  };
+  Listener listener;
+  CHECK(listener.is_for(device(1), account(1)));
+  listener.only_devices = {device(1)};
+  CHECK(listener.is_for(device(1), account(9)));
+  CHECK_FALSE(listener.is_for(device(2), account(1)));
+  listener.only_accounts = {account(3)};
+  CHECK(listener.is_for(device(1), account(9)));
+  CHECK(listener.is_for(device(2), account(3)));
+  CHECK_FALSE(listener.is_for(device(2), account(4)));
+}

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <regex>
 #include <sstream>
 
@@ -86,6 +87,36 @@ TEST_CASE("a line has time, level and message; for the journal it has its priori
     CHECK(line.find(std::string("<") + priority + ">level=") == 0);
     CHECK(line.ends_with(" event=x\n"));
   }
+}
+
+TEST_CASE("fault C2: a line is one line, printable and in order, whatever is in the message") {
+  const std::string begin = "level=warning client=1 name=";
+  const std::pair<std::string, std::string> rows[] = {
+      {"x\"\ntime=2026-11-30T08:00:00.000+00:00 level=error forged",
+       "x\"\\ntime=2026-11-30T08:00:00.000+00:00 level=error forged"},
+      {"a\r\x1b[2J\x7f", "a\\x0d\\x1b[2J\\x7f"},
+      {std::string("a\0b", 3), "a\\x00b"},
+      {"\xff\xc3(", "\\xff\\xc3("},
+      {"\xe2\x80\xaegnp.exe\xe2\x81\xa6", "\\xe2\\x80\\xaegnp.exe\\xe2\\x81\\xa6"},
+      {"\xc2\x9b"
+       "31m\xe2\x80\xa8",
+       "\\xc2\\x9b"
+       "31m\\xe2\\x80\\xa8"},
+      {"\xc3\xa9 \\ \"ok\"", "\xc3\xa9 \\ \"ok\""}};
+  for (const auto& [text, shown] : rows) {
+    for (const LogFormat format : {LogFormat::kPlain, LogFormat::kJournal}) {
+      const std::string line = logged(format, LogLevel::kInfo, spdlog::level::warn, "client=1 name=" + text);
+      CHECK(line.ends_with(begin + shown + "\n"));
+      CHECK(std::count(line.begin(), line.end(), '\n') == 1);
+      // What was quoted is escaped already: once is enough.
+      const std::string quoted =
+          logged(format, LogLevel::kInfo, spdlog::level::warn, "client=1 name=" + log_quote(text));
+      CHECK(quoted.ends_with(begin + log_quote(text) + "\n"));
+    }
+  }
+  const std::string huge =
+      logged(LogFormat::kJournal, LogLevel::kInfo, spdlog::level::warn, std::string(1'000'000, 'x'));
+  CHECK(huge.size() < kMaxLoggedMessageBytes + 64);
 }
 
 TEST_CASE("lines below the level are not written") {

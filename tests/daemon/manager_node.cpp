@@ -74,6 +74,10 @@ void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_k
     }
     return;
   }
+  if (outsiders.count(target.public_key) == 0) return;
+  world_.loop.post([this, key = target.public_key, message = SignalMessage{from, from_key, std::move(body), false}] {
+    if (const auto it = outsiders.find(key); it != outsiders.end()) it->second(message);
+  });
 }
 
 Node::Node(Exchange& exchange, std::size_t number, const Options& options)
@@ -95,6 +99,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   settings.ice.allow_loopback = true;
   settings.gate.policy = options.policy;
   settings.native = options.native;
+  settings.clock = options.clock;
   auto tls = proto::TlsContext::create(node_identity(number));
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));
@@ -137,7 +142,10 @@ void Node::settle() {
 }
 
 void Node::allow(const Node& peer) {
-  REQUIRE(stores_.trust.allow(TrustSubject(peer.id), 1).ok());
+  allow(peer.id);
+}
+void Node::allow(const proto::DeviceId& peer) {
+  REQUIRE(stores_.trust.allow(TrustSubject(peer), 1).ok());
   manager->trust_changed();
 }
 void Node::allow_account(const Node& peer) {

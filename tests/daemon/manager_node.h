@@ -58,6 +58,8 @@ class Exchange {
   /// False drops a message.
   std::function<bool(const proto::DeviceId& from, const proto::DeviceId& to, const proto::ByteVector& body)> filter;
   std::map<proto::DeviceId, Node*> nodes;
+  /// Devices that are no nodes, by public key; `planted` has their chains.
+  std::map<proto::ByteVector, std::function<void(const daemon::SignalMessage&)>> outsiders;
   std::vector<proto::CertificateChain> planted;  ///< found before the right ones
   int lookups = 0;
   int messages = 0;
@@ -77,6 +79,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     proto::ConnectTimes times{};
     proto::Duration keepalive = proto::kKeepaliveInterval;
     bool native = true;
+    daemon::KnownChains::Clock clock{};
   };
   Node(Exchange& exchange, std::size_t identity, const Options& options);
   Node(Exchange& exchange, std::size_t identity) : Node(exchange, identity, Options{}) {}
@@ -93,6 +96,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
                                   proto::Duration timeout = std::chrono::seconds(20));
   void allow(const Node& peer);
   void allow_account(const Node& peer);
+  void allow(const proto::DeviceId& peer);
   void ban(const Node& peer);
   void unset(const Node& peer);
   /// Waits until the requests that it has seen are on disk: a descriptor is open for them meanwhile, off the loop.

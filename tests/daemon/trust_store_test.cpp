@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/daemon/temp_dir.h"
+#include "tests/proto/certificates.h"
 
 using namespace connd;
 using namespace connd::daemon;
@@ -217,4 +218,87 @@ TEST_CASE("subjects are parsed by kind") {
   CHECK(!TrustSubject::parse(TrustKind::kAccount, std::string(40, 'g')));
   CHECK(trust_kind_from("ca") == TrustKind::kCa);
   CHECK(!trust_kind_from("peer"));
+}
+
+TEST_CASE("fault B1: a ban of 40 digits means whatever has that id, as whichever kind it is stored") {
+  const auto& chain = alice_chain();
+  AccountId short_id;
+  short_id.bytes = chain.short_device_id().bytes;
+  for (const TrustKind kind : {TrustKind::kAccount, TrustKind::kCa}) {
+    for (const AccountId& id : {short_id, chain.account_id(), chain.ca_id()}) {
+      TempDir dir;
+      auto store = opened(dir.file("trust.json"));
+      for (const TrustSubject& allowed :
+           {TrustSubject(chain.device_id()), TrustSubject(TrustKind::kCa, chain.ca_id())}) {
+        if (allowed != TrustSubject(kind, id)) REQUIRE(store.allow(allowed, 1));
+      }
+      REQUIRE(store.ban({kind, id}, 2));
+      CHECK(store.of(chain) == Trust::kBanned);
+      CHECK(opened(dir.file("trust.json")).of(chain) == Trust::kBanned);
+      // By the key alone, before there is a chain, a device's own id is seen.
+      const bool by_key = store.of(chain.device_id(), {}, chain.short_device_id()) == Trust::kBanned;
+      CHECK(by_key == (id == short_id));
+      CHECK(store.of(bob_chain()) == (id == short_id ? Trust::kAllowed : Trust::kBanned));
+      REQUIRE(store.unset({kind, id}));
+      CHECK(store.of(chain) == Trust::kAllowed);
+    }
+  }
+}
+
+TEST_CASE("fault B2: what an allowed device was when it was met is remembered, and a ban of that means it") {
+  TempDir dir;
+  const std::string path = dir.file("trust.json");
+  const auto& first = alice_chain();
+  const auto other = chain({device_spec(0), issuer_spec(4)});  // self-made, of the same key
+  REQUIRE(opened(path).allow(TrustSubject(first.device_id()), 5));
+  CHECK(opened(path).list()[0].first_met == std::nullopt);
+  REQUIRE(opened(path).remember(first));
+  REQUIRE(opened(path).remember(other));  // the first is what counts
+  auto store = opened(path);
+  REQUIRE(store.list()[0].first_met == FirstMet::of(first));
+  CHECK(store.list()[0].since_unix == 5);
+  REQUIRE(store.remember(bob_chain()));  // no entry, nothing to remember
+  CHECK(store.size() == 1);
+  for (const AccountId& id : {first.account_id(), first.ca_id()}) {
+    REQUIRE(store.ban({TrustKind::kAccount, id}, 6));
+    CHECK(store.of(other) == Trust::kBanned);
+    CHECK(store.of(first.device_id()) == Trust::kBanned);
+    CHECK(opened(path).list().back().state == Trust::kBanned);
+    bool named = false;
+    for (const TrustEntry& entry : store.list()) named = named || entry.banned_by == id;
+    CHECK(named);
+    REQUIRE(store.unset({TrustKind::kAccount, id}));
+    CHECK(store.of(other) == Trust::kAllowed);
+  }
+  // Banned and allowed again it is the same device; unset, it is forgotten.
+  REQUIRE(store.ban(TrustSubject(first.device_id()), 7));
+  REQUIRE(store.allow(TrustSubject(first.device_id()), 8));
+  CHECK(store.list()[0].first_met == FirstMet::of(first));
+  REQUIRE(store.unset(TrustSubject(first.device_id())));
+  REQUIRE(store.allow(TrustSubject(first.device_id()), 9));
+  REQUIRE(store.remember(other));
+  CHECK(store.list()[0].first_met == FirstMet::of(other));
+}
+
+TEST_CASE("fault B2: what is remembered and not understood stops the start") {
+  TempDir dir;
+  const std::string path = dir.file("trust.json");
+  const std::string id(64, 'a');
+  const std::string good =
+      R"({"short":")" + std::string(40, 'b') + R"(","issuers":[")" + std::string(40, 'c') + R"("]})";
+  const auto document = [&](const std::string& kind, const std::string& named, const std::string& met) {
+    return R"({"v":1,"entries":[{"kind":")" + kind + R"(","id":")" + named + R"(","state":"allowed","since":7,"met":)" +
+           met + "}]}";
+  };
+  write_file(path, document("device", id, good));
+  CHECK(opened(path).list()[0].first_met->issuers.size() == 1);
+  for (const std::string& bad : {std::string("1"), std::string("{}"), R"({"short":"b","issuers":[]})" + std::string(),
+                                 R"({"short":")" + std::string(40, 'b') + R"(","issuers":[1]})",
+                                 R"({"short":")" + std::string(40, 'b') + R"(","issuers":["cc"]})"}) {
+    INFO(bad);
+    write_file(path, document("device", id, bad));
+    CHECK(!TrustStore::open(path));
+  }
+  write_file(path, document("account", std::string(40, 'a'), good));
+  CHECK(!TrustStore::open(path));
 }

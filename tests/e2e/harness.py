@@ -293,8 +293,8 @@ class Node:
         return subprocess.run([CTL, "--socket", self.ctl_socket, *arguments], env=self.environment(), **options)
 
     def ctl_start(self, *arguments, **options):
-        """The same, still running; ends with the lab."""
-        popen = subprocess.Popen([CTL, "--socket", self.ctl_socket, *arguments], env=self.environment(),
+        """The same, still running; ends with the lab. `env` has variables that are added."""
+        popen = subprocess.Popen([CTL, "--socket", self.ctl_socket, *arguments], env=self.environment(**options.pop("env", {})),
                                  preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), **options)
         self.lab.helpers.append(popen)
         return popen

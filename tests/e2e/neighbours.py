@@ -46,6 +46,8 @@ def endless(kind, peer):
         "opens": lambda: b"".join(line("channel.open", n, peer=peer, uri=f"nobody listens {n}") for n in range(100)),
         "cancelled opens": lambda: b"".join(
             line("channel.open", n, peer="5a" * 32, uri=f"x{n}") + line("channel.cancel", -1, id=n) for n in range(100)),
+        "cancelled opens to a peer": lambda: b"".join(
+            line("channel.open", n, peer=peer, uri="x") + line("channel.cancel", -1, id=n) for n in range(100)),
         "no end": lambda: b"x" * MIB,
     }[kind]()
 

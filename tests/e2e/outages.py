@@ -2,6 +2,7 @@
 """A laboratory for outages: two daemons whose DHT nodes cannot speak to each other, as most of the world's cannot, and the
 nodes between them. What goes down comes back, and how long the devices cannot reach each other is measured."""
 import concurrent.futures
+import os
 import time
 
 from api_client import ApiError
@@ -17,14 +18,16 @@ class World:
     """Alice calls, Bob is called; `nodes` nodes of the DHT beside theirs. `number` chooses their identities, and with them
     which nodes keep what."""
 
-    def __init__(self, number, nodes=1, started=True):
-        """Not `started`: there is no node of the DHT yet, and Bob does not listen."""
+    def __init__(self, number, nodes=1, started=True, peers=0):
+        """Not `started`: there is no node of the DHT yet, and Bob does not listen. Bob has met as many `peers` before."""
         self.lab = Lab("netns", dht=started)
         self.echo = None
         try:
             self.more = [self._dhtnode(k) for k in range(1, nodes)]
             self.alice = self.lab.node("alice", identity_number=100 + 2 * number)
             self.bob = self.lab.node("bob", identity_number=101 + 2 * number)
+            if peers:
+                (self.bob.state / "pairs").write_bytes(pairs_file(peers))
             for node in (self.alice, self.bob):
                 node.start(ready=False)
             for node in (self.alice, self.bob):
@@ -124,6 +127,11 @@ class World:
         time.sleep(seconds)
         end(node)
         return self.open()
+
+
+def pairs_file(peers):
+    """As daemon/pair_store.cpp writes it: of so many devices that nobody trusts, two secrets each."""
+    return b"jami-connd pairs 1\n" + b"".join(os.urandom(32) + bytes([0, 2]) + os.urandom(64) for _ in range(peers))
 
 
 def rounds(worlds, one):

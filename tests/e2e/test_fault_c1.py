@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fault C1: one local user does his worst; time, places and pending work of the daemon are shared out by user. Needs root:
+"""Faults C1 and C2: one local user does his worst; time, places and pending work of the daemon are shared out by user. Needs root:
 the clients are those of several users of a system's service."""
 import contextlib
 import json
 import os
 import pathlib
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ ROUND_TRIP = 0.020 * SCALE
 SECONDS = 5.0 if FULL else 0.6
 QUICK = ("arrays", "long names", "lists", "short lines", "connects", "listeners", "pending opens", "opens")
 ALL = QUICK + ("arrays in params", "members", "strings", "empty lines", "long names to open", "revocations", "cancelled opens",
-               "no end", "deaf")
+               "cancelled opens to a peer", "no end", "deaf")
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +108,18 @@ def test_fault_c1_others_find_a_place(peers, channel):
     limits = service.status()["limits"]
     print(f"{counts['clients']} clients of {limits['max_clients']}; {worst.done}")
     assert worst.done["refused"] > 0
+
+
+def test_fault_c2_no_client_writes_lines_of_the_log(peers):
+    """The name that it gives is one value of one line, whatever is in it."""
+    service, _ = peers
+    name = 'x"\n<3>time=2000-01-01T00:00:00.000+00:00 level=error forged\r\x1b[2J\u202e'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.connect(service.socket_path)
+        sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "hello", "params": {"client": name}}).encode() + b"\n")
+        assert b'"result"' in sock.recv(4_096)
+    until(lambda: "forged" in service.process.log(), 10 * SCALE, "its end is logged")
+    lines = [line for line in service.process.log().splitlines() if "forged" in line]
+    assert all(line.startswith("time=2") and not line.startswith("time=2000") for line in lines), lines
+    shown = r'name="x\"\n<3>time=2000-01-01T00:00:00.000+00:00 level=error forged\x0d\x1b[2J\xe2\x80\xae"'
+    assert all(shown in line for line in lines), lines

@@ -86,7 +86,7 @@ def test_files_arrive_with_time_and_mode_over_one_connection(places):
     files = [make(mine / "one", sized(2, 30, 300) * MEGA), make(mine / "two", sized(1, 7, 70) * MEGA), make(mine / "empty", 0)]
     files[0].chmod(0o750)
     os.utime(files[0], ns=(0, 1_234_567_890_123_456_789))
-    receiver = Receiver(bob, his, "--count", "3")
+    receiver = Receiver(bob, his, "--count", "3", "--executables")
     done = alice.ctl("send", bob.device, *map(str, files))
     assert done.returncode == 0 and done.stderr == b"", done.stderr
     code, out, err = receiver.wait()
@@ -102,7 +102,7 @@ def test_directory(places):
     for name in ("top/a", "top/sub/deep/b", "top/sub/c", "top/\xe9\n \x1b[31m%2F"):
         make(mine / name, 1000)
     make(mine / os.fsdecode(b"top/\xff not utf-8"), 10)
-    receiver = Receiver(bob, his, "--count", "5")
+    receiver = Receiver(bob, his, "--count", "5", "--any-name")
     done = alice.ctl("send", "-r", bob.device, str(mine / "top"))
     assert done.returncode == 0, done.stderr
     assert receiver.wait()[0] == 0
@@ -427,14 +427,11 @@ def test_many_files_of_which_some_fail(places):
     assert receiver.wait()[0] == 5
 
 
-def test_progress_bar_on_a_terminal(places):
-    """Bars on a terminal are as wide as it is, and gone at the end; without one there are none."""
-    alice, bob, mine, his = places
-    files = [make(mine / f"large{n}", sized(60, 100, 200) * MEGA) for n in range(2)]  # bars are drawn ten times a second
-    receiver = Receiver(bob, his, "--count", "2")
+def shown_by_send(node, peer, files, term):
+    """Its exit code, and all that it shows on a terminal of 100 columns."""
     main, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    sender = alice.ctl_start("send", bob.device, *map(str, files), stdout=terminal, stderr=terminal)
+    sender = node.ctl_start("send", peer.device, *map(str, files), stdout=terminal, stderr=terminal, env={"TERM": term})
     os.close(terminal)
     shown, deadline = b"", Deadline(60 * SCALE)
     while True:
@@ -444,7 +441,16 @@ def test_progress_bar_on_a_terminal(places):
         except OSError:  # EIO: its last user has gone
             break
     os.close(main)
-    assert sender.wait() == 0 and receiver.wait()[0] == 0
+    return sender.wait(), shown
+
+
+def test_progress_bar_on_a_terminal(places):
+    """Bars on a terminal are as wide as it is, and gone at the end; without one there are none."""
+    alice, bob, mine, his = places
+    files = [make(mine / f"large{n}", sized(60, 100, 200) * MEGA) for n in range(2)]  # bars are drawn ten times a second
+    receiver = Receiver(bob, his, "--count", "2")
+    code, shown = shown_by_send(alice, bob, files, "xterm")
+    assert code == 0 and receiver.wait()[0] == 0
     bars = [line for line in shown.split(b"\x1b[2K") if b"% " in line and b"left" in line]
     assert any(line.startswith(b"total: ") for line in bars) and any(line.startswith(b"large0 ") for line in bars)
     assert {len(line.split(b"\r")[0].split(b"\n")[0]) for line in bars} == {99}

@@ -23,11 +23,13 @@ struct DhtStep {
   /// The transaction id is to be one of a request that was sent to this node, and the token one that it was given.
   [[nodiscard]] bool is_answer() const { return (flags & 4U) != 0; }
   [[nodiscard]] bool has_our_token() const { return (flags & 8U) != 0; }
-  /// Before the datagram comes.
+  /// Before the datagram comes. The long ones see values expire, which OpenDHT keeps for ten minutes.
   [[nodiscard]] int pause_ms() const {
-    constexpr int kPauses[] = {0, 20, 1'100, 4'000};
-    return kPauses[flags >> 4 & 3U];
+    constexpr int kPauses[] = {0, 20, 1'100, 4'000, 30'000, 120'000, 400'000, 700'000};
+    return kPauses[(flags >> 4 & 3U) | (flags >> 5 & 4U)];
   }
+  /// In one step, at most.
+  static constexpr int kMaxStepMs = 30'000;
   /// The node answers pings of the gate.
   [[nodiscard]] bool proves_itself() const { return (flags & 0x40U) != 0; }
 };

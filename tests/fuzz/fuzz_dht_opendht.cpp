@@ -120,9 +120,16 @@ class Node {
     config.node_id = hash_of(0x42);
     config.max_req_per_sec = -1;
     config.max_peer_req_per_sec = -1;
+    config.max_store_size = 64 * 1024;  // so that it is full at times
     auto node = std::make_unique<dht::Dht>(std::make_unique<Socket>(wire_), config, dht::Sp<dht::Logger>());
     dht_ = std::make_unique<dht::SecureDht>(std::move(node), dht::SecureDhtConfig{});
-    dht_->registerType(dht::ValueType(3, "three", std::chrono::minutes(10)));
+    // As the daemon has them: a value that is edited keeps its length (daemon/dht_setup.h).
+    dht_->registerType(
+        dht::ValueType(3, "three", std::chrono::minutes(10), dht::ValueType::DEFAULT_STORE_POLICY,
+                       [](dht::InfoHash, const dht::Sp<dht::Value>& old, dht::Sp<dht::Value>& value,
+                          const dht::InfoHash&, const dht::SockAddr&) { return old->size() == value->size(); }));
+    dht_->registerType(dht::ValueType::USER_DATA);
+    dht_->registerType(dht::CERTIFICATE_TYPE);  // as the gate's own values are, which must not be kept
     for (std::uint8_t i = 0; i < 2; ++i) {
       dht_->insertNode(hash_of(static_cast<std::uint8_t>(0x11 * (i + 1))), sock_addr_of(fuzz::address_of_node(i)));
     }
@@ -146,9 +153,10 @@ class Node {
   }
 
   void step(const fuzz::DhtStep& step) {
-    now_ += std::chrono::milliseconds(step.pause_ms());
-    wire_.now += Duration(step.pause_ms());
-    if (step.pause_ms() > 0) {
+    for (int left = step.pause_ms(); left > 0; left -= fuzz::DhtStep::kMaxStepMs) {
+      const int pause = std::min(left, fuzz::DhtStep::kMaxStepMs);
+      now_ += std::chrono::milliseconds(pause);
+      wire_.now += Duration(pause);
       if (wire_.now >= wire_.gate.next_deadline()) wire_.gate.on_timeout(wire_.now);
       periodic({}, {});
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// LineCodec: whatever the bytes and however they are cut, the outcome is the same, and each line given is as promised.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ using connd::proto::Bytes;
 
 namespace {
 
+// Above the walker's bound of nesting, so that both are met.
 constexpr std::size_t kMaxLine = 64;
 
 void drain(LineCodec& codec, std::vector<std::string>& out) {
@@ -31,8 +33,8 @@ void drain(LineCodec& codec, std::vector<std::string>& out) {
   }
 }
 
-std::vector<std::string> decode(Bytes bytes, std::size_t piece) {
-  LineCodec codec(kMaxLine);
+std::vector<std::string> decode(Bytes bytes, std::size_t piece, bool walks) {
+  LineCodec codec(kMaxLine, walks ? std::optional(connd::ipc::RequestWalker(false)) : std::nullopt);
   std::vector<std::string> out;
   while (!bytes.empty()) {
     const std::size_t n = std::min({piece, bytes.size(), codec.room()});
@@ -48,8 +50,10 @@ std::vector<std::string> decode(Bytes bytes, std::size_t piece) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes bytes(data, size);
-  const auto at_once = decode(bytes, size + 1);
-  FUZZ_CHECK(decode(bytes, 1) == at_once);
-  FUZZ_CHECK(decode(bytes, 7) == at_once);
+  for (const bool walks : {false, true}) {
+    const auto at_once = decode(bytes, size + 1, walks);
+    FUZZ_CHECK(decode(bytes, 1, walks) == at_once);
+    FUZZ_CHECK(decode(bytes, 7, walks) == at_once);
+  }
   return 0;
 }

@@ -102,7 +102,7 @@ void answer_one(int listening, const Json& result) {
 TEST_CASE("where the control socket is looked for") {
   const Environment socket("JAMI_CONND_SOCKET", nullptr);
   const Environment runtime("XDG_RUNTIME_DIR", "/run/user/7");
-  CHECK(control_socket_paths() ==
+  CHECK(control_socket_paths({}, "/nonexistent") ==
         std::vector<std::string>{"/run/user/7/jami-connd/control.sock", "/run/jami-connd/control.sock"});
   CHECK(control_socket_paths("/x") == std::vector<std::string>{"/x"});
   const Environment named("JAMI_CONND_SOCKET", "/y");
@@ -110,7 +110,36 @@ TEST_CASE("where the control socket is looked for") {
   CHECK(control_socket_paths("/x") == std::vector<std::string>{"/x"});
   const Environment empty("JAMI_CONND_SOCKET", "");
   const Environment nowhere("XDG_RUNTIME_DIR", nullptr);
-  CHECK(control_socket_paths() == std::vector<std::string>{"/run/jami-connd/control.sock"});
+  CHECK(control_socket_paths({}, "/nonexistent") == std::vector<std::string>{"/run/jami-connd/control.sock"});
+}
+
+TEST_CASE("fault E8: a user's service is found without XDG_RUNTIME_DIR, and in spite of another user's") {
+  const Listening there;  // its directory is ours, and stands for /run/user
+  const Environment socket("JAMI_CONND_SOCKET", nullptr);
+  const std::string ours = there.dir() + "/" + std::to_string(::geteuid());
+  const std::string system = "/run/jami-connd/control.sock";
+  std::filesystem::create_directory(ours);
+  using Paths = std::vector<std::string>;
+  {
+    const Environment unset("XDG_RUNTIME_DIR", nullptr);
+    CHECK(control_socket_paths({}, there.dir()) == Paths{ours + "/jami-connd/control.sock", system});
+    std::filesystem::remove(ours);
+    CHECK(control_socket_paths({}, there.dir()) == Paths{system});
+    std::filesystem::create_directory(ours);
+  }
+  {
+    const Environment same("XDG_RUNTIME_DIR", ours.c_str());
+    CHECK(control_socket_paths({}, there.dir()) == Paths{ours + "/jami-connd/control.sock", system});
+  }
+  if (::geteuid() != 0) return;  // the rest needs another user's directory
+  const std::string others = there.dir() + "/others";
+  std::filesystem::create_directory(others);
+  REQUIRE(::chown(others.c_str(), 65'534, 65'534) == 0);
+  const Environment left("XDG_RUNTIME_DIR", others.c_str());  // as su leaves it
+  CHECK(control_socket_paths({}, there.dir()) ==
+        Paths{ours + "/jami-connd/control.sock", system, others + "/jami-connd/control.sock"});
+  REQUIRE(::chown(ours.c_str(), 65'534, 65'534) == 0);
+  CHECK(control_socket_paths({}, there.dir()) == Paths{system, others + "/jami-connd/control.sock"});
 }
 
 TEST_CASE("no daemon: the error says what to do") {
@@ -176,7 +205,7 @@ TEST_CASE("what to do about a socket that may not be used fits its path") {
   std::string message;
   {
     const NotRoot user;
-    const auto refused = connect_control_socket({control_socket_paths().front()});
+    const auto refused = connect_control_socket({there.dir() + "/jami-connd/control.sock"});
     REQUIRE_FALSE(refused);
     message = refused.error().message;
   }

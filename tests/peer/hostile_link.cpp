@@ -173,6 +173,7 @@ bool HostileLink::pour_one() {
 void HostileLink::down(const std::string& why) {
   if (std::exchange(down_, true)) return;
   (void)transport_->send(tls_.output());  // an alert, if there is one
+  transport_->end_output();
   say_("down " + why);
 }
 

@@ -25,8 +25,12 @@
 #include <iostream>
 #include <sstream>
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include "daemon/dht_client.h"
 #include "daemon/ice_agent.h"
+#include "ipc/fd.h"
 #include "proto/signal.h"
 #include "tests/peer/hostile_link.h"
 
@@ -45,6 +49,16 @@ void say(const std::string& line) {
   std::fflush(stdout);
 }
 
+std::uint16_t free_udp_port() {
+  const ipc::Fd fd(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  socklen_t length = sizeof address;
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return 0;
+  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  return ntohs(address.sin6_port);
+}
+
 /// Files, or none.
 struct FurtherLines {
   std::string before;
@@ -60,6 +74,8 @@ class HostilePeer {
     config.certificate_chain_pem = read_file(state + "/identity/chain.pem");
     config.bootstrap = {dht};
     config.lan_discovery = false;
+    // Not the usual one of its key: on loopback the nodes of an earlier test, and of another DHT, may still know that.
+    config.port = free_udp_port();
     DhtHandlers handlers;
     handlers.on_request = [this](const IncomingRequest& request) { on_request(request); };
     handlers.on_state = [](DhtState dht_state) { say(std::string("dht ") + to_string(dht_state)); };

@@ -481,3 +481,37 @@ TEST_CASE("B14: floods end the connection, with bounded memory") {
     CHECK_FALSE(raw.end.error);
   }
 }
+
+TEST_CASE(
+    "fault G3: credit for a direction that has ended changes nothing, whatever it is; for an open one it must fit") {
+  RawPeer raw({.side = MuxSide::kServer});
+  raw.send(control::ChannelRequest{"a", 1, false});
+  raw.send(control::Window{1, 10});
+  const ChannelHandle channel = raw.end.seen(Kind::kRequested).at(0).channel;
+  const std::uint64_t credit = GENERATE(as<std::uint64_t>{}, 0, 1, kMaxCredit - 10, kMaxCredit, ~std::uint64_t{0});
+  const bool ended = GENERATE(true, false);
+  CAPTURE(credit, ended);
+  if (ended) raw.end.mux->finish(channel);
+  (void)raw.replies();
+  raw.send(control::Window{1, credit});
+  // The sum is that of the credit that is not used: 10, and what comes.
+  const bool fits = credit >= 1 && credit <= kMaxCredit - 10;
+  CHECK(raw.end.seen(Kind::kReset).size() == (ended || fits ? 0 : 1));
+  CHECK(raw.replies().size() == (ended || fits ? 0 : 1));
+  CHECK_FALSE(raw.end.error);
+  if (!ended) return;
+  // The other direction goes on.
+  raw.send_frame(1, as_bytes("x"));
+  CHECK(raw.end.received[channel] == "x");
+}
+
+TEST_CASE("fault G4: who ends the connection says so at once, before what else waits") {
+  RawPeer raw;
+  for (int i = 0; !raw.end.error && i < 200'000; ++i) raw.send(control::Ping{1});
+  CHECK(raw.end.error == Errc::kControlFlood);
+  raw.end.mux->go_away(Reason::kProtocolError, "why", raw.now);
+  raw.end.error = {};
+  const auto replies = raw.replies();
+  REQUIRE(replies.size() == 1);
+  CHECK(std::get<control::GoAway>(replies[0]).code == static_cast<std::uint64_t>(Reason::kProtocolError));
+}

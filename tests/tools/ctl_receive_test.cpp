@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The verb receive with a peer and a daemon that are played: what a real pair does only with luck, or never.
-#include <poll.h>
-
 #include <cctype>
 #include <csignal>
 #include <filesystem>
@@ -212,9 +210,10 @@ TEST_CASE("receive: requests that were taken back make room for others") {
   std::vector<ipc::Fd> peers;
   std::uint64_t next = 1;
   const auto uri = [&next] { return "file://" + std::to_string(next); };
-  for (; next <= 256; ++next) peers.push_back(receiver.daemon.offer(next, uri()));
-  for (; next <= 256 + 1024; ++next) receiver.daemon.ask(next, uri());
-  receiver.daemon.notify("channel.request_cancelled", {{"request", 700}, {"reason", "cancelled"}});
+  // Of one peer: half of what there is, of each.
+  for (; next <= 128; ++next) peers.push_back(receiver.daemon.offer(next, uri()));
+  for (; next <= 128 + 512; ++next) receiver.daemon.ask(next, uri());
+  receiver.daemon.notify("channel.request_cancelled", {{"request", 400}, {"reason", "cancelled"}});
   receiver.daemon.ask(next, uri());
   receiver.daemon.ask(++next, uri());
   const auto decline = receiver.daemon.expect("channel.decline");
@@ -226,20 +225,112 @@ TEST_CASE("receive: requests that were taken back make room for others") {
   CHECK(receiver.program.wait() == 8);
 }
 
-// By hand, as it takes its minute: ctl_test "[minute]". The times: incoming_file_test.cpp.
-TEST_CASE("receive: a sender that is silent for a minute is told so", "[.][minute]") {
-  Receiver receiver({"--count", "1"});
+TEST_CASE("fault H: names that are odd are declined unless they are asked for") {
+  for (const bool any : {false, true}) {
+    Receiver receiver(any ? std::vector<std::string>{"--any-name"} : std::vector<std::string>{});
+    std::uint64_t request = 1;
+    for (const char* uri : {"file://.bashrc", "file://.ssh/authorized_keys", "file://a/.git/hooks/x", "file://-rf",
+                            "file://a%1B%5B31m", "file://gpj.%E2%80%AEexe"}) {
+      receiver.daemon.ask(request, uri);
+      const auto answer = receiver.daemon.expect(any ? "channel.accept" : "channel.decline");
+      CHECK(answer.params["request"] == request++);
+      if (!any) CHECK(answer.params["reason"].get<std::string>().find("--any-name") != std::string::npos);
+      if (any) receiver.daemon.fail(answer, ipc::Reason::kCancelled);
+      if (!any) receiver.daemon.reply(answer, ipc::Json::object());
+    }
+    CHECK(receiver.is_empty());
+    receiver.program.signal(SIGINT);
+    CHECK(receiver.program.wait() == 130);
+  }
+}
+
+TEST_CASE("fault H: one peer gets half of the places, the others' files come") {
+  Receiver receiver;
+  std::vector<ipc::Fd> peers;
+  std::uint64_t next = 1;
+  for (; next <= 128; ++next) peers.push_back(receiver.daemon.offer(next, "file://" + std::to_string(next)));
+  receiver.daemon.ask(next, "file://waits");
+  ++next;
+  receiver.daemon.ask(next, "file://other", std::string(64, 'b'), std::string(40, 'b'));
+  const auto accept = receiver.daemon.expect("channel.accept");
+  CHECK(accept.params["request"] == next);
+  receiver.daemon.vanish();
+  peers.clear();
+  CHECK(receiver.program.wait() == 8);
+}
+
+TEST_CASE("fault H: --max-size and --max-total are told to the sender") {
+  struct Row {
+    std::vector<std::string> options;
+    FileCode code;
+  };
+  for (const Row& row :
+       {Row{{"--max-size", "1k"}, FileCode::kTooLarge}, Row{{"--max-total", "1500"}, FileCode::kTooLarge},
+        Row{{"--max-size", "2k", "--max-total", "2000"}, FileCode::kDone}}) {
+    std::vector<std::string> options = row.options;
+    options.insert(options.end(), {"--count", "1"});
+    Receiver receiver(options);
+    const ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+    static_cast<void>(receiver.daemon.expect("listen.remove"));
+    const std::string content(2000, 'x');
+    write_all(peer.get(), header_of(content.size()) + content + sum_of(content));
+    CHECK(receiver.answer(peer, 1).code == row.code);
+    CHECK(receiver.is_empty() == (row.code != FileCode::kDone));
+    ::shutdown(peer.get(), SHUT_WR);
+    receiver.daemon.tell_end(1, "closed");
+    CHECK(receiver.program.wait() == (row.code == FileCode::kDone ? 0 : 1));
+  }
+}
+
+TEST_CASE("fault H: it does not start in a git work tree or a home directory unless told") {
+  const TempDir directory;
+  fs::create_directory(directory.file(".git"));
+  const PlayedDaemon nobody;
+  Program program({"--socket", nobody.path(), "receive", directory.path()});
+  CHECK(program.wait() == 2);
+  CHECK(program.error_is_one_line());
+  CHECK(program.errors().find("--any-directory") != std::string::npos);
+
+  const char* home = std::getenv("HOME");
+  const std::string before = home != nullptr ? home : "";
+  const TempDir other;
+  ::setenv("HOME", other.path().c_str(), 1);
+  Program at_home({"--socket", nobody.path(), "receive", other.path()});
+  ::setenv("HOME", before.c_str(), 1);
+  CHECK(at_home.wait() == 2);
+  CHECK(at_home.errors().find("home directory") != std::string::npos);
+
+  PlayedDaemon daemon;
+  Program told({"--socket", daemon.path(), "receive", directory.path(), "--any-directory"});
+  daemon.take_listener();
+  told.signal(SIGINT);
+  CHECK(told.wait() == 130);
+}
+
+TEST_CASE("fault E5: it ends when its directory is removed, and the senders hear of it") {
+  Receiver receiver;
   const ipc::Fd peer = receiver.daemon.offer(1, "file://name");
+  fs::remove(receiver.directory.path());
+  receiver.daemon.ask(2, "file://late");
+  const auto decline = receiver.daemon.expect("channel.decline");
+  CHECK(decline.params["request"] == 2);
+  receiver.daemon.reply(decline, ipc::Json::object());
   static_cast<void>(receiver.daemon.expect("listen.remove"));
-  write_all(peer.get(), header_of(500) + "hello");
-  pollfd answer{peer.get(), POLLIN, 0};
-  REQUIRE(::poll(&answer, 1, 59'000) == 0);
-  REQUIRE(::poll(&answer, 1, 3'000) == 1);
-  CHECK(receiver.answer(peer, 1).code == FileCode::kTimedOut);
-  CHECK(receiver.is_empty());
+  CHECK(receiver.answer(peer, 1).code == FileCode::kFailed);
   ::shutdown(peer.get(), SHUT_WR);
   receiver.daemon.tell_end(1, "closed");
-  CHECK(receiver.program.wait() == 7);
+  CHECK(receiver.program.wait() == 1);
+  CHECK(receiver.program.errors().find(" is gone: it was removed") != std::string::npos);
+  fs::create_directory(receiver.directory.path());
+}
+
+TEST_CASE("fault E5: it notices by itself that its directory is gone") {
+  Receiver receiver;
+  fs::remove(receiver.directory.path());
+  static_cast<void>(receiver.daemon.expect("listen.remove"));
+  receiver.daemon.vanish();
+  CHECK(receiver.program.wait() == 1);
+  fs::create_directory(receiver.directory.path());
 }
 
 TEST_CASE("receive: the daemon goes") {

@@ -155,6 +155,26 @@ TEST_CASE("send: a file that shrinks, grows or changes while it is sent is not c
   }
 }
 
+TEST_CASE("fault E4: a file whose size is not true is not sent as if it were") {
+  // stat says 0 of the first, and 4096 of the second, which has less.
+  for (const char* file : {"/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"}) {
+    if (!fs::exists(file)) continue;
+    PlayedDaemon daemon;
+    Program program({"--socket", daemon.path(), "send", "bob", file});
+    daemon.greet();
+    auto ends = socket_pair();
+    daemon.reply(daemon.expect("channel.open"),
+                 {{"channel", 7}, {"device", kPeer}, {"account", kAccount}, {"half_close", true}},
+                 std::move(ends.second));
+    const auto header = read_decoded<tools::FileHeader>(ends.first.get(), tools::decode_header);
+    CHECK(read_all(ends.first.get()).size() <= header.size);  // the sum never comes
+    daemon.tell_end(7, "cancelled");
+    CHECK(program.wait() == 1);
+    CHECK(program.error_is_one_line());
+    CHECK(program.errors().find("bytes that its size says") != std::string::npos);
+  }
+}
+
 TEST_CASE("send: a peer that takes nothing is told once, however many files there are") {
   PlayedDaemon daemon;
   Program program({"--socket", daemon.path(), "send", "bob", "/bin/sh", "/bin/ls", "/bin/cat"});

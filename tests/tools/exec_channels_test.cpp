@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <thread>
 
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
@@ -130,6 +131,29 @@ TEST_CASE("exec: a channel that breaks is told to its program by SIGHUP") {
   daemon.tell_end(1, "connection-lost");
   CHECK(program.wait() == 8);
   CHECK(program.errors().find("got hup") != std::string::npos);
+}
+
+TEST_CASE(
+    "exec: a program that fails because its channel has broken is not why: the daemon's word says, when it comes") {
+  PlayedDaemon daemon;
+  Program program(exec_arguments(daemon, {"sh", "-c", "echo $$; read line; exit 3"}));
+  ipc::Fd peer = start(daemon, "x");
+  std::string pid;
+  while (!pid.ends_with('\n')) {
+    char byte = 0;
+    REQUIRE(::recv(peer.get(), &byte, 1, 0) == 1);
+    pid += byte;
+  }
+  peer.reset();
+  while (::kill(std::stoi(pid), 0) == 0) std::this_thread::yield();
+  // It hears of the program's end before the channel's, and asks the daemon for nothing that comes too late.
+  for (std::uint64_t request = 5; request < 50; ++request) {
+    daemon.ask(request, "one more");
+    daemon.reply(daemon.expect("channel.decline"), ipc::Json::object());
+  }
+  daemon.tell_end(1, "connection-lost");
+  CHECK(program.wait() == 8);
+  CHECK(program.errors().find("reset") == std::string::npos);
 }
 
 TEST_CASE("exec: programs have no signal blocked or ignored, and only their channel") {

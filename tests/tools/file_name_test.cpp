@@ -63,6 +63,45 @@ TEST_CASE("file names: what leads elsewhere, or nowhere") {
   CHECK(path_of_uri("file://" + std::string(255, 'x')));
 }
 
+TEST_CASE("fault H: names that are odd are told from those that are not") {
+  for (const FilePath& path : std::vector<FilePath>{{".bashrc"},
+                                                    {".ssh", "authorized_keys"},
+                                                    {"a", ".git", "hooks", "x"},
+                                                    {"-rf"},
+                                                    {"a", "--help"},
+                                                    {"..."},
+                                                    {"a\nb"},
+                                                    {"a\x7F"},
+                                                    {"a\x1B[31m"},
+                                                    {"a\xC2\x9B"
+                                                     "31m"},
+                                                    {"a\x9B"
+                                                     "31m"},
+                                                    {"gpj.\xE2\x80\xAE"
+                                                     "exe"},
+                                                    {"\xE2\x81\xA7"
+                                                     "a"},
+                                                    {"\xD8\x9C"
+                                                     "a"},
+                                                    {"a\xE2\x80\xA8"
+                                                     "b"}}) {
+    INFO(path_text(path));
+    CHECK(path_problem(path).empty());
+    CHECK_FALSE(odd_name(path).empty());
+  }
+  for (const FilePath& path : std::vector<FilePath>{{"a"},
+                                                    {"a.b", "c-d"},
+                                                    {"\xC3\xA9 (1).txt"},
+                                                    {"a\xFF"
+                                                     "b"},
+                                                    {"~"},
+                                                    {"a b"},
+                                                    {"\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x92\xBB"}}) {
+    INFO(path_text(path));
+    CHECK(odd_name(path).empty());
+  }
+}
+
 TEST_CASE("file names: the longest fits into a uri") {
   FilePath path;
   for (int n = 0; n < 15; ++n) path.emplace_back(255, '\n');

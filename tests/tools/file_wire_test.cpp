@@ -123,4 +123,5 @@ TEST_CASE("files: a code that is not known is a refusal") {
   CHECK(reason_of(FileCode{99}) == ipc::Reason::kDeclined);
   CHECK(reason_of(FileCode::kDone) == ipc::Reason::kClosed);
   CHECK(reason_of(FileCode::kTimedOut) == ipc::Reason::kTimedOut);
+  CHECK(reason_of(FileCode::kTooLarge) == ipc::Reason::kResourceLimit);
 }

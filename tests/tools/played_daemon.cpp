@@ -115,8 +115,13 @@ void PlayedDaemon::take_listener() {
 }
 
 void PlayedDaemon::ask(std::uint64_t request, const std::string& uri) {
+  ask(request, uri, kPeer, kAccount);
+}
+
+void PlayedDaemon::ask(std::uint64_t request, const std::string& uri, const std::string& peer,
+                       const std::string& account) {
   notify("channel.request",
-         {{"listener", 3}, {"request", request}, {"peer", kPeer}, {"account", kAccount}, {"uri", uri}});
+         {{"listener", 3}, {"request", request}, {"peer", peer}, {"account", account}, {"uri", uri}});
 }
 
 ipc::Fd PlayedDaemon::offer(std::uint64_t handle, const std::string& uri) {

@@ -38,6 +38,7 @@ class PlayedDaemon {
   /// Lets a peer ask for `uri`; it must be accepted, and gets this handle. Gives the peer's end.
   ipc::Fd offer(std::uint64_t handle, const std::string& uri);
   void ask(std::uint64_t request, const std::string& uri);
+  void ask(std::uint64_t request, const std::string& uri, const std::string& peer, const std::string& account);
   void finish(std::uint64_t handle);  ///< expects channel.finish, and answers
   void close(std::uint64_t handle);   ///< expects channel.close, answers, and tells the end
   void tell_end(std::uint64_t handle, const char* reason);

@@ -50,6 +50,12 @@ TEST_CASE("progress: time left") {
   CHECK(progress_line({"empty", 0, 0, 0}, 40).find("100%") != std::string::npos);
 }
 
+TEST_CASE("fault E10: only a terminal whose cursor can be moved gets bars") {
+  for (const char* term : {"xterm-256color", "linux", "vt100", "screen"}) CHECK(moves_cursor(term));
+  for (const char* term : {"dumb", "unknown", ""}) CHECK_FALSE(moves_cursor(term));
+  CHECK_FALSE(moves_cursor(nullptr));
+}
+
 TEST_CASE("rate: over the last seconds, not over all") {
   RateMeter meter;
   const RateMeter::Clock::time_point start{1000s};

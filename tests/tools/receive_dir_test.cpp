@@ -41,6 +41,12 @@ namespace {
 
 constexpr FileHeader kSmall{5, 1'600'000'000'000'000'500, 04754};
 
+mode_t umask_now() {
+  const mode_t mask = ::umask(077);
+  ::umask(mask);
+  return mask;
+}
+
 std::string content(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
@@ -51,11 +57,11 @@ std::size_t entries(const fs::path& path) {
 }
 
 struct Place {
-  explicit Place(bool force = false)
+  explicit Place(ReceiveRules rules = {})
       : root(fs::path(temp.path()) / "in"),
         outside(fs::path(temp.path()) / "out"),
         made(fs::create_directory(root) && fs::create_directory(outside)),
-        directory(std::move(*ReceiveDir::open(root, force))) {}
+        directory(std::move(*ReceiveDir::open(root, rules))) {}
   /// The whole way; the problem, if there was one.
   MaybeProblem receive(const FilePath& path, const std::string& text) {
     MaybeProblem problem = directory.check(path);
@@ -88,7 +94,7 @@ TEST_CASE("receive dir: a file has its name only when it is committed") {
   struct stat what {};
   REQUIRE(::stat(path.c_str(), &what) == 0);
   CHECK((what.st_mode & 07000) == 0);  // no set-uid
-  CHECK((what.st_mode & 0700) == 0700);
+  CHECK((what.st_mode & 0777) == (0754 & ~0111 & ~umask_now()));
   CHECK(what.st_mtim.tv_sec == 1'600'000'000);
   CHECK(what.st_mtim.tv_nsec == 500);
 }
@@ -103,6 +109,82 @@ TEST_CASE("receive dir: a file that is not committed leaves nothing") {
   CHECK(entries(place.root) == 0);
 }
 
+TEST_CASE("fault H: directories are made when a file is whole, and go again with one that fails") {
+  Place place;
+  MaybeProblem problem;
+  auto file = place.directory.create({"a", "b", "name"}, kSmall, problem);
+  REQUIRE(file);
+  CHECK_FALSE(fs::exists(place.root / "a"));
+  file.reset();  // it never came to its end
+  CHECK(entries(place.root) == 0);
+
+  // Its directories are not on the disk, so it is not either.
+  fail_directory_sync = true;
+  CHECK(place.receive({"a", "b", "name"}, "x"));
+  fail_directory_sync = false;
+  CHECK(entries(place.root) == 0);
+
+  // A file's way is a file by now: what was made of the way before that goes.
+  auto late = place.directory.create({"a", "b", "name"}, kSmall, problem);
+  fs::create_directory(place.root / "a");
+  std::ofstream(place.root / "a/b") << "mine";
+  CHECK(place.directory.commit(*late));
+  late.reset();
+  CHECK(entries(place.root) == 2);
+
+  // One that another file is in stays.
+  const auto first = place.directory.create({"c", "first"}, kSmall, problem);
+  const auto second = place.directory.create({"c", "second"}, kSmall, problem);
+  REQUIRE_FALSE(place.directory.commit(*first));
+  fail_directory_sync = true;
+  CHECK(place.directory.commit(*second));
+  fail_directory_sync = false;
+  CHECK(fs::exists(place.root / "c/first"));
+  CHECK_FALSE(fs::exists(place.root / "c/second"));
+}
+
+TEST_CASE("fault H: a header takes no room on the disk, content does as it comes") {
+  Place place;
+  MaybeProblem problem;
+  const auto file = place.directory.create({"name"}, {8 << 20, 0, 0644}, problem);
+  REQUIRE(file);
+  struct stat what {};
+  const fs::path hidden = fs::directory_iterator(place.root)->path();
+  REQUIRE(::stat(hidden.c_str(), &what) == 0);
+  CHECK(what.st_blocks == 0);
+  CHECK(what.st_size == 0);
+}
+
+TEST_CASE("fault H: what comes is not to be executed, unless that is asked for") {
+  Place place;
+  Place asked({.executables = true});
+  for (Place* one : {&place, &asked}) {
+    MaybeProblem problem;
+    const auto file = one->directory.create({"name"}, {0, 0, 0755}, problem);
+    REQUIRE(file);
+    REQUIRE_FALSE(one->directory.commit(*file));
+    struct stat what {};
+    REQUIRE(::stat((one->root / "name").c_str(), &what) == 0);
+    CHECK((what.st_mode & 07777) == ((one == &asked ? 0755U : 0644U) & ~umask_now()));
+  }
+}
+
+TEST_CASE("fault E5: a directory that was removed, replaced or moved away is gone") {
+  Place place;
+  CHECK_FALSE(place.directory.gone());
+  SECTION("moved") {
+    fs::rename(place.root, place.outside / "moved");
+  }
+  SECTION("removed") {
+    fs::remove(place.root);
+  }
+  SECTION("replaced") {
+    fs::remove(place.root);
+    fs::create_directory(place.root);
+  }
+  CHECK(place.directory.gone());
+}
+
 TEST_CASE("receive dir: what exists is kept, unless forced") {
   Place place;
   REQUIRE_FALSE(place.receive({"name"}, "old"));
@@ -114,7 +196,7 @@ TEST_CASE("receive dir: what exists is kept, unless forced") {
   CHECK(place.directory.commit(*file)->code == FileCode::kExists);
   CHECK(content(place.root / "name") == "old");
 
-  Place forced(true);
+  Place forced({.force = true});
   REQUIRE_FALSE(forced.receive({"name"}, "old"));
   REQUIRE_FALSE(forced.receive({"name"}, "new"));
   CHECK(content(forced.root / "name") == "new");
@@ -131,7 +213,7 @@ TEST_CASE("receive dir: a name that does not reach the disk is taken back") {
   CHECK(entries(place.root) == 0);
 
   // What it has replaced is gone; better the new file than none.
-  Place forced(true);
+  Place forced({.force = true});
   REQUIRE_FALSE(forced.receive({"name"}, "old"));
   fail_directory_sync = true;
   CHECK(forced.receive({"name"}, "new"));
@@ -143,7 +225,7 @@ TEST_CASE("receive dir: a name that does not reach the disk is taken back") {
 
 TEST_CASE("receive dir: a directory is never replaced, a file is no directory") {
   for (const bool force : {false, true}) {
-    Place place(force);
+    Place place({.force = force});
     fs::create_directory(place.root / "dir");
     CHECK(place.receive({"dir"}, "x")->code == FileCode::kExists);
     REQUIRE_FALSE(place.receive({"file"}, "x"));
@@ -152,7 +234,7 @@ TEST_CASE("receive dir: a directory is never replaced, a file is no directory") 
 }
 
 TEST_CASE("receive dir: no symbolic link leads out of it") {
-  Place place(true);
+  Place place({.force = true});
   fs::create_directory_symlink(place.outside, place.root / "link");
   std::ofstream(place.outside / "victim") << "mine";
   fs::create_symlink(place.outside / "victim", place.root / "file");
@@ -180,7 +262,7 @@ TEST_CASE("receive dir: a full disk is told, and nothing is left on it") {
   const test::TempDir small;
   // 64 KiB: one file does not fit while it is written, the other is refused before.
   const auto checked = test::on_small_disk(small.path(), [&small] {
-    const auto directory = ReceiveDir::open(small.path(), false);
+    const auto directory = ReceiveDir::open(small.path(), {});
     const std::string much(100'000, 'x');
     MaybeProblem problem;
     auto file = directory->create({"name"}, {much.size(), 0, 0644}, problem);
@@ -199,8 +281,8 @@ TEST_CASE("receive dir: a full disk is told, and nothing is left on it") {
 
 TEST_CASE("receive dir: a directory that is not there, or is none") {
   Place place;
-  CHECK_FALSE(ReceiveDir::open(place.root / "nowhere", false));
-  CHECK_FALSE(ReceiveDir::open("/dev/null", false));
+  CHECK_FALSE(ReceiveDir::open(place.root / "nowhere", {}));
+  CHECK_FALSE(ReceiveDir::open("/dev/null", {}));
 }
 
 TEST_CASE("commit pool: each file gets its own answer; what waits at the end is removed") {

@@ -10,7 +10,8 @@ import json, os, socket, sys, threading
 class Client:
     def __init__(self):
         named, user = os.environ.get("JAMI_CONND_SOCKET"), os.environ.get("XDG_RUNTIME_DIR")
-        places = [user + "/jami-connd/control.sock"] if user else []
+        user = user or f"/run/user/{os.geteuid()}"  # cron, su and sudo do not set it
+        places = [user + "/jami-connd/control.sock"]
         for path in [named] if named else places + ["/run/jami-connd/control.sock"]:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             if self.sock.connect_ex(path) == 0:
