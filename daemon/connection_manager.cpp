@@ -58,7 +58,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
 
 void ConnectionManager::set_settings(const Settings& settings) {
   settings_.limits = settings.limits;
-  settings_.mux.told_channels = with_told(settings).mux.told_channels;
+  settings_.mux.told_channels = completed(settings).mux.told_channels;
   settings_.gate = settings.gate;
   gate_.set_settings(settings.gate);
 }
