@@ -12,56 +12,71 @@ std::int64_t unix_now() {
   return static_cast<std::int64_t>(std::time(nullptr));
 }
 
-/// What all have in common: params, and an identity that is there.
+/// What all have in common: params, an identity that is there, and an answer that comes when the pool is through.
+/// `run(keeper, params, done)`.
 template <class Params, class Run>
-Reply with_identity(Call& call, Run run) {
+Reply with_identity(Call& call, Run run, ipc::Json (*result_of)(std::string)) {
   const auto params = ipc::read_params<Params>(call.params);
   if (!params) return params.error();
   IdentityKeeper* keeper = call.server.identity();
   if (keeper == nullptr) return ipc::make_error(ipc::Reason::kNotReady, "there is no identity yet");
-  return run(*keeper, *params);
+  run(*keeper, *params,
+      [&server = call.server, client = call.session.number(), id = call.id, result_of](IdentityKeeper::Text done) {
+        if (!done) return server.answer_later(client, id, done.error());
+        server.answer_later(client, id, result_of(*std::move(done)));
+      });
+  return Later{};
 }
 
-/// The text that `done` has, as `Result`'s only member.
+/// The text, as `Result`'s only member.
 template <class Result>
-Reply text_answer(ipc::Outcome<std::string> done) {
-  if (!done) return done.error();
-  return answer(Result{*std::move(done)});
+ipc::Json text_result(std::string text) {
+  return ipc::write_members(Result{std::move(text)});
 }
 
-Reply empty_answer(const ipc::Outcome<void>& done) {
-  if (!done) return done.error();
-  return Answer{};
+ipc::Json no_result(std::string /*text*/) {
+  return ipc::Json::object();
 }
 
 }  // namespace
 
 Reply identity_request(Call& call) {
   return with_identity<ipc::Nothing>(
-      call, [](IdentityKeeper& keeper, const auto&) { return text_answer<ipc::CertificateRequest>(keeper.request()); });
+      call, [](IdentityKeeper& keeper, const auto&, auto done) { keeper.request(std::move(done)); },
+      text_result<ipc::CertificateRequest>);
 }
 
 Reply identity_sign(Call& call) {
-  return with_identity<ipc::CertificateRequest>(call, [](IdentityKeeper& keeper, const auto& params) {
-    return text_answer<ipc::IdentitySignResult>(keeper.sign(params.request, unix_now()));
-  });
+  return with_identity<ipc::CertificateRequest>(
+      call,
+      [](IdentityKeeper& keeper, const auto& params, auto done) {
+        keeper.sign(params.request, unix_now(), std::move(done));
+      },
+      text_result<ipc::IdentitySignResult>);
 }
 
 Reply identity_import(Call& call) {
-  return with_identity<ipc::IdentityImportParams>(call, [](IdentityKeeper& keeper, const auto& params) {
-    return empty_answer(keeper.import(params.pem, params.passphrase, unix_now()));
-  });
+  return with_identity<ipc::IdentityImportParams>(
+      call,
+      [](IdentityKeeper& keeper, const auto& params, auto done) {
+        keeper.import(params.pem, params.passphrase, unix_now(), std::move(done));
+      },
+      no_result);
 }
 
 Reply identity_export_account(Call& call) {
-  return with_identity<ipc::IdentityExportParams>(call, [](IdentityKeeper& keeper, const auto& params) {
-    return text_answer<ipc::IdentityExportResult>(keeper.export_account(params.passphrase));
-  });
+  return with_identity<ipc::IdentityExportParams>(
+      call,
+      [](IdentityKeeper& keeper, const auto& params, auto done) {
+        keeper.export_account(params.passphrase, std::move(done));
+      },
+      text_result<ipc::IdentityExportResult>);
 }
 
 Reply identity_forget_account_key(Call& call) {
   return with_identity<ipc::Nothing>(
-      call, [](IdentityKeeper& keeper, const auto&) { return empty_answer(keeper.forget_account_key()); });
+      call, [](IdentityKeeper& keeper, const auto&, auto done) { keeper.forget_account_key(std::move(done)); },
+      no_result);
 }
 
 }  // namespace connd::daemon::api

@@ -23,9 +23,10 @@ class CertificateStore {
   /// At about 6 KiB each, 24 MiB of disk. The least recently used goes first.
   static constexpr std::size_t kMaxChains = 4096;
 
-  /// Uses `directory`, made where missing; files in it are named DEVICE-ID.tls, others are left alone, but for
-  /// DEVICE-ID.der: there the first versions kept also what they had found on the DHT, and those are removed. When
-  /// there are more than `max_chains`, the oldest go. Failures: the directory cannot be made or read.
+  /// Uses `directory`, made where missing; files in it are named DEVICE-ID.SHORT-ID.tls, others are left alone, but for
+  /// what former versions named otherwise: DEVICE-ID.tls gets its name of today, which costs a reading, once; and
+  /// DEVICE-ID.der, where also what was found on the DHT was kept, is removed. When there are more than `max_chains`,
+  /// the oldest go. Failures: the directory cannot be made or read.
   static Outcome<CertificateStore> open(std::string directory, std::size_t max_chains = kMaxChains);
 
   /// The chain of a device, whose leaf has the key of that id; nothing when there is none. It was verified when it was
@@ -38,20 +39,29 @@ class CertificateStore {
   Outcome<void> put(const proto::CertificateChain& chain);
 
   [[nodiscard]] bool contains(const proto::DeviceId& device) const { return index_.contains(device); }
+  /// The device whose chain is here, by the short id of its key. No file is touched.
+  [[nodiscard]] std::optional<proto::DeviceId> device_of(const proto::ShortDeviceId& short_id) const;
   [[nodiscard]] std::size_t size() const { return index_.size(); }
 
  private:
   CertificateStore(std::string directory, std::size_t max_chains)
       : directory_(std::move(directory)), max_chains_(max_chains) {}
-  [[nodiscard]] std::string path_of(const proto::DeviceId& device) const;
+  struct Entry {
+    std::list<proto::DeviceId>::iterator use;
+    proto::ShortDeviceId short_id;
+  };
+
+  [[nodiscard]] std::string path_of(const proto::DeviceId& device, const proto::ShortDeviceId& short_id) const;
   Outcome<void> load_index();
-  void touch(const proto::DeviceId& device);
+  std::optional<proto::ShortDeviceId> rename_former(const std::string& path, const proto::DeviceId& device) const;
+  void touch(const proto::DeviceId& device, const proto::ShortDeviceId& short_id);
   void forget(const proto::DeviceId& device);
 
   std::string directory_;
   std::size_t max_chains_;
   std::list<proto::DeviceId> by_use_;  // least recently used first
-  std::unordered_map<proto::DeviceId, std::list<proto::DeviceId>::iterator> index_;
+  std::unordered_map<proto::DeviceId, Entry> index_;
+  std::unordered_map<proto::ShortDeviceId, proto::DeviceId> by_short_id_;
 };
 
 }  // namespace connd::daemon

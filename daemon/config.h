@@ -33,6 +33,7 @@ struct Config {
   IceRequestPolicy ice_request{};
   std::vector<PrefixReservation> reservations;  ///< --reserve
   LogLevel log_level{};
+  bool debuggable = false;
 
   std::uint64_t max_connections = 0;
   std::uint64_t max_channels = 0;           ///< 0: FdLimits derives it

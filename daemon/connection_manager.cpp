@@ -43,6 +43,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       chains_(context.stores, settings_.clock),
       gate_(context.connections.loop, context.signalling, context.stores, chains_, context.asker,
             context.connections.handles.questions, settings.gate),
+      request_saver_(context.connections.loop, context.stores.requests),
       random_(std::random_device{}()),
       left_(context.connections.turns, LeftChannels::kConnections * settings.mux.max_buffer,
             [this](const ChannelEnd& end) { left_channel_ended(end); }),
@@ -327,6 +328,7 @@ void ConnectionManager::check_dates() {
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
   pairs_timer_.stop();
+  request_saver_.flush();
   dates_timer_.stop();
   clones_timer_.stop();
   shut_down_done_ = std::move(done);
@@ -443,34 +445,9 @@ void ConnectionManager::run_later() {
   dead_attempts_.clear();
   run_opens();
   offer_held();
-  save_requests();
+  request_saver_.on_change();
   const bool all_gone = connections_.empty() && leaving_.empty() && dead_sockets_.empty();
   if (shut_down_done_ && all_gone) std::exchange(shut_down_done_, nullptr)();
-}
-
-void ConnectionManager::later_save_requests() {
-  if (context_.stores.requests.dirty()) save_requests();
-}
-
-/// Off the loop, and one at a time: the log says that an older snapshot must not land after a newer one.
-void ConnectionManager::save_requests() {
-  if (saving_requests_ || !context_.stores.requests.dirty()) return;
-  saving_requests_ = true;
-  auto snapshot = std::make_shared<RequestLog::Snapshot>(context_.stores.requests.serialize());
-  auto outcome = std::make_shared<Outcome<void>>();
-  const std::string path = context_.stores.requests.path();
-  context_.connections.loop.post_work(
-      [snapshot, outcome, path] { *outcome = write_atomically(path, snapshot->bytes, 0600); },
-      [this, snapshot, outcome, alive = std::weak_ptr<int>(alive_)] {
-        if (alive.expired()) return;
-        saving_requests_ = false;
-        if (*outcome) {
-          context_.stores.requests.saved(snapshot->change);
-          save_requests();
-        } else {
-          spdlog::warn("seen requests not saved: {}", outcome->failure().text);
-        }
-      });
 }
 
 // ---- for status ----

@@ -25,6 +25,7 @@
 #include "daemon/left_channels.h"
 #include "daemon/refusal_log.h"
 #include "daemon/request_gate.h"
+#include "daemon/request_saver.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
 #include "proto/signal.h"
@@ -328,6 +329,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void leave_peers(OpenNumber number, const PendingOpen& open);
   [[nodiscard]] std::optional<proto::DeviceId> connected_device(const proto::AccountId& account,
                                                                 const proto::DeviceId& wanted) const;
+  [[nodiscard]] std::optional<proto::DeviceId> met_device(const proto::AccountId& id,
+                                                          const proto::DeviceId& wanted) const;
   [[nodiscard]] bool is_of(const MultiplexedSocket& socket, const proto::AccountId& account) const;
   void wait_for_connection(OpenNumber number);
   void wait_for(OpenNumber number, const proto::DeviceId& device);
@@ -396,8 +399,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
   void run_later();
-  void later_save_requests();
-  void save_requests();
   [[nodiscard]] bool shutting_down() const { return shutting_down_; }
   void refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text);
   void turn_away(const proto::DeviceId& device, std::uint64_t request, std::string_view text);
@@ -416,6 +417,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   const ConnectAttempt::Context attempts_context_;
   KnownChains chains_;
   RequestGate gate_;
+  RequestSaver request_saver_;
   std::mt19937_64 random_;
 
   std::unordered_map<proto::DeviceId, Peer> peers_;
@@ -447,7 +449,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::deque<Released> released_;  ///< too many for one turn
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
-  bool saving_requests_ = false;
   bool saving_pairs_ = false;
   HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended

@@ -16,10 +16,28 @@ void ConnectionManager::search_devices(OpenNumber number) {
     open.request.peer = *connected;
     return place(number);
   }
+  // Who was met is known by its short id as well, and needs no search: it may not be announced any more.
+  if (const auto met = met_device(account, open.request.peer)) {
+    if (chains_.trust_of(*met) == Trust::kBanned) {
+      return fail_later(number, OpenError{proto::Reason::kBanned, "the peer is banned"});
+    }
+    open.request.peer = *met;
+    return place(number);
+  }
   open.searching = true;
   context_.signalling.find_devices(account, open.deadline, [this, number](const std::optional<FoundDevice>& found) {
     found ? device_found(number, *found) : search_over(number);
   });
+}
+
+/// The device with that short id, if its chain is in the store; `wanted`, if it is not zero.
+std::optional<proto::DeviceId> ConnectionManager::met_device(const proto::AccountId& id,
+                                                             const proto::DeviceId& wanted) const {
+  proto::ShortDeviceId short_id;
+  short_id.bytes = id.bytes;
+  const auto met = context_.stores.certificates.device_of(short_id);
+  if (!met || *met == own_ || (!wanted.is_zero() && *met != wanted)) return std::nullopt;
+  return met;
 }
 
 /// A device of the account, or with that short id, to which there is a connection; `wanted`, if it is not zero.

@@ -273,7 +273,7 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
     if (ConnectAttempt* attempt = callee_attempt(device, request.id)) return repeat_answer(*attempt, message);
     if (!waits_for_room(device, request.id)) return;
   }
-  later_save_requests();
+  request_saver_.on_change();
   const proto::ByteVector chain = std::exchange(request.chain, {});
   gate_.judge(device, short_id, chain,
               [this, message, request = std::move(request)](const RequestGate::Verdict& verdict) {
@@ -281,7 +281,7 @@ void ConnectionManager::on_request(const SignalMessage& message, proto::Connecti
                 if (!verdict.accept) return refused(message.signer, verdict.reason, verdict.text);
                 if (verdict.trust == Trust::kAllowed) {
                   (void)context_.stores.requests.first_seen(message.signer, request.id, true);
-                  later_save_requests();
+                  request_saver_.on_change();
                 }
                 answer_request(message, request, verdict.trust);
               });

@@ -31,9 +31,11 @@ std::int64_t unix_now() {
 }
 
 /// The system's service is a service of the system's manager, or has the system's socket, and runs as whatever user it
-/// was given; every other one belongs to its user. Only managers of users set XDG_RUNTIME_DIR (systemd.exec).
+/// was given; every other one belongs to its user. A manager gives directories; only those of users set XDG_RUNTIME_DIR
+/// (systemd.exec).
 bool is_system_service(const std::string& socket, const Environment& environment) {
-  const bool by_manager = !environment.get("RUNTIME_DIRECTORY").empty() && environment.get("XDG_RUNTIME_DIR").empty();
+  const bool given = !environment.get("RUNTIME_DIRECTORY").empty() || !environment.get("STATE_DIRECTORY").empty();
+  const bool by_manager = given && environment.get("XDG_RUNTIME_DIR").empty();
   return by_manager || socket == ipc::kSystemSocketPath;
 }
 
@@ -122,6 +124,7 @@ int Daemon::run() {
 void Daemon::load_identity() {
   IdentityStoreOptions options;
   options.now_unix = unix_now();
+  options.sign = sign_announcement;
   load_or_generate_identity(loop_, state_dir_.path(), options,
                             [this](Outcome<LoadedIdentity> loaded) { on_identity(std::move(loaded)); });
 }
@@ -139,7 +142,7 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   if (!loaded) return fail(loaded.failure().text);
   problem_.clear();
   identity_ = std::move(*loaded);
-  keeper_.emplace(state_dir_.path(), *identity_, [this] { on_identity_replaced(); });
+  keeper_.emplace(loop_, state_dir_.path(), *identity_, [this] { on_identity_replaced(); });
   ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
   spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
@@ -241,7 +244,7 @@ void Daemon::on_network_stirred() {
 DhtConfig Daemon::dht_config(const LoadedIdentity& loaded) const {
   DhtConfig dht;
   dht.device_key_pem = std::string(loaded.device_key_pem.view());
-  dht.account_key_pem = std::string(loaded.account_key_pem.view());
+  dht.announcement = loaded.signed_by_account;
   dht.certificate_chain_pem = loaded.chain_pem;
   dht.port = static_cast<std::uint16_t>(config_.dht_port);
   dht.bootstrap = texts(config_.bootstrap);
@@ -398,7 +401,7 @@ std::optional<ipc::IdentityResult> Daemon::identity() const {
   out.short_device = chain.short_device_id().hex();
   out.account = chain.account_id().hex();
   out.ca = chain.ca_id().hex();
-  out.account_key = !identity_->account_key_pem.view().empty();
+  out.account_key = identity_->has_account_key;
   out.chain = identity_->chain_pem;
   return out;
 }

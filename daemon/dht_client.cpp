@@ -67,7 +67,6 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
       save_timer_(loop, [this] { save(); }),
       grace_timer_(loop, [this] { on_shutdown(); }) {
   config_.device_key_pem.clear();
-  config_.account_key_pem.clear();
 }
 
 void DhtClient::Impl::start(const DhtConfig& config) {
@@ -86,7 +85,7 @@ void DhtClient::Impl::start(const DhtConfig& config) {
   keep(request_listen(request_keys_[0], Arrival{}));
   keep(request_listen(request_keys_[1], Arrival{true, std::nullopt}));
   for (auto& [key, value] : published_values(keys)) {
-    keep({key, {}, std::make_shared<dht::Value>(std::move(value))});
+    keep({key, {}, std::move(value)});
   }
   open_port();
   known_nodes_ = load_known_nodes(state_file_);

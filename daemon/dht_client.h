@@ -71,10 +71,14 @@ inline constexpr std::size_t kMaxUnsentBytes = std::size_t{16} << 20;
 
 enum class DhtLogLevel { kError, kWarning, kDebug };
 
+/// What tells others that a device is its account's: signed by the account's key, which is needed for nothing else.
+/// Empty when key or chain cannot be read. Any thread; some milliseconds.
+std::string sign_announcement(std::string_view account_key_pem, const std::string& chain_pem);
+
 struct DhtConfig {
   std::string device_key_pem;         ///< RSA: OpenDHT encrypts to nothing else
   std::string certificate_chain_pem;  ///< device, account, CA, in the order in which TLS will present them
-  std::string account_key_pem;        ///< empty: the device is not announced under the account's id
+  std::string announcement;           ///< of sign_announcement(); empty: the device is not announced under its account
 
   std::uint16_t port = 0;              ///< UDP; 0: the same after each start, or any free one
   std::string bind4;                   ///< the IPv4 address to bind, empty for all

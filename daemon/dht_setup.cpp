@@ -120,23 +120,51 @@ std::vector<dht::ValueType> kept_types() {
   return out;
 }
 
+std::string sign_announcement(std::string_view account_key_pem, const std::string& chain_pem) {
+  try {
+    const dht::crypto::PrivateKey account(account_key_pem);
+    const dht::crypto::Certificate device{std::string_view(chain_pem)};
+    const DeviceAnnouncement announcement{device.getId(),
+                                          std::make_shared<dht::crypto::PublicKey>(device.getPublicKey())};
+    dht::Value announced(dht::ValueType::USER_DATA, announcement, random_value_id());
+    announced.sign(account);
+    const dht::Blob packed = dht::packMsg(announced);
+    return {packed.begin(), packed.end()};
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
+namespace {
+
+/// Null: there is none.
+std::shared_ptr<dht::Value> read_announcement(const std::string& packed) {
+  if (packed.empty()) return nullptr;
+  try {
+    const auto unpacked = msgpack::unpack(packed.data(), packed.size());
+    return std::make_shared<dht::Value>(*unpacked);
+  } catch (const std::exception& e) {
+    fail_dht(std::string("the device's announcement cannot be read: ") + e.what());
+  }
+}
+
+}  // namespace
+
 DhtKeys load_dht_keys(const DhtConfig& config) {
   DhtKeys keys;
   try {
     keys.device = {std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem)),
                    std::make_shared<dht::crypto::Certificate>(std::string_view(config.certificate_chain_pem))};
-    if (!config.account_key_pem.empty()) {
-      keys.account = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.account_key_pem));
-    }
     if (keys.device.first->getPublicKey() != keys.device.second->getPublicKey()) {
       fail_dht("the device key does not belong to the device certificate");
     }
-    if (keys.account &&
-        (!keys.device.second->issuer || keys.account->getPublicKey() != keys.device.second->issuer->getPublicKey())) {
-      fail_dht("the account key is not the one that issued the device certificate");
+    keys.announcement = read_announcement(config.announcement);
+    if (keys.announcement && (!keys.device.second->issuer || !keys.announcement->owner ||
+                              *keys.announcement->owner != keys.device.second->issuer->getPublicKey())) {
+      fail_dht("the device's announcement is not signed by the account that issued its certificate");
     }
   } catch (const dht::crypto::CryptoException& e) {
-    fail_dht(std::string("the device's or account's key or certificate cannot be read: ") + e.what());
+    fail_dht(std::string("the device's key or certificate cannot be read: ") + e.what());
   }
   try {
     (void)keys.device.second->getPublicKey().encrypt(dht::Blob{0});
@@ -178,26 +206,29 @@ dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::Inf
   return out;
 }
 
-std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys) {
+namespace {
+
+/// OpenDHT's hint for proxies of phones (dht::Value::priority): 0 wakes a phone that sleeps. What is put for good, and
+/// put again every few minutes, need not.
+constexpr unsigned kNormalPriority = 1;
+
+}  // namespace
+
+std::vector<std::pair<dht::InfoHash, std::shared_ptr<dht::Value>>> published_values(const DhtKeys& keys) {
   const auto& certificate = *keys.device.second;
   const auto device = id_of<proto::DeviceId>(certificate.getLongId());
-  std::vector<std::pair<dht::InfoHash, dht::Value>> out;
-  out.emplace_back(long_id_key(device), dht::Value(dht::CERTIFICATE_TYPE, certificate, random_value_id()));
-  // Where every node of OpenDHT that has a key puts it.
-  out.emplace_back(certificate.getId(), dht::Value(dht::CERTIFICATE_TYPE, certificate, random_value_id()));
-
   // Random value ids: with a fixed one anybody could take the place first, and values that are not signed cannot be
   // edited. What a former run left is gone after ten minutes.
-  dht::Value chain(dht::ValueType::USER_DATA.id, certificate.getPacked(), random_value_id());
-  chain.user_type = kChainType;
+  const auto bare = [&] { return std::make_shared<dht::Value>(dht::CERTIFICATE_TYPE, certificate, random_value_id()); };
+  std::vector<std::pair<dht::InfoHash, std::shared_ptr<dht::Value>>> out;
+  out.emplace_back(long_id_key(device), bare());
+  // Where every node of OpenDHT that has a key puts it.
+  out.emplace_back(certificate.getId(), bare());
+  auto chain = std::make_shared<dht::Value>(dht::ValueType::USER_DATA.id, certificate.getPacked(), random_value_id());
+  chain->user_type = kChainType;
   out.emplace_back(own_chain_key(device), std::move(chain));
-
-  if (keys.account) {
-    const DeviceAnnouncement announcement{certificate.getId(), keys.device.first->getSharedPublicKey()};
-    dht::Value announced(dht::ValueType::USER_DATA, announcement, random_value_id());
-    announced.sign(*keys.account);
-    out.emplace_back(keys.account->getPublicKey().getId(), std::move(announced));
-  }
+  if (keys.announcement) out.emplace_back(keys.announcement->owner->getId(), keys.announcement);
+  for (auto& [key, value] : out) value->priority = kNormalPriority;
   return out;
 }
 

@@ -64,7 +64,7 @@ dht::ValueType kept_type(dht::ValueType type);
 
 struct DhtKeys {
   dht::crypto::Identity device;
-  std::shared_ptr<dht::crypto::PrivateKey> account;  ///< may be null
+  std::shared_ptr<dht::Value> announcement;  ///< may be null
 };
 
 // The next two throw std::runtime_error with a text for the user.
@@ -76,7 +76,7 @@ std::pair<std::string, std::string> parse_bootstrap(const std::string& text);
 dht::DhtRunner::Config dht_runner_config(const DhtConfig& config, const dht::InfoHash& node_id);
 
 /// What we put for good, and where, beyond what OpenDHT puts by itself.
-std::vector<std::pair<dht::InfoHash, dht::Value>> published_values(const DhtKeys& keys);
+std::vector<std::pair<dht::InfoHash, std::shared_ptr<dht::Value>>> published_values(const DhtKeys& keys);
 
 /// The chain in `packed`, or its leaf alone, when the first key has the id `wanted`. Anybody may have put it there:
 /// nothing else is known.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/identity_keeper.h"
 
+#include <utility>
+
 #include <spdlog/spdlog.h>
 
 #include "proto/certificate_request.h"
@@ -24,86 +26,158 @@ ipc::Error of_disk(const Failure& failure) {
 
 }  // namespace
 
-ipc::Outcome<std::string> IdentityKeeper::request() const {
-  auto made = proto::make_certificate_request(identity_.device_key_pem.view());
-  if (!made) return make_error(Reason::kInternal, "no request could be made", made.error().message());
-  return *std::move(made);
+// ---- the loop's side ----
+
+std::shared_ptr<const IdentityKeeper::Held> IdentityKeeper::held() const {
+  return std::make_shared<Held>(Held{state_dir_, identity_.device_key_pem, identity_.identity.chain});
 }
 
-ipc::Outcome<std::string> IdentityKeeper::sign(std::string_view request_pem, std::int64_t now_unix) const {
-  const auto account = identity_.identity.chain.issuers();
-  if (identity_.account_key_pem.empty() || !account) return key_is_elsewhere();
+void IdentityKeeper::start(std::function<Result()> work, Done done) {
+  if (closed_) return done(make_error(Reason::kNotReady, "the identity is being replaced"));
+  if (jobs_.size() >= kMaxJobs) return done(make_error(Reason::kResourceLimit, "too many requests wait for an answer"));
+  jobs_.push_back({std::move(work), std::move(done)});
+  run_next();
+}
+
+void IdentityKeeper::run_next() {
+  if (running_ || jobs_.empty()) return;
+  running_ = true;
+  Job job = std::move(jobs_.front());
+  jobs_.pop_front();
+  // Two owners, the work and its end, which follow each other.
+  auto result = std::make_shared<Result>();
+  loop_.post_work([result, work = std::move(job.work)] { *result = work(); },
+                  [this, alive = std::weak_ptr<bool>(alive_), result, done = std::move(job.done)] {
+                    if (!alive.expired()) on_done(*result, done);
+                  });
+}
+
+void IdentityKeeper::on_done(const Result& result, const Done& done) {
+  running_ = false;
+  if (result.change == Change::kKeyCame) identity_.has_account_key = true;
+  if (result.change == Change::kKeyWent) identity_.has_account_key = false;
+  if (result.change == Change::kChain) close();
+  done(result.text);
+  if (result.change == Change::kChain) return on_replaced_();
+  run_next();
+}
+
+/// What waits is about an identity that is no more.
+void IdentityKeeper::close() {
+  closed_ = true;
+  for (const Job& job : std::exchange(jobs_, {})) {
+    job.done(make_error(Reason::kNotReady, "the identity is being replaced"));
+  }
+}
+
+void IdentityKeeper::request(Done done) {
+  start(
+      [held = held()] {
+        auto made = proto::make_certificate_request(held->device_key_pem.view());
+        if (!made) return Result{make_error(Reason::kInternal, "no request could be made", made.error().message())};
+        return Result{*std::move(made)};
+      },
+      std::move(done));
+}
+
+void IdentityKeeper::sign(std::string_view request_pem, std::int64_t now_unix, Done done) {
+  start([held = held(), pem = std::string(request_pem), now_unix] { return sign_now(*held, pem, now_unix); },
+        std::move(done));
+}
+
+void IdentityKeeper::import(std::string_view pem, std::string_view passphrase, std::int64_t now_unix, Done done) {
+  start(
+      [held = held(), pem = std::string(pem), passphrase = proto::SecretText(passphrase), now_unix] {
+        return proto::has_encrypted_key(pem) ? import_keys(*held, pem, passphrase.view())
+                                             : import_chain(*held, pem, now_unix);
+      },
+      std::move(done));
+}
+
+void IdentityKeeper::export_account(std::string_view passphrase, Done done) {
+  start([held = held(), passphrase = proto::SecretText(passphrase)] { return export_now(*held, passphrase.view()); },
+        std::move(done));
+}
+
+void IdentityKeeper::forget_account_key(Done done) {
+  start([held = held()] { return forget_now(*held); }, std::move(done));
+}
+
+// ---- the pool's side ----
+
+IdentityKeeper::Result IdentityKeeper::sign_now(const Held& held, std::string_view request_pem, std::int64_t now_unix) {
+  const auto account_key = read_account_key(held.state_dir);
+  if (!account_key) return {of_disk(account_key.failure())};
+  const auto account = held.chain.issuers();
+  if (account_key->empty() || !account) return {key_is_elsewhere()};
   const auto key = proto::key_of_certificate_request(request_pem);
-  if (!key) return make_error(Reason::kBadCertificate, "this is no certificate request", key.error().message());
-  const auto chain = proto::issue_device_certificate(identity_.account_key_pem.view(), *account, *key, kDeviceName,
-                                                     validity_from(now_unix));
-  if (!chain) return make_error(Reason::kInternal, "no certificate could be made", chain.error().message());
+  if (!key) return {make_error(Reason::kBadCertificate, "this is no certificate request", key.error().message())};
+  const auto chain =
+      proto::issue_device_certificate(account_key->view(), *account, *key, kDeviceName, validity_from(now_unix));
+  if (!chain) return {make_error(Reason::kInternal, "no certificate could be made", chain.error().message())};
   spdlog::info("signed a certificate for device={}", chain->device_id().hex());
-  return chain->pem();
+  return {chain->pem()};
 }
 
-ipc::Outcome<void> IdentityKeeper::import(std::string_view pem, std::string_view passphrase, std::int64_t now_unix) {
-  return proto::has_encrypted_key(pem) ? import_keys(pem, passphrase) : import_chain(pem, now_unix);
-}
-
-ipc::Outcome<void> IdentityKeeper::import_chain(std::string_view pem, std::int64_t now_unix) {
-  const auto made = proto::Identity::load(identity_.device_key_pem.view(), pem);
+IdentityKeeper::Result IdentityKeeper::import_chain(const Held& held, std::string_view pem, std::int64_t now_unix) {
+  const auto made = proto::Identity::load(held.device_key_pem.view(), pem);
   if (!made && made.error() == proto::make_error_code(proto::Errc::kKeyMismatch)) {
-    return make_error(Reason::kBadCertificate, "this is another device's certificate");
+    return {make_error(Reason::kBadCertificate, "this is another device's certificate")};
   }
-  if (!made) return make_error(Reason::kBadCertificate, "this is no certificate chain", made.error().message());
+  if (!made) return {make_error(Reason::kBadCertificate, "this is no certificate chain", made.error().message())};
   if (const auto valid = made->chain.verify(now_unix); !valid) {
-    return make_error(Reason::kBadCertificate, "the chain does not hold", valid.error().message());
+    return {make_error(Reason::kBadCertificate, "the chain does not hold", valid.error().message())};
   }
-  if (made->chain == identity_.identity.chain) return {};
-  if (const auto stored = replace_chain(state_dir_, identity_, made->chain); !stored) return of_disk(stored.failure());
+  if (made->chain == held.chain) return {};
+  const auto stored = replace_chain(held.state_dir, held.device_key_pem, held.chain, made->chain);
+  if (!stored) return {of_disk(stored.failure())};
   spdlog::info("identity imported account={}", made->chain.account_id().hex());
-  on_replaced_();
-  return {};
+  return {std::string(), Change::kChain};
 }
 
-ipc::Outcome<void> IdentityKeeper::import_keys(std::string_view pem, std::string_view passphrase) {
+IdentityKeeper::Result IdentityKeeper::import_keys(const Held& held, std::string_view pem,
+                                                   std::string_view passphrase) {
   const auto keys = proto::decrypt_private_keys(pem, passphrase);
-  if (!keys) return ipc::make_rpc_error(ipc::kInvalidParams, "passphrase: it does not open this key");
-  const proto::CertificateChain& chain = identity_.identity.chain;
+  if (!keys) return {ipc::make_rpc_error(ipc::kInvalidParams, "passphrase: it does not open this key")};
   AccountKeys ours;
   for (const proto::SecretText& key : *keys) {
     const auto der = proto::public_key_der_from(key.view());
     if (!der) continue;
     const proto::AccountId id = proto::key_id_of(*der);
-    if (id == chain.account_id()) ours.account_pem = key;
-    if (id == chain.ca_id() && id != chain.account_id()) ours.ca_pem = key;
+    if (id == held.chain.account_id()) ours.account_pem = key;
+    if (id == held.chain.ca_id() && id != held.chain.account_id()) ours.ca_pem = key;
   }
-  if (ours.account_pem.empty()) return make_error(Reason::kBadCertificate, "this is another account's key");
-  if (const auto stored = write_account_keys(state_dir_, ours); !stored) return of_disk(stored.failure());
-  identity_.account_key_pem = ours.account_pem;
+  if (ours.account_pem.empty()) return {make_error(Reason::kBadCertificate, "this is another account's key")};
+  if (const auto stored = write_account_keys(held.state_dir, ours); !stored) return {of_disk(stored.failure())};
   spdlog::info("the account's key was imported");
-  return {};
+  return {std::string(), Change::kKeyCame};
 }
 
-ipc::Outcome<std::string> IdentityKeeper::export_account(std::string_view passphrase) const {
+IdentityKeeper::Result IdentityKeeper::export_now(const Held& held, std::string_view passphrase) {
   if (passphrase.size() < kMinPassphraseBytes) {
-    return ipc::make_rpc_error(ipc::kInvalidParams, "passphrase: at least 8 bytes");
+    return {ipc::make_rpc_error(ipc::kInvalidParams, "passphrase: at least 8 bytes")};
   }
-  const auto keys = read_account_keys(state_dir_);
-  if (!keys) return of_disk(keys.failure());
-  if (keys->account_pem.empty()) return key_is_elsewhere();
+  const auto keys = read_account_keys(held.state_dir);
+  if (!keys) return {of_disk(keys.failure())};
+  if (keys->account_pem.empty()) return {key_is_elsewhere()};
   std::string out;
   for (const proto::SecretText* key : {&keys->account_pem, &keys->ca_pem}) {
     if (key->empty()) continue;
     const auto encrypted = proto::encrypt_private_key(key->view(), passphrase);
-    if (!encrypted) return make_error(Reason::kInternal, "the key could not be encrypted", encrypted.error().message());
+    if (!encrypted)
+      return {make_error(Reason::kInternal, "the key could not be encrypted", encrypted.error().message())};
     out += *encrypted;
   }
-  return out + identity_.identity.chain.pem();
+  return {out + held.chain.pem()};
 }
 
-ipc::Outcome<void> IdentityKeeper::forget_account_key() {
-  if (identity_.account_key_pem.empty()) return key_is_elsewhere();
-  if (const auto removed = remove_account_keys(state_dir_); !removed) return of_disk(removed.failure());
-  identity_.account_key_pem = {};
+IdentityKeeper::Result IdentityKeeper::forget_now(const Held& held) {
+  const auto key = read_account_key(held.state_dir);
+  if (!key) return {of_disk(key.failure())};
+  if (key->empty()) return {key_is_elsewhere()};
+  if (const auto removed = remove_account_keys(held.state_dir); !removed) return {of_disk(removed.failure())};
   spdlog::info("the account's key was forgotten");
-  return {};
+  return {std::string(), Change::kKeyWent};
 }
 
 }  // namespace connd::daemon

@@ -144,12 +144,12 @@ Outcome<void> keep_former(const std::string& former, const std::string& target) 
 }
 
 Outcome<void> shred(const std::string& path) {
-  const auto bytes = read_bounded(path, kMaxKeyBytes);
-  if (!bytes) return bytes.failure();
-  if (!*bytes) return {};
   const ipc::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  const std::string zeros((*bytes)->size(), '\0');
-  const bool over = fd && ::pwrite(fd.get(), zeros.data(), zeros.size(), 0) == static_cast<ssize_t>(zeros.size()) &&
+  if (!fd && errno == ENOENT) return {};
+  struct stat info {};
+  const bool known = fd && ::fstat(fd.get(), &info) == 0;
+  const std::string zeros(known ? std::min(kMaxKeyBytes, static_cast<std::size_t>(info.st_size)) : 0, '\0');
+  const bool over = known && ::pwrite(fd.get(), zeros.data(), zeros.size(), 0) == static_cast<ssize_t>(zeros.size()) &&
                     ::fsync(fd.get()) == 0;
   if (!over || ::unlink(path.c_str()) != 0) return system_failure(errno, path, "cannot be removed");
   return {};
@@ -169,7 +169,7 @@ Outcome<LoadedIdentity> load_or_generate(const std::string& state_dir, const Ide
   if (!*there) {
     if (auto made = generate_identity(state_dir, options); !made) return made.failure();
   }
-  return load_identity(state_dir, options.now_unix);
+  return load_identity(state_dir, options.now_unix, options.sign);
 }
 
 }  // namespace
@@ -178,13 +178,13 @@ std::string identity_dir(const std::string& state_dir) {
   return state_dir + "/identity";
 }
 
-Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t now_unix) {
+Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t now_unix, const AccountSigner& sign) {
   const std::string directory = identity_dir(state_dir) + "/";
   auto chain_pem = read_needed(directory + kChainFile, proto::CertificateChain::kMaxPemBytes);
   if (!chain_pem) return chain_pem.failure();
   auto device_key = read_needed(directory + kDeviceKeyFile, kMaxKeyBytes);
   if (!device_key) return device_key.failure();
-  auto account_key = read_secret(directory + kAccountKeyFile, kMaxKeyBytes);
+  auto account_key = read_account_key(state_dir);
   if (!account_key) return account_key.failure();
 
   auto identity = proto::Identity::load(device_key->view(), chain_pem->view());
@@ -194,12 +194,15 @@ Outcome<LoadedIdentity> load_identity(const std::string& state_dir, std::int64_t
     return unusable(directory + (of_key ? kDeviceKeyFile : kChainFile), identity.error().message());
   }
   if (auto good = check_chain(directory + kChainFile, identity->chain, now_unix); !good) return good.failure();
-  proto::SecretText account_pem = account_key->value_or(proto::SecretText());
-  if (auto good = check_account_key(directory + kAccountKeyFile, account_pem, identity->chain); !good) {
+  if (auto good = check_account_key(directory + kAccountKeyFile, *account_key, identity->chain); !good) {
     return good.failure();
   }
-  return LoadedIdentity{*std::move(identity), *std::move(device_key), std::move(account_pem),
-                        std::string(chain_pem->view())};
+  LoadedIdentity loaded{
+      *std::move(identity), *std::move(device_key), std::string(chain_pem->view()), !account_key->empty(), {}};
+  if (loaded.has_account_key && sign) {
+    loaded.signed_by_account = sign(account_key->view(), loaded.chain_pem);
+  }
+  return loaded;
 }
 
 Outcome<void> generate_identity(const std::string& state_dir, const IdentityStoreOptions& options) {
@@ -233,13 +236,18 @@ proto::Validity validity_from(std::int64_t now_unix) {
 
 // ---- changes ----
 
-Outcome<AccountKeys> read_account_keys(const std::string& state_dir) {
-  const std::string directory = identity_dir(state_dir) + "/";
-  auto account = read_secret(directory + kAccountKeyFile, kMaxKeyBytes);
+Outcome<proto::SecretText> read_account_key(const std::string& state_dir) {
+  auto account = read_secret(identity_dir(state_dir) + "/" + kAccountKeyFile, kMaxKeyBytes);
   if (!account) return account.failure();
-  auto ca = read_secret(directory + kCaKeyFile, kMaxKeyBytes);
+  return *account ? std::move(**account) : proto::SecretText();
+}
+
+Outcome<AccountKeys> read_account_keys(const std::string& state_dir) {
+  auto account = read_account_key(state_dir);
+  if (!account) return account.failure();
+  auto ca = read_secret(identity_dir(state_dir) + "/" + kCaKeyFile, kMaxKeyBytes);
   if (!ca) return ca.failure();
-  return AccountKeys{account->value_or(proto::SecretText()), ca->value_or(proto::SecretText())};
+  return AccountKeys{*std::move(account), *ca ? std::move(**ca) : proto::SecretText()};
 }
 
 Outcome<void> write_account_keys(const std::string& state_dir, const AccountKeys& keys) {
@@ -256,15 +264,15 @@ Outcome<void> remove_account_keys(const std::string& state_dir) {
   return sync_directory(directory);
 }
 
-Outcome<void> replace_chain(const std::string& state_dir, const LoadedIdentity& current,
-                            const proto::CertificateChain& chain) {
+Outcome<void> replace_chain(const std::string& state_dir, const proto::SecretText& device_key_pem,
+                            const proto::CertificateChain& current, const proto::CertificateChain& chain) {
   auto keys = read_account_keys(state_dir);
   if (!keys) return keys.failure();
-  const bool same_account = chain.account_id() == current.identity.chain.account_id();
+  const bool same_account = chain.account_id() == current.account_id();
   const std::string pem = chain.pem();
-  std::vector<IdentityFile> files{{kDeviceKeyFile, current.device_key_pem.view()}, {kChainFile, pem}};
+  std::vector<IdentityFile> files{{kDeviceKeyFile, device_key_pem.view()}, {kChainFile, pem}};
   if (same_account) files.push_back({kAccountKeyFile, keys->account_pem.view()});
-  if (same_account && chain.ca_id() == current.identity.chain.ca_id()) {
+  if (same_account && chain.ca_id() == current.ca_id()) {
     files.push_back({kCaKeyFile, keys->ca_pem.view()});
   }
   const std::string target = identity_dir(state_dir);

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "daemon/asked_requests.h"
@@ -127,6 +128,9 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   ipc::Outcome<void> start_open(IpcSession& session, const ipc::Json& id, OpenRequest request);
   /// What was asked for needs the ConnectionManager, and waits for it: it is answered later, unless this is an error.
   ipc::Outcome<void> wait_for_start(const IpcSession& session, const ipc::Request& request);
+  /// To a call whose answer comes later: its result (without an fd), or what went wrong. Nothing happens when the
+  /// client has gone.
+  void answer_later(ClientNumber client, const ipc::Json& id, std::variant<ipc::Json, ipc::Error> answer);
   /// The session's call of this id waits for the start no more; it fails with kCancelled. False: none does.
   bool cancel_waiting(IpcSession& session, const ipc::Json& id);
   /// This client gives up an open that has no answer.

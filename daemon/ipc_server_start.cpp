@@ -44,6 +44,13 @@ ipc::Outcome<void> IpcServer::wait_for_start(const IpcSession& session, const ip
   return {};
 }
 
+void IpcServer::answer_later(ClientNumber client, const ipc::Json& id, std::variant<ipc::Json, ipc::Error> answer) {
+  IpcSession* const session = find(client);
+  if (session == nullptr || session->state() != IpcSession::State::kOpen) return;
+  if (const auto* error = std::get_if<ipc::Error>(&answer)) return session->fail(id, *error);
+  session->reply(id, std::move(std::get<ipc::Json>(answer)));
+}
+
 bool IpcServer::cancel_waiting(IpcSession& session, const ipc::Json& id) {
   const auto call = waiting_.take(session.number(), id);
   if (!call) return false;

@@ -7,9 +7,11 @@
 
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/process_guard.h"
 
 int main(int argc, char** argv) {
   using namespace connd::daemon;
+  wipe_freed_keys();
   // Buffers of slow channels are large and short-lived: glibc must give them back, not learn to keep them.
   mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   std::signal(SIGPIPE, SIG_IGN);
@@ -26,6 +28,12 @@ int main(int argc, char** argv) {
     const CommandLineExit exit = usage_error(config.failure());
     std::fputs(exit.text.c_str(), stderr);
     return exit.code;
+  }
+  if (!config->debuggable) {
+    if (auto guarded = guard_memory(); !guarded) {
+      std::fprintf(stderr, "jami-connd: %s\n", guarded.failure().text.c_str());
+      return 1;
+    }
   }
   set_up_logging(config->log_level, environment);
   auto daemon = Daemon::create(*config, environment, [&] { return load_config(given, environment); });

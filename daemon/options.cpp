@@ -38,6 +38,8 @@ const std::array kOptions = {
                "only WHO, user:NAME or group:NAME, may listen for names that begin with PREFIX; may be repeated"},
     OptionSpec{"log-level", "trace|debug|info|warn|error", "info", 0, 0, &Config::log_level, kNow,
                "least level that is logged"},
+    OptionSpec{"debuggable", "", "false", 0, 0, &Config::debuggable, kRestart,
+               "for developers: debuggers may attach, and a crash leaves a core file; private keys are in both"},
 
     OptionSpec{"max-connections", "N", "1024", 1, 65'535, &Config::max_connections, kNow,
                "connections to peers at once"},

@@ -70,14 +70,26 @@ Outcome<RequestLog> RequestLog::open(std::string path) {
   RequestLog log(std::move(path));
   const auto bytes = read_bounded(log.path_, kMaxFileBytes);
   if (!bytes) return bytes.failure();
-  if (*bytes && !log.load(**bytes)) {
+  if (*bytes && !load(**bytes, log.allowed_)) {
     return failure(std::errc::illegal_byte_sequence,
                    log.path_ + ": is damaged; remove it to start without it: requests may then be treated twice");
+  }
+  const auto unknown = read_bounded(log.path(Kind::kUnknown), kMaxFileBytes);
+  SignerIds others;
+  if (!unknown || !*unknown || !load(**unknown, others)) return log;
+  // Who was allowed meanwhile may be in both: the files are not written together.
+  for (const SignerIds::Signer& signer : others.signers()) {
+    SignerIds& into = log.allowed_.contains(signer.id) ? log.allowed_ : log.unknown_;
+    for (const std::uint64_t id : signer.seen) (void)into.insert(signer.id, id);
   }
   return log;
 }
 
-bool RequestLog::load(proto::Bytes bytes) {
+std::string RequestLog::path(Kind kind) const {
+  return kind == Kind::kAllowed ? path_ : path_ + "-unknown";
+}
+
+bool RequestLog::load(proto::Bytes bytes, SignerIds& into) {
   proto::ByteReader in(bytes);
   if (proto::as_text(in.take(kRequestsMagic.size())) != kRequestsMagic) return false;
   while (!in.failed() && !in.at_end()) {
@@ -88,7 +100,7 @@ bool RequestLog::load(proto::Bytes bytes) {
     std::copy(id.begin(), id.end(), signer.bytes.begin());
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint64_t request = read_u64(in);
-      if (in.failed() || !allowed_.insert(signer, request)) return false;
+      if (in.failed() || !into.insert(signer, request)) return false;
     }
   }
   return !in.failed();
@@ -100,29 +112,37 @@ bool RequestLog::first_seen(const proto::DeviceId& signer, std::uint64_t id, boo
   // Trust may have changed since the last request; what was seen stays seen.
   const bool moved = other.move_to(mine, signer);
   const bool first = mine.insert(signer, id);
-  if (moved || (first && allowed)) ++change_;
+  if (moved || (first && allowed)) changed(Kind::kAllowed);
+  if (moved || (first && !allowed)) changed(Kind::kUnknown);
   return first;
 }
 
-RequestLog::Snapshot RequestLog::serialize() const {
-  Snapshot out{{kRequestsMagic.begin(), kRequestsMagic.end()}, change_};
-  out.bytes.reserve(kRequestsMagic.size() + allowed_.signers().size() * (proto::DeviceId::kBytes + 2) +
-                    allowed_.ids() * 8);
-  for (const auto& signer : allowed_.signers()) {
-    out.bytes.insert(out.bytes.end(), signer.id.bytes.begin(), signer.id.bytes.end());
-    append_number(out.bytes, signer.seen.size(), 2);
-    for (std::size_t i = 0; i < signer.seen.size(); ++i) {
-      append_number(out.bytes, signer.seen[(signer.oldest + i) % signer.seen.size()], 8);
+RequestLog::Snapshot RequestLog::serialize(Kind kind) const {
+  const SignerIds& ids = kind == Kind::kAllowed ? allowed_ : unknown_;
+  // Of the others the last heard: as many from the end as there is room for.
+  auto from = ids.signers().begin();
+  std::size_t left = ids.ids();
+  for (; kind == Kind::kUnknown && left > kMaxStoredUnknown; ++from) left -= from->seen.size();
+
+  Snapshot out{{kRequestsMagic.begin(), kRequestsMagic.end()}, file(kind).change};
+  out.bytes.reserve(kRequestsMagic.size() + ids.signers().size() * (proto::DeviceId::kBytes + 2) + left * 8);
+  for (; from != ids.signers().end(); ++from) {
+    out.bytes.insert(out.bytes.end(), from->id.bytes.begin(), from->id.bytes.end());
+    append_number(out.bytes, from->seen.size(), 2);
+    for (std::size_t i = 0; i < from->seen.size(); ++i) {
+      append_number(out.bytes, from->seen[(from->oldest + i) % from->seen.size()], 8);
     }
   }
   return out;
 }
 
 Outcome<void> RequestLog::save() {
-  const Snapshot snapshot = serialize();
-  auto written = write_atomically(path_, snapshot.bytes, 0600);
-  if (written) saved(snapshot.change);
-  return written;
+  for (const Kind kind : {Kind::kAllowed, Kind::kUnknown}) {
+    const Snapshot snapshot = serialize(kind);
+    if (auto written = write_atomically(path(kind), snapshot.bytes, 0600); !written) return written;
+    saved(snapshot.change, kind);
+  }
+  return {};
 }
 
 }  // namespace connd::daemon

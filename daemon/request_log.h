@@ -6,6 +6,7 @@
 /// id.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <string>
@@ -45,6 +46,7 @@ class SignerIds {
   bool insert(const proto::DeviceId& signer, std::uint64_t id);
   /// Moves a signer and its ids to `to`; false when it is not here.
   bool move_to(SignerIds& to, const proto::DeviceId& signer);
+  [[nodiscard]] bool contains(const proto::DeviceId& signer) const { return index_.contains(signer); }
   /// Least recently heard first.
   [[nodiscard]] const std::list<Signer>& signers() const { return signers_; }
   [[nodiscard]] std::size_t ids() const { return ids_; }
@@ -57,43 +59,60 @@ class SignerIds {
   std::size_t ids_ = 0;
 };
 
-/// Movable; used on one thread, the loop's. Only `serialize`'s bytes go elsewhere: writing them is the owner's business
-/// (an fsync does not belong on the loop). Who dies before it is done treats those requests again when the DHT delivers
-/// them again: a caller that still waits gets its answer, and of another the answer goes nowhere.
+/// Movable; used on one thread, the loop's. There are two files: one has the ids of signers that are allowed, and is
+/// written at each change; in the other are the latest of all others, and it is written now and then: strangers must
+/// not keep the disk busy. Only `serialize`'s bytes go elsewhere: writing them is the owner's business (an fsync does
+/// not belong on the loop). Who dies before it is done treats those requests again when the DHT delivers them again: a
+/// caller that still waits gets its answer, and of another the answer goes nowhere.
 class RequestLog {
  public:
   static constexpr std::size_t kMaxFileBytes = 4 * 1024 * 1024;
+  /// Of signers that are not allowed, in their file: the DHT delivers what was put in the last ten minutes, and more
+  /// than a few thousand strangers in that time are a flood, of which nothing is worth keeping. 172 kB.
+  static constexpr std::size_t kMaxStoredUnknown = 4'096;
 
-  /// Reads `path`; no file means nothing was seen. Failures: it cannot be read, or is damaged.
+  /// Whose ids. Each kind has its file.
+  enum class Kind : std::uint8_t { kAllowed, kUnknown };
+
+  /// Reads `path`, and `path`-unknown; no file means nothing was seen. Failures: the first cannot be read, or is
+  /// damaged. (Without the second, strangers' requests are treated again, once.)
   static Outcome<RequestLog> open(std::string path);
 
-  /// Whether this request is new; it is not, from then on. Ids of signers that are `allowed` survive a restart.
+  /// Whether this request is new; it is not, from then on, nor after a restart.
   bool first_seen(const proto::DeviceId& signer, std::uint64_t id, bool allowed);
 
-  /// Whether allowed signers' ids changed since the last `saved`.
-  [[nodiscard]] bool dirty() const { return change_ != saved_change_; }
+  /// Whether ids changed since the last `saved`.
+  [[nodiscard]] bool dirty(Kind kind = Kind::kAllowed) const { return file(kind).change != file(kind).saved; }
 
   struct Snapshot {
     proto::ByteVector bytes;  ///< what to write to path(), atomically, mode 0600
     std::uint64_t change;     ///< for `saved`
   };
-  [[nodiscard]] Snapshot serialize() const;
+  [[nodiscard]] Snapshot serialize(Kind kind = Kind::kAllowed) const;
   /// The snapshot is on disk. What came after it is still dirty. Write one snapshot at a time: an older one that lands
   /// later would undo a newer one.
-  void saved(std::uint64_t change) { saved_change_ = change; }
-  [[nodiscard]] const std::string& path() const { return path_; }
-  /// serialize, write and saved in one; blocks. On failure it stays dirty.
+  void saved(std::uint64_t change, Kind kind = Kind::kAllowed) {
+    files_[static_cast<std::size_t>(kind)].saved = change;
+  }
+  [[nodiscard]] std::string path(Kind kind = Kind::kAllowed) const;
+  /// serialize, write and saved in one, of both; blocks. On failure it stays dirty.
   Outcome<void> save();
 
  private:
+  struct File {
+    std::uint64_t change = 0;
+    std::uint64_t saved = 0;
+  };
+
   explicit RequestLog(std::string path) : path_(std::move(path)) {}
-  bool load(proto::Bytes bytes);
+  static bool load(proto::Bytes bytes, SignerIds& into);
+  [[nodiscard]] const File& file(Kind kind) const { return files_[static_cast<std::size_t>(kind)]; }
+  void changed(Kind kind) { ++files_[static_cast<std::size_t>(kind)].change; }
 
   std::string path_;
   SignerIds allowed_;
   SignerIds unknown_;
-  std::uint64_t change_ = 0;
-  std::uint64_t saved_change_ = 0;
+  std::array<File, 2> files_;
 };
 
 }  // namespace connd::daemon

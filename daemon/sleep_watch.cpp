@@ -36,7 +36,8 @@ SleepWatch::SleepWatch(Loop& loop, std::function<void(std::chrono::seconds)> on_
 
 void SleepWatch::on_tick() {
   std::uint64_t ticks = 0;
-  static_cast<void>(::read(timer_.get(), &ticks, sizeof ticks));
+  // Only that it has come counts, and the time.
+  [[maybe_unused]] const ssize_t size = ::read(timer_.get(), &ticks, sizeof ticks);
   poll_->want(Poll::kReadable);
   const std::chrono::seconds late = gauge_.on_tick(boot_time());
   if (late.count() != 0) on_woken_(late);

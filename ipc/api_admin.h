@@ -65,8 +65,8 @@ struct DhtStatus {
     io.required("nodes", self.nodes);
     io.required("bootstrap", self.bootstrap);
     io.required("lan_discovery", self.lan_discovery);
-    io.required("reachable", self.reachable);
-    io.required("reachable_for_s", self.reachable_for_s);
+    io.optional("reachable", self.reachable);
+    io.optional("reachable_for_s", self.reachable_for_s);
     io.optional("last_reached_s", self.last_reached_s);
   }
 };
@@ -447,7 +447,7 @@ struct Snapshot {
     io.required("seq", self.seq);
     io.required("ready", self.ready);
     io.required("network", self.network);
-    io.required("reachable", self.reachable);
+    io.optional("reachable", self.reachable);
     io.required("connections", self.connections);
     io.required("channels", self.channels);
   }

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the matrix of tests/README.md and says which lines of the catalogue have no row, and which tests and files that
-it names do not exist.
+it names do not exist. Of the threat model, too, which tests, files, constants and options that it names do not exist, and
+which rows have no test.
 
 usage: check_matrix.py [--self-test] [ROOT]
 """
@@ -14,9 +15,12 @@ import sys
 CATALOGUE = {"A": 14, "B": 14, "C": 9, "D": 5, "E": 5, "F": 8, "G": 8, "H": 6}
 LINES = [f"{letter}{n}" for letter, count in CATALOGUE.items() for n in range(1, count + 1)]
 # Faults that were found by trying, and must not come back. Their letters are a catalogue of their own.
-FAULTS = ("A1", "A2", "A3", "A5", "C1", "E0", "E00", "E1", "E2", "E3", "E11", "E12", "E14", "J1")
-FAULT = re.compile(r"\bfault ([A-J]\d+)\b")
-SUFFIXES = "py|cpp|sh|md|txt|json|patch"
+FAULTS = ("A1", "A2", "A3", "A5", "C1", "E0", "E00", "E1", "E2", "E3", "E11", "E12", "E14", "I", "J1", "J3", "J4", "J5")
+FAULT = re.compile(r"\bfault ([A-J]\d*)(?!\w)")
+THREATS = "daemon/THREATS.md"
+CONSTANT = re.compile(r"\bk[A-Z]\w+")
+OPTION = re.compile(r"`--([a-z-]+)")
+SUFFIXES = "py|cpp|h|sh|md|txt|json|patch"
 FILE = re.compile(rf"[\w./-]*\w\.(?:{SUFFIXES})\b")
 FUNCTION = re.compile(r"\btest_\w+\*?")
 DEFINED = re.compile(r"^def (test_\w+)\(", re.MULTILINE)
@@ -55,11 +59,35 @@ def problems(text, exists, functions):
     return out
 
 
+def untested_rows(text):
+    """Of tables whose last column is what shows it: the rows without a test there."""
+    threats = [row for row in rows(text) if len(row) == 4 and row[3] != "shown by"]
+    return [row[0] for row in threats if not named_functions(row[3]) and not re.search(r"\w_test\.cpp|\btest_\w+\.(?:py|sh)", row[3])]
+
+
+def threat_problems(text, exists, functions, code, options):
+    """`code`: all of it; `options`: the names of the daemon's."""
+    out = [problem for problem in problems(text, exists, functions) if "has no row" not in problem]
+    out += [f"{row}: no test shows it" for row in untested_rows(text)]
+    out += [f"{name}: no such constant" for name in sorted(set(CONSTANT.findall(text))) if not re.search(rf"\b{name}\b", code)]
+    return out + [f"--{name}: no such option" for name in sorted(set(OPTION.findall(text))) if name not in options]
+
+
+def check_threats(root, exists, functions):
+    code = "".join(path.read_text(encoding="utf-8") for folder in ("proto", "ipc", "daemon") for path in (root / folder).glob("*.h"))
+    options = set(re.findall(r'OptionSpec\{"([a-z-]+)"', (root / "daemon/options.cpp").read_text(encoding="utf-8")))
+    assert code and options
+    return [f"{THREATS}: {problem}" for problem in threat_problems((root / THREATS).read_text(encoding="utf-8"), exists, functions, code, options)]
+
+
 def check_tree(root):
     functions = {name for path in root.glob("tests/**/test_*.py") for name in DEFINED.findall(path.read_text(encoding="utf-8"))}
     assert functions, f"no tests in {root}"
     text = (root / "tests/README.md").read_text(encoding="utf-8")
-    return problems(text, lambda name: any((root / place / name).is_file() for place in PLACES), functions)
+    def exists(name):
+        return any((root / place / name).is_file() for place in PLACES)
+
+    return problems(text, exists, functions) + check_threats(root, exists, functions)
 
 
 def self_test():
@@ -82,6 +110,18 @@ def self_test():
     assert said(whole + "proto/gone_test.cpp") == ["proto/gone_test.cpp: no such file"]
     assert said(whole + "`test_a1_i`") == ["test_a1_i: no such test"]
     assert said(whole + "`test_a16_*`") == ["test_a16_*: no such test"]
+
+    def of_threats(text):
+        head = "| he wants | he gets | because of | shown by |\n|---|---|---|---|\n"
+        return threat_problems(head + text, files.__contains__, functions, "constexpr int kMost = 1;", {"most"})
+
+    assert of_threats("| it | `--most`, `kMost` | - | proto/mux_test.cpp |\n") == []
+    assert of_threats("| it | little | - | `test_a1_*` |\n") == []
+    assert of_threats("| it | little | - | nothing yet |\n") == ["it: no test shows it"]
+    assert of_threats("| it | `kLeast` | - | `test_a1_it` |\n") == ["kLeast: no such constant"]
+    assert of_threats("| it | `--least` | - | `test_a1_it` |\n") == ["--least: no such option"]
+    assert of_threats("| it | little | daemon/x.h | `test_a1_it` |\n") == ["daemon/x.h: no such file"]
+    assert of_threats("| it | little | - | `test_b16_*` |\n") == ["test_b16_*: no such test"]
 
 
 def main():

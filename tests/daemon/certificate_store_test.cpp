@@ -33,7 +33,7 @@ bool holds(CertificateStore& store, const CertificateChain& chain) {
 }
 
 std::string file_of(const TempDir& dir, const CertificateChain& chain) {
-  return dir.file("certificates/" + chain.device_id().hex() + ".tls");
+  return dir.file("certificates/" + chain.device_id().hex() + "." + chain.short_device_id().hex() + ".tls");
 }
 
 void set_age(const std::string& path, long seconds_since_1970) {
@@ -133,6 +133,45 @@ TEST_CASE("a file that vanished is not there; foreign files are left alone; left
   write_file(dir.file("certificates/x.der.tmp-abcdef"), "half");
   CHECK(opened(dir.file("certificates")).size() == 0);
   CHECK(dir.names("certificates").size() == 2);
+}
+
+TEST_CASE("fault J3: a device that was met is known by its short id, after a restart too, until it is forgotten") {
+  TempDir dir;
+  const std::string path = dir.file("certificates");
+  const auto all = chains();
+  {
+    auto store = opened(path);
+    REQUIRE(store.put(all[0]));
+    REQUIRE(store.put(all[1]));
+    CHECK(store.device_of(all[0].short_device_id()) == all[0].device_id());
+  }
+  auto store = opened(path, 2);
+  CHECK(store.device_of(all[0].short_device_id()) == all[0].device_id());
+  CHECK(store.device_of(all[1].short_device_id()) == all[1].device_id());
+  CHECK(!store.device_of(all[2].short_device_id()));
+  CHECK(holds(store, all[1]));
+  REQUIRE(store.put(all[2]));
+  CHECK(!store.device_of(all[0].short_device_id()));
+  CHECK(store.device_of(all[2].short_device_id()) == all[2].device_id());
+}
+
+TEST_CASE("fault J3: what a former version stored under the long id alone has its short id from now on") {
+  TempDir dir;
+  const std::string path = dir.file("certificates");
+  const auto all = chains();
+  opened(path);
+  const std::string former = dir.file("certificates/" + all[0].device_id().hex() + ".tls");
+  const std::string der(proto::as_text(all[0].der()));
+  write_file(former, der);
+  set_age(former, 1000);
+  write_file(dir.file("certificates/" + all[1].device_id().hex() + ".tls"), der);  // not that device's
+  {
+    auto store = opened(path);
+    CHECK(store.size() == 1);
+    CHECK(store.device_of(all[0].short_device_id()) == all[0].device_id());
+    CHECK(holds(store, all[0]));
+  }
+  CHECK(dir.names("certificates") == std::vector<std::string>{file_of(dir, all[0]).substr(path.size() + 1)});
 }
 
 TEST_CASE("a store that cannot be made or written says so") {

@@ -302,6 +302,28 @@ TEST_CASE("opens to an account: any of its devices, the narrowed one, by the sho
   CHECK(two.alice.manager->pending_opens() == 0);
 }
 
+TEST_CASE("fault J3: a device that was met is called by its short id when it is announced no more") {
+  WithJami two;
+  proto::AccountId short_id;
+  short_id.bytes = two.jami.chain.short_device_id().bytes;
+  two.jami.announced = false;
+  auto stranger = two.alice.open_account(short_id, "a");
+  CHECK(failed(stranger) == Reason::kNotFound);
+  auto by_id = two.alice.open(two.jami, "b");
+  CHECK(opened(by_id).device == two.jami.id);
+  two.alice.manager->close_connections(two.jami.id, Reason::kClosed, "the user closed it");
+  REQUIRE(two.until([&] { return two.alice.manager->connection_count() == 0; }));
+  auto met = two.alice.open_account(short_id, "c");
+  CHECK(opened(met).device == two.jami.id);
+  auto narrowed = two.alice.open_account(short_id, "d", two.jami.id);
+  CHECK(opened(narrowed).device == two.jami.id);
+  auto other = two.alice.open_account(short_id, "e", two.alice.id);
+  CHECK(failed(other) != Reason::kTimedOut);
+  two.alice.ban(two.jami);
+  auto banned = two.alice.open_account(short_id, "f");
+  CHECK(failed(banned) == Reason::kBanned);
+}
+
 TEST_CASE("F2: an account that is allowed allows its devices") {
   World world;
   Exchange exchange{world};

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "daemon/dht_setup.h"
 #include "tests/daemon/dht_peers.h"
 
 using namespace connd;
@@ -43,8 +44,10 @@ TEST_CASE("DhtClient says at start what is wrong") {
   config.device_key_pem = "-----BEGIN";
   CHECK(start_error(config).find("cannot be read") != std::string::npos);
   config = config_of(device(1), {});
-  config.account_key_pem = pem_of(*authority().first);
-  CHECK(start_error(config) == "the account key is not the one that issued the device certificate");
+  config.announcement = sign_announcement(pem_of(*authority().first), config.certificate_chain_pem);
+  CHECK(start_error(config) == "the device's announcement is not signed by the account that issued its certificate");
+  config.announcement = "junk";
+  CHECK(start_error(config).find("the device's announcement cannot be read: ") == 0);
   const auto curve = dht::crypto::generateEcIdentity("curve", account(), false);
   config = config_of(device(1), {});
   config.device_key_pem = pem_of(*curve.first);
@@ -385,7 +388,7 @@ TEST_CASE("DhtClient: a device that comes up while it is looked for is found") {
 TEST_CASE("DhtClient announces the device under its account, signed by the account key") {
   Loop loop;
   DhtConfig config = config_of(device(0), {});
-  config.account_key_pem = pem_of(*account().first);
+  config.announcement = sign_announcement(pem_of(*account().first), config.certificate_chain_pem);
   Peer alice(loop, config);
   Stranger reader;
   connect(reader, alice);
@@ -403,10 +406,26 @@ TEST_CASE("DhtClient announces the device under its account, signed by the accou
   CHECK(key == device(0).public_key);
 }
 
+TEST_CASE("fault J4: what is put for good has the priority at which proxies wake no sleeping phone") {
+  Loop loop;
+  DhtConfig config = config_of(device(0), {});
+  config.announcement = sign_announcement(pem_of(*account().first), config.certificate_chain_pem);
+  Peer alice(loop, config);
+  Stranger reader;
+  connect(reader, alice);
+  for (const dht::InfoHash& key : {long_id_key(device(0).id), hash_of(device(0).short_id), own_chain_key(device(0).id),
+                                   account().second->getId()}) {
+    std::vector<std::shared_ptr<dht::Value>> values;
+    for (int i = 0; i < 200 && values.empty(); ++i) values = reader.runner.get(key).get();
+    REQUIRE(values.size() == 1);
+    CHECK(values[0]->priority == 1);
+  }
+}
+
 TEST_CASE("DhtClient finds the devices of an account, and a device by its short id, and believes nobody else") {
   Loop loop;
   DhtConfig config = config_of(device(0), {});
-  config.account_key_pem = pem_of(*account().first);
+  config.announcement = sign_announcement(pem_of(*account().first), config.certificate_chain_pem);
   Peer alice(loop, config);
   Peer bob(loop, config_of(device(1), {alice.address()}));
   REQUIRE(run_until(loop, [&] { return bob.connected(); }));

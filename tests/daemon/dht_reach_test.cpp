@@ -86,7 +86,7 @@ TEST_CASE("fault E00: a node that is deaf is made anew, on the same port, and no
 
   // Announced only now: the search of before goes on in the new node.
   DhtConfig announced = config_of(device(2), {storage.address()});
-  announced.account_key_pem = pem_of(*account().first);
+  announced.announcement = sign_announcement(pem_of(*account().first), announced.certificate_chain_pem);
   const Peer carol(loop, announced);
   REQUIRE(run_until(loop, [&] { return found_all; }));
   CHECK(found == 1);

@@ -18,7 +18,7 @@ using namespace connd::test;
 namespace {
 
 constexpr std::int64_t kAt = 1'800'000'000;
-constexpr IdentityStoreOptions kSmall{2048, kAt};
+const IdentityStoreOptions kSmall{2048, kAt};
 
 Outcome<LoadedIdentity> load_or_generate(const std::string& state_dir, const IdentityStoreOptions& options = kSmall) {
   Loop loop;
@@ -73,7 +73,7 @@ TEST_CASE("the first start makes an identity, every later one finds the same") {
   REQUIRE(first);
   CHECK(first->identity.chain.size() == 3);
   CHECK(first->identity.chain.verify(kAt));
-  CHECK(!first->account_key_pem.empty());
+  CHECK(first->has_account_key);
   CHECK(dir.names() == std::vector<std::string>{"identity"});
   CHECK(dir.names("identity") == std::vector<std::string>{"account.key", "ca.key", "chain.pem", "device.key"});
   CHECK(mode_of(dir.file("identity")) == 0700);
@@ -110,7 +110,7 @@ TEST_CASE("the account and CA keys can leave the device") {
   REQUIRE(unlink(dir.file("identity/ca.key").c_str()) == 0);
   const auto loaded = load_or_generate(dir.path());
   REQUIRE(loaded);
-  CHECK(loaded->account_key_pem.empty());
+  CHECK(!loaded->has_account_key);
 }
 
 TEST_CASE("what is missing, half-written, unreadable or mismatched is a failure with its path, never replaced") {

@@ -147,7 +147,8 @@ TEST_CASE("fault A3: the store's own bound, and a damaged file, are no knowledge
   const auto device = alice_chain().device_id();
   world.say(Trust::kAllowed, TrustKind::kAccount, alice_chain().account_id());
   REQUIRE(world.chains.met(alice_chain()).ok());
-  write_file(world.dir.file("certificates/" + device.hex() + ".tls"), "junk");
+  write_file(world.dir.file("certificates/" + device.hex() + "." + alice_chain().short_device_id().hex() + ".tls"),
+             "junk");
   CHECK(world.chains.trust_of(device) == Trust::kUnknown);
   CHECK_FALSE(world.chains.key_of(device));
   CHECK_FALSE(world.stores.certificates.contains(device));

@@ -174,7 +174,7 @@ void Node::find_devices(const proto::AccountId& account, proto::TimePoint,
   for (const auto& [device, node] : exchange_.nodes) {
     const proto::ShortDeviceId short_id = node->chain.short_device_id();
     const bool wanted = node->chain.account_id() == account || short_id.bytes == account.bytes;
-    if (wanted) devices.push_back(FoundDevice{device, short_id, node->public_key});
+    if (wanted && node->announced) devices.push_back(FoundDevice{device, short_id, node->public_key});
   }
   devices.emplace_back();
   exchange_.world().loop.post([this, self = id, devices = std::move(devices), found = std::move(found)] {

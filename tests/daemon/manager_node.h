@@ -115,9 +115,10 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     std::string uri;
     ipc::Fd fd;
   };
-  bool accept = true;   ///< else requests wait in `requests`
-  bool strict = false;  ///< of accepted channels
-  bool behind = false;  ///< the local side may have said finish
+  bool accept = true;     ///< else requests wait in `requests`
+  bool strict = false;    ///< of accepted channels
+  bool behind = false;    ///< the local side may have said finish
+  bool announced = true;  ///< can be found by its account, and by its short id
   std::vector<daemon::PairListen> pair_listens;
   std::vector<daemon::IncomingChannel> requests;
   std::deque<Accepted> accepted;

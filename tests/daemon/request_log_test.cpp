@@ -47,8 +47,45 @@ TEST_CASE("a request is new once, for each signer, and also after a restart if i
   CHECK(!log.first_seen(device(1), 0, true));
   CHECK(!log.first_seen(device(1), ~0ull, true));
   CHECK(!log.first_seen(device(2), 7, true));
-  CHECK(log.first_seen(device(3), 7, false));
+  CHECK(!log.first_seen(device(3), 7, false));
   CHECK(log.first_seen(device(1), 8, true));
+}
+
+TEST_CASE("fault J5: requests of unknown signers are known after a restart: the latest, and none twice") {
+  TempDir dir;
+  const std::string path = dir.file("requests");
+  const auto unknown = RequestLog::Kind::kUnknown;
+  constexpr std::uint32_t kStored = RequestLog::kMaxStoredUnknown;
+  {
+    auto log = opened(path);
+    CHECK(!log.dirty(unknown));
+    for (std::uint32_t n = 0; n < 10; ++n) {
+      for (std::uint64_t id = 0; id < 500; ++id) REQUIRE(log.first_seen(device(n), id, false));
+    }
+    CHECK(!log.dirty());
+    CHECK(log.dirty(unknown));
+    REQUIRE(log.save());
+    CHECK(!log.dirty(unknown));
+  }
+  auto log = opened(path);
+  CHECK(!log.dirty(unknown));
+  for (std::uint32_t n = 10 - kStored / 500; n < 10; ++n) {
+    for (std::uint64_t id = 0; id < 500; ++id) REQUIRE(!log.first_seen(device(n), id, false));
+  }
+  CHECK(log.first_seen(device(0), 0, false));
+  // Allowed meanwhile, and killed before the strangers' file was written: in both.
+  CHECK(!log.first_seen(device(9), 7, true));
+  CHECK(log.dirty());
+  CHECK(log.dirty(unknown));
+  write_file(path, std::string(proto::as_text(log.serialize().bytes)));
+  auto both = opened(path);
+  CHECK(!both.first_seen(device(9), 7, true));
+  CHECK(!both.first_seen(device(9), 8, false));
+  CHECK(!both.first_seen(device(9), 9, true));
+  CHECK(both.first_seen(device(9), 500, true));
+  // The strangers' is no reason not to start.
+  write_file(log.path(unknown), "junk");
+  CHECK(opened(path).first_seen(device(8), 7, false));
 }
 
 TEST_CASE("only new ids of allowed signers make it dirty, and a save counts for what it holds") {
@@ -85,7 +122,7 @@ TEST_CASE("what was seen stays seen when the trust in its signer changes") {
   CHECK(!log.first_seen(device(1), 1, false));
   CHECK(log.dirty());
   REQUIRE(log.save());
-  CHECK(opened(path).first_seen(device(1), 1, true));
+  CHECK(!opened(path).first_seen(device(1), 1, true));
 }
 
 TEST_CASE("A8: one signer keeps its last 1,024 ids for as long as it takes, in order, also over a restart") {

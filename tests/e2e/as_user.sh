@@ -16,6 +16,8 @@ cp "$build/daemon/jami-connd" "$build/tools/jami-connctl" "$build/tools/bench/ja
   "$build/tests/make_identity" \
   "$here/../../ipc/schema.json" "$build/tests/peer/"{hostile_peer,load_peers,junk_peers,bad_identity,plant_chain,libclock_shift.so} "$work/"
 cp -r "$here/../../tools/examples" "$work/examples"
+cp -r "$here/../compat" "$work/compat"
+chmod -R a+rX "$work/compat"
 cp "$here/../../ipc/PROTOCOL.md" "$build/tools/examples/two_files" "$work/"
 mkdir "$work/home" "$work/tmp"
 
@@ -52,7 +54,7 @@ export PYTHONDONTWRITEBYTECODE=1 CONND_E2E_MODE=loopback \
   CONND_MAKE_IDENTITY="$work/make_identity" CONND_HOSTILE_PEER="$work/hostile_peer" CONND_LOAD_PEERS="$work/load_peers" \
   CONND_JUNK_PEERS="$work/junk_peers" CONND_BAD_IDENTITY="$work/bad_identity" CONND_PLANT_CHAIN="$work/plant_chain" \
   CONND_SCHEMA="$work/schema.json" CONND_CLOCK_SHIFT="$work/libclock_shift.so" \
-  CONND_E2E_CACHE="$work/home/identities" \
+  CONND_COMPAT="$work/compat" CONND_E2E_CACHE="$work/home/identities" \
   CONND_EXAMPLES="$work/examples" CONND_TWO_FILES="$work/two_files" CONND_PROTOCOL="$work/PROTOCOL.md"
 
 mapfile -t alone < <(sed 's|.*|'"$work"'/e2e/test_&.py|' "$work/e2e/alone.txt")

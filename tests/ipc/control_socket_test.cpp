@@ -45,7 +45,7 @@ class NotRoot {
     if (was_root_) REQUIRE(::seteuid(65'534) == 0);
   }
   ~NotRoot() {
-    if (was_root_) static_cast<void>(::seteuid(0));
+    [[maybe_unused]] const int back = was_root_ ? ::seteuid(0) : 0;
   }
   NotRoot(const NotRoot&) = delete;
   NotRoot& operator=(const NotRoot&) = delete;

@@ -64,8 +64,9 @@ present /usr/bin/jami-connd /usr/bin/jami-connctl /etc/jami-connd/jami-connd.con
   /usr/share/man/man5/jami-connd.conf.5.gz /usr/share/man/man1/jami-connctl.1.gz \
   /usr/include/jami-connd/ipc/client.h /usr/share/doc/libjami-connd-client-dev/examples/two_files.cpp
 inside getent passwd jami-connd || fail "no user"
+tests/packaging/elf_hardening.py "$root/usr/bin/jami-connd" "$root/usr/bin/jami-connctl" || fail "the packages' programs are not hardened"
 inside getent group jami-connd jami-connd-admin || fail "no groups"
-owned /run/jami-connd "jami-connd:jami-connd 755"
+owned /run/jami-connd "root:root 755"
 absent /etc/systemd/system/multi-user.target.wants/jami-connd.service
 inside systemd-analyze --man=no verify jami-connd.service jami-connd.socket
 inside systemctl enable jami-connd >/dev/null 2>&1
@@ -75,14 +76,18 @@ step "start, as the service does"
 inside install -d -o jami-connd -g jami-connd -m 0700 /var/lib/jami-connd
 cp "$root/etc/jami-connd/jami-connd.conf" "$work/conf"
 printf 'bootstrap = none\nno-lan-discovery = true\n' >>"$root/etc/jami-connd/jami-connd.conf"
-unshare --net chroot "$root" env -i PATH=/usr/bin:/bin STATE_DIRECTORY=/var/lib/jami-connd RUNTIME_DIRECTORY=/run/jami-connd \
-  setpriv --reuid jami-connd --regid jami-connd --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
+# The socket is made by root, in root's directory, and given to the daemon with its first client, as the socket unit does.
+unshare --net chroot "$root" env -i PATH=/usr/bin:/bin systemd-socket-activate -l /run/jami-connd/control.sock \
+  -E STATE_DIRECTORY=/var/lib/jami-connd setpriv --reuid jami-connd --regid jami-connd --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all \
   /usr/bin/jami-connd --config /etc/jami-connd/jami-connd.conf 2>"$work/daemon.log" &
 daemon=$!
+until there /run/jami-connd/control.sock; do kill -0 "$daemon" || { cat "$work/daemon.log"; fail "no socket"; }; done
+inside chgrp jami-connd /run/jami-connd/control.sock
+inside chmod 660 /run/jami-connd/control.sock
+inside jami-connctl id || { cat "$work/daemon.log"; fail "it does not start"; }
 logs 'jami-connd version=' || { cat "$work/daemon.log"; fail "it does not start"; }
-inside jami-connctl id
 inside jami-connctl status
-owned /run/jami-connd/control.sock "jami-connd:jami-connd 660"
+owned /run/jami-connd/control.sock "root:jami-connd 660"
 owned /var/lib/jami-connd "jami-connd:jami-connd 700"
 
 step "who may what"
@@ -106,7 +111,6 @@ inside jami-connctl call daemon.status | grep -q '"idle_timeout_s":60' || fail "
 kill "$daemon"
 wait "$daemon" || fail "it ended with $?"
 daemon=
-absent /run/jami-connd/control.sock
 cp "$work/conf" "$root/etc/jami-connd/jami-connd.conf"
 
 step "remove: state and configuration stay"

@@ -137,11 +137,46 @@ def test_fault_e0_the_services_start(machine):
     manage(machine, "enable", "--now", "jami-connd", user="alice")
     for user in (None, "alice"):
         assert up(machine, user)["NRestarts"] == "0"
-    assert machine.run("stat", "-c", "%U:%G %a", SYSTEM_SOCKET).stdout.strip() == "jami-connd:jami-connd 660"
+    assert machine.run("stat", "-c", "%U:%G %a", SYSTEM_SOCKET).stdout.strip() == "root:jami-connd 660"
     # It gives way where it must not hurt others: a filter that forbids setpriority would keep it from that.
     niceness = machine.run("sh", "-c", f"cut -d' ' -f19 /proc/{shown(machine)['MainPID']}/task/*/stat").stdout.split()
     assert "5" in niceness, niceness
     print_status(machine, "after the first start")
+
+
+def exposure(machine, user=None):
+    """As systemd rates the unit that it has loaded: 0 to 10."""
+    said = machine.run("systemd-analyze", *(["--user"] if user else []), "--no-pager", "security", "jami-connd", user=user).stdout
+    return float(re.search(r"Overall exposure level for \S+: ([\d.]+)", said).group(1))
+
+
+def sees(machine, command, user=None):
+    """What a shell prints that sees what the service sees: in its namespaces, as its user."""
+    pid = shown(machine, user=user)["MainPID"]
+    uid = machine.run("sh", "-c", f"awk '/^Uid:/ {{print $2}}' /proc/{pid}/status").stdout.strip()
+    return machine.run("nsenter", "--target", pid, "--mount", "setpriv", f"--reuid={uid}", "--clear-groups", "sh", "-c", command, check=False).stdout
+
+
+def test_fault_i_the_services_are_confined(machine):
+    for user, most in ((None, 2.0), ("alice", 3.0)):
+        rated = exposure(machine, user)
+        print(f"systemd-analyze security {'--user ' if user else ''}jami-connd: {rated}")
+        assert rated <= most
+    # The service cannot put another socket in the place of the one that its clients know.
+    assert machine.run("stat", "-c", "%U:%G %a", "/run/jami-connd").stdout.strip() == "root:root 755"
+    assert "denied" in sees(machine, "mv /run/jami-connd/control.sock /run/jami-connd/other; touch /run/jami-connd/x") or \
+        "Read-only" in sees(machine, "touch /run/jami-connd/x")
+    # Of alice's home it sees its own state and configuration, of other programs' files nothing.
+    machine.run("sh", "-c", "echo secret >~/.bash_history; mkdir -p ~/.ssh; echo secret >~/.ssh/id", user="alice")
+    assert sees(machine, "ls -A ~alice", "alice").split() == [".config", ".local"]
+    assert sees(machine, "touch ~alice/.local/state/jami-connd/x && rm ~alice/.local/state/jami-connd/x && echo may", "alice").strip() == "may"
+    for place in ("~alice/.config/jami-connd/jami-connd.conf", "/usr/bin/x"):
+        assert "Read-only" in sees(machine, f"touch {place}", "alice"), place
+    # Neither lets its own user look into its memory.
+    for user in (None, "alice"):
+        pid = shown(machine, user=user)["MainPID"]
+        assert machine.run("stat", "-c", "%U", f"/proc/{pid}/mem").stdout.strip() == "root"
+        assert re.search(r"^Max core file size +0 +0 ", machine.run("cat", f"/proc/{pid}/limits").stdout, re.MULTILINE)
 
 
 def test_fault_e0_who_may_what(machine):
@@ -201,6 +236,24 @@ def test_fault_e0_after_a_boot(machine):
         assert status(machine, user=user or "root", system=not user)["problems"] == []
     assert listen_and_open(machine) == "over the booted machine"
     print_status(machine, "after a boot")
+
+
+def test_fault_i_it_starts_where_there_are_no_user_namespaces(machine):
+    dropin = "/etc/systemd/system/user@.service.d/no-namespaces.conf"
+    machine.run("sh", "-c", f"mkdir -p $(dirname {dropin}) && printf '[Service]\nRestrictNamespaces=~user\n' >{dropin}")
+    manage(machine, "daemon-reload")
+    manage(machine, "restart", "user@1000.service")
+    assert up(machine, "alice")["NRestarts"] == "0"
+    pid = shown(machine, user="alice")["MainPID"]
+    outside = machine.run("readlink", "/proc/1/ns/user").stdout
+    assert machine.run("readlink", f"/proc/{pid}/ns/user").stdout == outside
+    assert listen_and_open(machine) == "over the booted machine"
+    print(f"without user namespaces: systemd-analyze security --user jami-connd: {exposure(machine, 'alice')}")
+    machine.run("rm", dropin)
+    manage(machine, "daemon-reload")
+    manage(machine, "restart", "user@1000.service")
+    up(machine, "alice")
+    assert machine.run("readlink", f"/proc/{shown(machine, user='alice')['MainPID']}/ns/user").stdout != outside
 
 
 def test_fault_e0_upgrade(machine):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+from elf_hardening import lacks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
@@ -207,9 +208,11 @@ def test_units_are_valid(units, manager, tmp_path):
     assert ended.returncode == 0 and "jami-connd" not in ended.stderr, ended.stderr
 
 
-def test_service_is_hardened(units):
-    command = [need("systemd-analyze"), "security", "--offline=true", "--threshold=20", "--no-pager", units("system")[0]]
-    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+# Of systemd's scale from 0 to 10, in tenths.
+@pytest.mark.parametrize("manager, exposure", [("system", 20), ("user", 30)])
+def test_fault_i_services_are_hardened(units, manager, exposure, tmp_path):
+    command = [need("systemd-analyze"), f"--{manager}", "security", "--offline=true", f"--threshold={exposure}", "--no-pager", units(manager)[0]]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)})
     print(ended.stdout.splitlines()[-1])
     assert ended.returncode == 0, ended.stdout
 
@@ -248,3 +251,72 @@ def test_fault_e16_an_installation_is_whole_and_says_where_its_configuration_is(
     for end in ("man8/jami-connd.8", "man5/jami-connd.conf.5", "systemd/system/jami-connd.service"):
         text = there[the(end)].read_text(encoding="utf-8").replace("\\-", "-")
         assert conf in text and "@ETC@" not in text, end
+
+
+def generated(directory, path, **environment):
+    """The drop-ins of the user units' generator, with these programs."""
+    directory.mkdir()
+    subprocess.run([ROOT / "systemd/user/jami-connd-sandbox", directory, directory, directory], check=True,
+                   env={"PATH": path, **environment})
+    return {made.name: made.read_text(encoding="utf-8") for made in directory.glob("jami-connd.service.d/*")}
+
+
+def test_fault_i_the_sandbox_goes_where_there_are_no_user_namespaces(units, tmp_path):
+    """The generator takes back each line of the unit that needs one, and nothing else."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "unshare").write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    (programs / "unshare").chmod(0o755)
+    taken = generated(tmp_path / "without", f"{programs}:/usr/bin:/bin")["10-no-user-namespaces.conf"]
+    unit = pathlib.Path(units("user")[0]).read_text(encoding="utf-8")
+    sandbox = unit.partition("# The sandbox is")[2].partition("# What needs no privileges.")[0]
+    needing = set(re.findall(r"^([A-Z]\w+)=", sandbox, re.MULTILINE)) - {"ExecStartPre", "KeyringMode", "RestrictNamespaces"}
+    assert set(re.findall(r"^([A-Z]\w+)=", taken, re.MULTILINE)) == needing
+    (programs / "unshare").write_text("#!/bin/sh\n[ \"$*\" = '--user --mount true' ]\n", encoding="ascii")
+    assert generated(tmp_path / "with", f"{programs}:/usr/bin:/bin") == {}
+    elsewhere = generated(tmp_path / "elsewhere", f"{programs}:/usr/bin:/bin", XDG_STATE_HOME="/srv/state")
+    assert "BindPaths=-/srv/state/jami-connd\n" in elsewhere["10-state.conf"]
+    assert generated(tmp_path / "odd", f"{programs}:/usr/bin:/bin", XDG_STATE_HOME="/srv/a b\nc") == {}
+
+
+# ---- built to be attacked ----
+
+
+@pytest.mark.parametrize("program", [DAEMON, CTL], ids=["jami-connd", "jami-connctl"])
+def test_fault_i_programs_are_hardened(program):
+    need("readelf")
+    lacking = lacks(program)
+    assert not lacking, f"{program} lacks {', '.join(lacking)}"
+
+
+# Of one setting the last word counts: of those for the compiler in the line that compiles, of the others in that which links.
+LINKED = ("RELRO", "BIND_NOW", "stack", "linked as PIE")
+SETTINGS = {"stack protector": r"-f(?:no-)?stack-protector\S*", "FORTIFY_SOURCE": r"-[DU]_FORTIFY_SOURCE\S*", "PIE": r"-f(?:no-)?PI[EC]\b",
+            "stack clash": r"-f(?:no-)?stack-clash-protection", "CET": r"-fcf-protection\S*|-mbranch-protection\S*",
+            "assertions": r"-[DU]_GLIBCXX_ASSERTIONS", "RELRO": r"(?<=-z,)(?:no)?relro", "BIND_NOW": r"(?<=-z,)(?:now|lazy)",
+            "stack": r"(?<=-z,)(?:no)?execstack", "linked as PIE": r"(?<= )-(?:no-)?pie(?= )"}
+
+
+def hardening_of(build):
+    """What the daemon's compiler and linker are told, by setting."""
+    told = [line for line in output("ninja", "-C", build, "-t", "commands", "daemon/jami-connd").splitlines() if "jami-connd.dir" in line]
+    compiled, linked = (next(line for line in told if (" -c " in line) == compiling) for compiling in (True, False))
+    found = {name: re.findall(pattern, linked if name in LINKED else compiled) for name, pattern in SETTINGS.items()}
+    return {name: words[-1] for name, words in found.items() if words}
+
+
+def test_fault_i_package_and_build_are_hardened_alike(tmp_path):
+    """The package is configured as debhelper does it, with Debian's own flags before ours."""
+    for program in ("dpkg-buildflags", "cmake", "ninja"):
+        need(program)
+    wanted = re.search(r"^export DEB_BUILD_MAINT_OPTIONS = (.*)", (ROOT / "packaging/debian/rules").read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    flags = dict(line.split("=", 1) for line in output("dpkg-buildflags", env=os.environ | {"DEB_BUILD_MAINT_OPTIONS": wanted}).splitlines())
+    subprocess.run(["cmake", "-S", ROOT, "-B", tmp_path / "package", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCONND_TESTS=OFF",
+                    f"-DCMAKE_CXX_FLAGS={flags['CXXFLAGS']} {flags['CPPFLAGS']}", f"-DCMAKE_EXE_LINKER_FLAGS={flags['LDFLAGS']}"],
+                   check=True, capture_output=True)
+    subprocess.run(["cmake", "-S", ROOT, "-B", tmp_path / "release", "--preset", "release", "-DCONND_TESTS=OFF"], check=True, capture_output=True, cwd=ROOT)
+    package, release = hardening_of(tmp_path / "package"), hardening_of(tmp_path / "release")
+    for name in SETTINGS:
+        print(f"{name:16} cmake: {release.get(name, '-'):28} package: {package.get(name, '-')}")
+    assert package == release
+    assert set(release) == set(SETTINGS)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// Reads the marked tables of proto/PROTOCOL.md, for tests that hold them against the code. CONND_PROTO_SOURCES is
-/// where it is.
+/// where it is; CONND_COMPAT_VECTORS is the file with the vectors of versions that have landed.
 #pragma once
 
 #include <fstream>
@@ -14,8 +14,10 @@ namespace connd::test {
 
 using Row = std::vector<std::string>;
 
-inline std::vector<std::string> lines_of(const std::string& name) {
-  std::ifstream file(std::string(CONND_PROTO_SOURCES) + "/" + name);
+inline const std::string kDocument = std::string(CONND_PROTO_SOURCES) + "/PROTOCOL.md";
+
+inline std::vector<std::string> lines_of(const std::string& path) {
+  std::ifstream file(path);
   REQUIRE(file.good());
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) lines.push_back(line);
@@ -34,11 +36,11 @@ inline Row cells_of(const std::string& line) {
 }
 
 /// The rows, without the head, of every table behind the mark `<!-- MARK -->`.
-inline std::vector<Row> rows_of(const std::string& mark) {
+inline std::vector<Row> rows_in(const std::string& path, const std::string& mark) {
   std::vector<Row> rows;
   bool marked = false;
   int table_lines = 0;
-  for (const std::string& line : lines_of("PROTOCOL.md")) {
+  for (const std::string& line : lines_of(path)) {
     if (line == "<!-- " + mark + " -->") {
       marked = true;
       table_lines = 0;
@@ -48,7 +50,17 @@ inline std::vector<Row> rows_of(const std::string& mark) {
       marked = false;
     }
   }
+  return rows;
+}
+
+/// Of the document; vectors also of versions that have landed: what they write is read, and they read what is written.
+inline std::vector<Row> rows_of(const std::string& mark) {
+  std::vector<Row> rows = rows_in(kDocument, mark);
   REQUIRE_FALSE(rows.empty());
+  if (mark.starts_with("vectors: ")) {
+    const auto former = rows_in(CONND_COMPAT_VECTORS, mark);
+    rows.insert(rows.end(), former.begin(), former.end());
+  }
   return rows;
 }
 
