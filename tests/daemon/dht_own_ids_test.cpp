@@ -66,7 +66,7 @@ std::vector<std::uint64_t> ids_in(const proto::ByteVector& answer) {
 TEST_CASE("fault A1: nothing comes upon what the client itself has signed, though it has sent it to nobody") {
   Loop loop;
   DhtConfig config = config_of(device(0), {});
-  config.account_key_pem = pem_of(*account().first);
+  config.announcement = sign_announcement(pem_of(*account().first), config.certificate_chain_pem);
   const Peer peer(loop, config);
   Somebody eve(peer.client->status().port4);
   const dht::InfoHash key = account().first->getPublicKey().getId();

@@ -133,6 +133,7 @@ TEST_CASE("channels that were left hold no more than one connection may") {
     Loop& loop() override { return world.loop; }
     [[nodiscard]] proto::TimePoint now() const override { return world.loop.now(); }
     void channel_has_work() override {}
+    [[nodiscard]] bool finish_may_come(proto::ChannelHandle) const override { return false; }
     void channel_over(ChannelSocket&, Reason, std::string_view) override { FAIL("it goes on"); }
     World& world;
     proto::Mux dialect_mux;

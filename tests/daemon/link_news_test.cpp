@@ -20,7 +20,7 @@ class Messages {
   Messages& link(int index, bool running, std::uint16_t type = RTM_NEWLINK) {
     ifinfomsg body{};
     body.ifi_index = index;
-    body.ifi_flags = IFF_UP | (running ? IFF_RUNNING : 0u);
+    body.ifi_flags = static_cast<unsigned>(IFF_UP) | (running ? static_cast<unsigned>(IFF_RUNNING) : 0u);
     return add(type, &body, sizeof body);
   }
   Messages& route(unsigned char bits, std::uint16_t type = RTM_NEWROUTE, unsigned char table = RT_TABLE_MAIN,
