@@ -98,7 +98,7 @@ def test_peer_that_allows_two_channels(attacked):
     for _ in range(2):
         with pytest.raises(ApiError) as failed:
             alice.api.open(device, "three")
-        assert failed.value.reason == "resource-limit" and "as many channels as it can" in failed.value.detail
+        assert failed.value.reason == "resource-limit" and "takes no more channels" in failed.value.detail
     first.close()
     hostile.expect_plain(frame(1))
     hostile.plain(frame(1))
