@@ -21,18 +21,6 @@ constexpr proto::Duration kSettleTime = std::chrono::milliseconds(200);
 constexpr unsigned kGroups =
     RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 
-/// The body of a message, if it is long enough for one.
-template <class Body>
-const Body* body_of(const nlmsghdr& header) {
-  if (header.nlmsg_len < NLMSG_LENGTH(sizeof(Body))) return nullptr;
-  return static_cast<const Body*>(NLMSG_DATA(&header));
-}
-
-/// The way to the world. Others come and go with containers and VPNs, or are the kernel's own.
-bool is_default_route(const rtmsg& route) {
-  return route.rtm_dst_len == 0 && route.rtm_table == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST;
-}
-
 ipc::Fd open_socket() {
   ipc::Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   sockaddr_nl address{};
@@ -64,7 +52,7 @@ void NetworkMonitor::on_readable() {
   for (;;) {
     const ssize_t size = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
     if (size > 0) {
-      read_messages(buffer.data(), static_cast<std::size_t>(size));
+      stirred_ = news_.read(buffer.data(), static_cast<std::size_t>(size)) || stirred_;
       continue;
     }
     if (size == 0 || errno == EAGAIN || errno == EWOULDBLOCK) break;
@@ -74,33 +62,6 @@ void NetworkMonitor::on_readable() {
   }
   poll_->want(Poll::kReadable);
   if (!settle_.armed()) settle_.arm_in(kSettleTime);  // what comes often must not put it off
-}
-
-void NetworkMonitor::read_messages(const char* data, std::size_t size) {
-  auto left = static_cast<unsigned>(size);
-  for (auto* header = reinterpret_cast<const nlmsghdr*>(data); NLMSG_OK(header, left);
-       header = NLMSG_NEXT(header, left)) {
-    if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
-      const auto* link = body_of<ifinfomsg>(*header);
-      const bool gone = header->nlmsg_type == RTM_DELLINK;
-      if (link != nullptr) on_link(link->ifi_index, !gone && (link->ifi_flags & IFF_RUNNING) != 0);
-    } else if (header->nlmsg_type == RTM_NEWROUTE || header->nlmsg_type == RTM_DELROUTE) {
-      const auto* route = body_of<rtmsg>(*header);
-      if (route != nullptr && is_default_route(*route)) stirred_ = true;
-    }
-  }
-}
-
-/// Links are told of for many reasons; their carrier is what counts, and that it is there again. One that is told of
-/// for the first time is new, and its addresses tell, or has lost its carrier: it had one until now.
-void NetworkMonitor::on_link(int index, bool running) {
-  const auto known = running_.find(index);
-  if (known == running_.end()) {
-    if (running_.size() < kMaxLinks) running_.emplace(index, running);
-    return;
-  }
-  if (running && !known->second) stirred_ = true;
-  known->second = running;
 }
 
 void NetworkMonitor::on_settled() {

@@ -3,13 +3,12 @@
 /// cut it off for a while, from the kernel's own messages (rtnetlink(7)), so that nobody has to ask again and again.
 #pragma once
 
-#include <cstddef>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "daemon/link_news.h"
 #include "daemon/loop.h"
 #include "ipc/fd.h"
 
@@ -17,9 +16,6 @@ namespace connd::daemon {
 
 class NetworkMonitor {
  public:
-  /// Machines have a handful, those with containers hundreds. Of more, nothing is remembered.
-  static constexpr std::size_t kMaxLinks = 1'024;
-
   /// `on_change` gets the addresses as local_addresses() gives them, loopback included, when they are others than
   /// before; in a later turn, once for changes that come together.
   /// `on_stirred`: the addresses are the same, but a link has its carrier again, a default route came or went, or the
@@ -33,15 +29,13 @@ class NetworkMonitor {
 
  private:
   void on_readable();
-  void read_messages(const char* data, std::size_t size);
-  void on_link(int index, bool running);
   void on_settled();
 
   Loop& loop_;
   std::function<void(const std::vector<std::string>&)> on_change_;
   std::function<void()> on_stirred_;
   std::vector<std::string> addresses_;
-  std::map<int, bool> running_;  ///< links by index, as they were told of; at most kMaxLinks
+  LinkNews news_;
   bool stirred_ = false;
   ipc::Fd socket_;
   std::unique_ptr<Poll> poll_;  // after the socket: it must go first

@@ -28,7 +28,7 @@ ipc::Fd open_timer() {
 }  // namespace
 
 SleepWatch::SleepWatch(Loop& loop, std::function<void(std::chrono::seconds)> on_woken)
-    : on_woken_(std::move(on_woken)), timer_(open_timer()), last_(boot_time()) {
+    : on_woken_(std::move(on_woken)), timer_(open_timer()), gauge_(boot_time(), kInterval, kGap) {
   if (!timer_) return;
   poll_ = std::make_unique<Poll>(loop, timer_.get(), [this](int) { on_tick(); });
   poll_->want(Poll::kReadable);
@@ -38,10 +38,8 @@ void SleepWatch::on_tick() {
   std::uint64_t ticks = 0;
   static_cast<void>(::read(timer_.get(), &ticks, sizeof ticks));
   poll_->want(Poll::kReadable);
-  const std::chrono::nanoseconds now = boot_time();
-  const auto late = std::chrono::duration_cast<std::chrono::seconds>(now - last_ - kInterval);
-  last_ = now;
-  if (late >= kGap) on_woken_(late);
+  const std::chrono::seconds late = gauge_.on_tick(boot_time());
+  if (late.count() != 0) on_woken_(late);
 }
 
 }  // namespace connd::daemon

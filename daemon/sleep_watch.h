@@ -13,6 +13,24 @@
 
 namespace connd::daemon {
 
+/// What the ticks say. Knows no clock.
+class SleepGauge {
+ public:
+  SleepGauge(std::chrono::nanoseconds now, std::chrono::seconds interval, std::chrono::seconds gap)
+      : last_(now), interval_(interval), gap_(gap) {}
+  /// A tick, one for all that were missed. How much longer than the interval it took, from `gap` on; else 0.
+  std::chrono::seconds on_tick(std::chrono::nanoseconds now) {
+    const auto late = std::chrono::duration_cast<std::chrono::seconds>(now - last_ - interval_);
+    last_ = now;
+    return late >= gap_ ? late : std::chrono::seconds(0);
+  }
+
+ private:
+  std::chrono::nanoseconds last_;
+  std::chrono::seconds interval_;
+  std::chrono::seconds gap_;
+};
+
 class SleepWatch {
  public:
   /// Few enough to cost nothing. A sleep that is shorter may be noticed late.
@@ -28,7 +46,7 @@ class SleepWatch {
 
   std::function<void(std::chrono::seconds)> on_woken_;
   ipc::Fd timer_;
-  std::chrono::nanoseconds last_;
+  SleepGauge gauge_;
   std::unique_ptr<Poll> poll_;  // after the timer: it must go first
 };
 
