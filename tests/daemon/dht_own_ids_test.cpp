@@ -81,7 +81,7 @@ TEST_CASE("fault A1: nothing comes upon what the client itself has signed, thoug
   }
   REQUIRE(ids.size() == 1);
 
-  const std::uint64_t before = peer.client->status().gate.bad_values;
+  const std::uint64_t before = peer.client->status().gate.refused_values;
   const auto put = [&](std::uint64_t id) {
     proto::test::Pack p = proto::test::id_map(4, 0x33);
     p.str("h").bin({key.data(), key.size()}).str("token").bin(proto::test::bytes_of(32, 1));
@@ -91,7 +91,7 @@ TEST_CASE("fault A1: nothing comes upon what the client itself has signed, thoug
     REQUIRE(run_until(loop, [&] { return peer.client->status().gate.received > received; }));
   };
   put(ids[0] + 1);
-  CHECK(peer.client->status().gate.bad_values == before);
+  CHECK(peer.client->status().gate.refused_values == before);
   put(ids[0]);
-  CHECK(peer.client->status().gate.bad_values == before + 1);
+  CHECK(peer.client->status().gate.refused_values == before + 1);
 }
