@@ -110,14 +110,3 @@ TEST_CASE("events come in order, numbered one by one") {
   CHECK(progress["state"].is_string());
   CHECK(progress["after_ms"].is_number());
 }
-
-TEST_CASE("fault C6: a unique open of a name that is reserved to others is refused; it could become theirs") {
-  IpcSettings settings;
-  settings.reservations = {{"mail/", uid_t{12'345}, std::nullopt}};
-  Pair pair(with_ipc(settings), {});
-  pair.receiver.listen("mail/x");
-  const Json open = {{"peer", pair.bob.id.hex()}, {"uri", "mail/x"}, {"unique", true}};
-  CHECK(pair.sender.reason_of("channel.open", open) == Reason::kNotPermitted);
-  // Who only calls gets nothing that others were meant to have.
-  CHECK(pair.sender.open(pair.bob, "mail/x").ok());
-}

@@ -106,6 +106,17 @@ def test_g6_reserved_prefixes(service):
     assert listens(service, OTHER, [USERS], "mine:", prefix=True) == 6
 
 
+def test_fault_c6_unique_opens_of_reserved_names(service):
+    """A peer's unique open that crosses one becomes the opener's channel: it would get what others are to have."""
+    def opens(uid, timeout, **params):
+        params |= {"peer": "5a" * 32, "uri": "mine:x", "timeout": timeout}
+        return as_user(service, uid, [USERS], "call", "channel.open", json.dumps(params)).returncode
+
+    assert opens(OTHER, 20, unique=True) == 6
+    assert opens(MEMBER, 0.2, unique=True) == 4  # nobody is there
+    assert opens(OTHER, 0.2) == 4  # who only calls gets nothing of others
+
+
 # ---- by the API itself ----
 
 # ipc/PROTOCOL.md, section 2, in other words: whoever may connect may call these; all others are for administrators.
