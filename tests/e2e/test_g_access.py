@@ -122,8 +122,8 @@ def test_fault_c6_unique_opens_of_reserved_names(service):
 # ipc/PROTOCOL.md, section 2, in other words: whoever may connect may call these; all others are for administrators.
 FOR_ALL = {
     "hello", "rpc.discover", "daemon.status", "connection.list", "alias.list", "identity.show", "channel.open",
-    "channel.cancel", "channel.accept", "channel.decline", "channel.finish", "channel.close", "channel.list", "listen.add",
-    "listen.remove", "connection.accept", "connection.decline", "events.subscribe", "events.unsubscribe",
+    "channel.attach", "channel.cancel", "channel.accept", "channel.decline", "channel.finish", "channel.close", "channel.list",
+    "listen.add", "listen.remove", "connection.accept", "connection.decline", "events.subscribe", "events.unsubscribe",
 }
 FOR_ADMINS = {
     "connection.close", "policy.register", "trust.allow", "trust.ban", "trust.unset", "trust.list", "alias.set",
@@ -137,7 +137,7 @@ PARAMS = {
     "trust.allow": {"id": "5a" * 32}, "trust.ban": {"id": "5a" * 32}, "trust.unset": {"id": "5a" * 32},
     "alias.set": {"name": "bob", "device": "5a" * 32}, "alias.remove": {"name": "carol"}, "crl.add": {"pem": "x"},
     "crl.remove": {"crl": "5a" * 32}, "identity.sign": {"request": "x"}, "identity.import": {"pem": "x"},
-    "identity.export_account": {"passphrase": "long enough"},
+    "identity.export_account": {"passphrase": "long enough"}, "channel.attach": {"token": "5a" * 16},
 } | {name: {"channel": 12345} for name in ("channel.finish", "channel.close")} | {
     name: {"request": 12345} for name in ("channel.accept", "channel.decline", "connection.accept", "connection.decline")
 } | {"listen.remove": {"listener": 12345}}

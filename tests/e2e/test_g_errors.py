@@ -40,6 +40,8 @@ REFUSED = "test_g1_the_peers_reason_is_the_openers"
 
 # All others, and the test that pins each: of e2e/ by its function, of daemon/ by its title.
 PINNED = {
+    ("channel.attach", "not-found"): "test_fault_c9_a_token_is_good_once_and_for_a_fresh_connection",
+    ("channel.attach", "invalid-argument"): "test_fault_c9_a_token_is_good_once_and_for_a_fresh_connection",
     ("channel.open", "not-found"): "test_a6_peer_does_not_exist_and_then_it_does",
     ("channel.open", "no-network"): "test_fault_e14_no_network_is_told_as_that",
     ("channel.open", "no-answer-or-refused"): "test_a6_peer_is_offline",

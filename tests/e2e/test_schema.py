@@ -133,6 +133,6 @@ def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
     said = proxy.methods | there.methods
     missing = set(SCHEMA_OF_ALL.params) - said
     # Programs' own; and what would end this daemon's account.
-    assert missing <= {"channel.cancel", "channel.decline", "connection.accept", "connection.decline", "policy.register",
-                       "events.unsubscribe", "identity.forget_account_key"}, missing
+    assert missing <= {"channel.attach", "channel.cancel", "channel.decline", "connection.accept", "connection.decline",
+                       "policy.register", "events.unsubscribe", "identity.forget_account_key"}, missing
     assert {"channel.request", "channel.closed", "event"} <= said, said  # it listens in mode ask alone
