@@ -48,8 +48,19 @@ inline constexpr unsigned kMaxWaitingRequests = 256;
 inline constexpr unsigned kMaxWaitingPairRequests = 32;
 /// PairStore::kMaxListens.
 inline constexpr std::size_t kMaxPairListens = 144;
-/// Values looked at under one key. Anybody can put there; more junk than this hides the certificate.
+/// Announcements looked at under the id of one account; those of others are not counted.
 inline constexpr unsigned kMaxValuesPerKey = 32;
+/// A value that may be a chain; longer ones are not read. Eight certificates of RSA-4096 are 12 KiB; with the default
+/// settings no node of ours keeps a longer one.
+inline constexpr std::size_t kMaxChainBytes = std::size_t{16} * 1024;
+/// Of such values, under one key in one round of a lookup: anybody can put there. Each counts for 1 KiB at least.
+inline constexpr std::size_t kMaxChainBytesPerKey = std::size_t{2} * 1024 * 1024;
+/// In one lookup, all that are different: a second of the pool's time. Which, chance says: more junk than this hides
+/// the certificate from one lookup, and not from the next.
+inline constexpr std::size_t kMaxChainBytesPerLookup = std::size_t{4} * 1024 * 1024;
+/// On their way from OpenDHT's thread, or waiting to be read, of all lookups together; more are left unread, and come
+/// again with the next round.
+inline constexpr std::size_t kMaxWaitingChainBytes = std::size_t{16} * 1024 * 1024;
 /// Lookups at one time, and searches for devices. More wait for their turn: as many as the callers have.
 inline constexpr std::size_t kMaxLookups = 256;
 /// Requests being sent at one time. More fail at once.

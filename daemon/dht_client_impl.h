@@ -78,7 +78,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_stats(const dht::NodeInfo& info);
   void on_sealed(SealedRequest sealed);
   void on_log(DhtLogLevel level, const std::string& line);
-  void on_chains(std::uint64_t lookup, const std::vector<dht::Blob>& chains);
+  void on_chains(std::uint64_t lookup, std::vector<dht::Blob> chains);
   void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
   void on_probe(bool at_short_key);
   void on_devices(std::uint64_t search, const std::vector<Announced>& values);
@@ -101,15 +101,31 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::set<std::uint64_t> running_;
     std::deque<std::uint64_t> waiting_;
   };
+  /// Values being read on the pool: each is some milliseconds of parsing, and anybody's.
+  struct ChainReading {
+    proto::DeviceId device;
+    std::shared_ptr<std::set<dht::InfoHash>> seen;
+    std::vector<dht::Blob> values;
+    // The outcome.
+    std::vector<proto::CertificateChain> chains{};  ///< of the device's key
+    std::size_t read_bytes = 0;                     ///< of those that had not come before
+
+    void run();
+  };
   struct Lookup {
     proto::DeviceId device;
     std::optional<proto::ShortDeviceId> short_id;
     ChainWanted wanted;
     std::function<void(std::optional<proto::CertificateChain>)> done;
-    /// What was looked at: the same comes from each node that keeps it, and in each round.
-    std::set<dht::InfoHash> seen{};
+    /// What was looked at: the same comes from each node that keeps it, and in each round. Of the pool's work while
+    /// there is any.
+    std::shared_ptr<std::set<dht::InfoHash>> seen = std::make_shared<std::set<dht::InfoHash>>();
+    std::vector<dht::Blob> waiting{};         ///< to be read
+    std::shared_ptr<ChainReading> reading{};  ///< what goes on; second owner: the pool
+    std::size_t read_bytes = 0;
     unsigned pending = 0;  ///< one bit a key whose search goes on
     unsigned rounds = 0;   ///< that have found nothing
+    bool round_over = true;
     std::unique_ptr<Timer> timer{};
     std::unique_ptr<Timer> pause{};
   };
@@ -154,6 +170,10 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
               dht::Value::Filter filter = {});
   void search_all(std::uint64_t lookup);
+  void read_some(std::uint64_t lookup);
+  void on_chains_read(std::uint64_t lookup, const std::shared_ptr<ChainReading>& reading);
+  void forget_waiting(Lookup& lookup);
+  void end_round(std::uint64_t lookup);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
   void search_devices(std::uint64_t search);
   void finish_device_search(std::uint64_t search);
@@ -192,7 +212,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Generation begun_ = 0;  ///< which node was given what is kept
   Reachability reach_;
   Reach told_reach_ = Reach::kUnknown;
-  unsigned probes_pending_ = 0;  ///< one bit a key of request_keys_
+  unsigned probes_pending_ = 0;                      ///< one bit a key of request_keys_
+  std::minstd_rand chance_{std::random_device{}()};  ///< which of a lookup's values is read next
   AnswerWatch answers_;
   std::map<proto::DeviceId, proto::TimePoint> awaited_;  ///< whose answers, and until when; at most kMaxAwaited
   std::shared_ptr<Bridge> bridge_;                       // second owner: OpenDHT, in its callbacks
@@ -232,6 +253,7 @@ struct DhtClient::Impl::Bridge {
   std::array<RecentValues, 3> recent_values;
   std::atomic<unsigned> waiting_requests{0};
   std::atomic<unsigned> waiting_pair_requests{0};
+  std::atomic<std::size_t> waiting_chain_bytes{0};
   std::atomic<unsigned> waiting_lines{0};
   std::atomic<std::uint64_t> ignored{0};
   std::atomic<std::uint64_t> dropped{0};
@@ -306,25 +328,33 @@ struct DhtClient::Impl::Bridge {
   }
 
   /// False ends the search: enough was seen.
-  bool chains(std::uint64_t lookup, std::atomic<unsigned>& seen, const DhtValues& values) {
+  bool chains(std::uint64_t lookup, std::atomic<std::size_t>& seen, const DhtValues& values) {
+    constexpr std::size_t kLeastBytes = 1'024;
     std::vector<dht::Blob> copies;
     for (const auto& value : values) {
-      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
-      if (value->data.size() <= dht::MAX_VALUE_SIZE) copies.push_back(value->data);
+      const std::size_t bytes = value->data.size();
+      if (bytes == 0 || bytes > kMaxChainBytes) continue;
+      if (seen.fetch_add(std::max(bytes, kLeastBytes)) >= kMaxChainBytesPerKey) break;
+      if (waiting_chain_bytes.fetch_add(bytes) + bytes > kMaxWaitingChainBytes) {
+        waiting_chain_bytes -= bytes;
+        break;
+      }
+      copies.push_back(value->data);
     }
-    post([lookup, copies = std::move(copies)](Impl& self) { self.on_chains(lookup, copies); });
-    return seen.load() < kMaxValuesPerKey;
+    post([lookup, copies = std::move(copies)](Impl& self) mutable { self.on_chains(lookup, std::move(copies)); });
+    return seen.load() < kMaxChainBytesPerKey;
   }
 
-  /// The same for values under a 40-digit id.
+  /// Values under a 40-digit id.
   bool devices(std::uint64_t search, const dht::InfoHash& key, std::atomic<unsigned>& seen, const DhtValues& values) {
     std::vector<Announced> copies;
     for (const auto& value : values) {
-      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
-      if (value->data.size() > dht::MAX_VALUE_SIZE) continue;
+      if (value->data.size() > kMaxChainBytes) continue;
       const bool chain = value->type == dht::CERTIFICATE_TYPE.id;
       // OpenDHT has checked the signature of what is signed.
-      if (chain || (value->isSigned() && value->owner->getId() == key)) copies.push_back({key, chain, value->data});
+      if (!chain && !(value->isSigned() && value->owner->getId() == key)) continue;
+      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
+      copies.push_back({key, chain, value->data});
     }
     post([search, copies = std::move(copies)](Impl& self) { self.on_devices(search, copies); });
     return seen.load() < kMaxValuesPerKey;

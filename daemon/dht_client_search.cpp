@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the client looks for on the DHT: certificates of devices, and the devices of accounts.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "daemon/dht_client_impl.h"
 
 namespace connd::daemon {
@@ -11,6 +15,8 @@ constexpr unsigned kLookupRounds = 3;
 constexpr proto::Duration kLookupPause{250};
 /// Who looks for the devices of an account, and finds none, looks again until its time is over.
 constexpr proto::Duration kDeviceSearchPause{500};
+/// Values read in one go: 30 ms of the pool, or of the loop, which verifies those that have the right key.
+constexpr std::size_t kChainsAtOnce = 16;
 
 }  // namespace
 
@@ -53,6 +59,7 @@ void DhtClient::Impl::search_all(std::uint64_t id) {
   Lookup& lookup = lookups_.at(id);
   const proto::DeviceId& device = lookup.device;
   lookup.pending = lookup.short_id ? 0b111u : 0b011u;
+  lookup.round_over = false;
   if (!can_ask()) return;  // begin_node() comes back to it
   search(id, own_chain_key(device), 0b001u, dht::ValueType::USER_DATA, dht::Value::UserTypeFilter(kChainType));
   search(id, long_id_key(device), 0b010u, dht::CERTIFICATE_TYPE);
@@ -63,7 +70,7 @@ void DhtClient::Impl::search_all(std::uint64_t id) {
 // check throws; types that are not registered were stored without any check.
 void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, unsigned bit, const dht::ValueType& type,
                              dht::Value::Filter filter) {
-  auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
+  auto seen = std::make_shared<std::atomic<std::size_t>>(0);  // shared by the copies OpenDHT makes of the callback
   node_->runner.get(key, dht::GetCallback([bridge = bridge_, lookup, seen](const DhtValues& values) {
                       return bridge->chains(lookup, *seen, values);
                     }),
@@ -73,15 +80,59 @@ void DhtClient::Impl::search(std::uint64_t lookup, const dht::InfoHash& key, uns
                     std::move(filter), dht::Where().valueType(type.id));
 }
 
-void DhtClient::Impl::on_chains(std::uint64_t id, const std::vector<dht::Blob>& chains) {
+void DhtClient::Impl::ChainReading::run() {
+  for (const dht::Blob& packed : values) {
+    if (!seen->insert(dht::InfoHash::get(packed)).second) continue;
+    read_bytes += packed.size();
+    if (auto chain = chain_of(packed, device)) chains.push_back(std::move(*chain));
+  }
+}
+
+void DhtClient::Impl::on_chains(std::uint64_t id, std::vector<dht::Blob> chains) {
+  const auto found = lookups_.find(id);
+  if (found == lookups_.end()) {
+    for (const dht::Blob& packed : chains) bridge_->waiting_chain_bytes -= packed.size();
+    return;
+  }
+  std::move(chains.begin(), chains.end(), std::back_inserter(found->second.waiting));
+  read_some(id);
+}
+
+/// The next few of those that wait, whichever: who puts junk first is not read first.
+void DhtClient::Impl::read_some(std::uint64_t id) {
+  Lookup& lookup = lookups_.at(id);
+  if (lookup.reading || lookup.waiting.empty()) return;
+  if (lookup.read_bytes >= kMaxChainBytesPerLookup) return forget_waiting(lookup);
+  lookup.reading = std::make_shared<ChainReading>(ChainReading{lookup.device, lookup.seen, {}});
+  std::vector<dht::Blob>& batch = lookup.reading->values;
+  while (!lookup.waiting.empty() && batch.size() < kChainsAtOnce) {
+    std::swap(lookup.waiting[chance_() % lookup.waiting.size()], lookup.waiting.back());
+    bridge_->waiting_chain_bytes -= lookup.waiting.back().size();
+    batch.push_back(std::move(lookup.waiting.back()));
+    lookup.waiting.pop_back();
+  }
+  loop_.post_work([reading = lookup.reading] { reading->run(); },
+                  [weak = weak_from_this(), id, reading = lookup.reading] {
+                    if (const auto self = weak.lock()) self->on_chains_read(id, reading);
+                  });
+}
+
+void DhtClient::Impl::on_chains_read(std::uint64_t id, const std::shared_ptr<ChainReading>& reading) {
   const auto found = lookups_.find(id);
   if (found == lookups_.end()) return;
   Lookup& lookup = found->second;
-  for (const auto& packed : chains) {
-    if (!lookup.seen.insert(dht::InfoHash::get(packed)).second) continue;
-    auto chain = chain_of(packed, lookup.device);
-    if (chain && lookup.wanted(*chain)) return finish_lookup(id, std::move(chain));
+  lookup.reading.reset();
+  lookup.read_bytes += reading->read_bytes;
+  for (proto::CertificateChain& chain : reading->chains) {
+    if (lookup.wanted(chain)) return finish_lookup(id, std::move(chain));
   }
+  read_some(id);
+  if (!lookup.reading && lookup.pending == 0) end_round(id);
+}
+
+void DhtClient::Impl::forget_waiting(Lookup& lookup) {
+  for (const dht::Blob& packed : lookup.waiting) bridge_->waiting_chain_bytes -= packed.size();
+  lookup.waiting.clear();
 }
 
 void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
@@ -89,7 +140,12 @@ void DhtClient::Impl::on_lookup_end(std::uint64_t id, unsigned bit) {
   if (found == lookups_.end()) return;
   Lookup& lookup = found->second;
   lookup.pending &= ~bit;
-  if (lookup.pending != 0) return;
+  if (lookup.pending == 0 && !lookup.reading) end_round(id);
+}
+
+void DhtClient::Impl::end_round(std::uint64_t id) {
+  Lookup& lookup = lookups_.at(id);
+  if (std::exchange(lookup.round_over, true)) return;  // what is read now came late
   if (lookup.rounds == kLookupRounds || shutting_down_) return finish_lookup(id, std::nullopt);
   lookup.pause->arm_in(kLookupPause * (1 << lookup.rounds++));
 }
@@ -158,6 +214,7 @@ void DhtClient::Impl::finish_device_search(std::uint64_t id) {
 void DhtClient::Impl::finish_lookup(std::uint64_t id, std::optional<proto::CertificateChain> chain) {
   const auto node = lookups_.extract(id);  // its timer goes last, after the call
   if (!node) return;
+  forget_waiting(node.mapped());
   if (const auto next = lookup_slots_.leave(id); next && !shutting_down_) search_all(*next);
   node.mapped().done(std::move(chain));
 }

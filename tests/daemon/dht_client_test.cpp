@@ -118,6 +118,44 @@ TEST_CASE("DhtClient: what strangers put at a device's keys is not taken for its
   CHECK(alice.find(device(2)).has_value());
 }
 
+namespace {
+
+/// What costs most to find out that it is none: armour, and base64 of a certificate that is cut short.
+dht::Blob junk_chain(std::size_t bytes, std::uint8_t fill) {
+  const std::string& real = device(1).chain_pem;
+  dht::Blob out(real.begin(), real.begin() + static_cast<std::ptrdiff_t>(real.size() / 2));
+  out.push_back(fill);
+  while (out.size() < bytes) out.insert(out.end(), real.begin(), real.end());
+  out.resize(bytes);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("fault A6: junk hides no certificate, and is not read on the loop") {
+  Stranger storage;
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {storage.address()}));
+  REQUIRE(run_until(loop, [&] { return alice.connected(); }));
+  const auto key = dht::InfoHash::get("jami-connd:certificate:" + device(2).id.hex());
+  const auto put = [&](dht::Blob data) {
+    dht::Value value(dht::ValueType::USER_DATA.id, std::move(data));
+    value.user_type = "jami-connd:certificate";
+    REQUIRE(storage.put(key, std::move(value)));
+  };
+  SECTION("long ones, which are not read at all") {
+    for (std::uint8_t i = 0; i < 40; ++i) put(junk_chain(60'000, i));
+  }
+  SECTION("as long as a chain may be") {
+    for (std::uint8_t i = 0; i < 40; ++i) put(junk_chain(kMaxChainBytes, i));
+  }
+  SECTION("short ones") {
+    for (std::uint8_t i = 0; i < 60; ++i) put(junk_chain(1'000, i));
+  }
+  put(device(2).identity.second->getPacked());
+  CHECK(alice.find(device(2)).has_value());
+}
+
 TEST_CASE("DhtClient: the short id finds a device of 2023, our own node serves those of 2026") {
   Loop loop;
   Peer server(loop, config_of(device(0), {}));
