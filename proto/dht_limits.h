@@ -53,7 +53,7 @@ inline constexpr Duration kSignedIdTime = std::chrono::hours(8 * 24);
 inline constexpr std::size_t kMaxSignedLengths = 16'384;
 
 // --- Values that come in parts --------------------------------------------------------------------------------------
-/// Of the values of one message together, those beyond are cut out: 32 of the largest.
+/// Of the values of one message together, the longest ones beyond are cut out: 32 of the largest fit.
 inline constexpr std::size_t kMaxDhtAssembledValues = std::size_t{2} << 20;
 /// What stands in the place of a value that is put and refused (dht_keep.cpp).
 inline constexpr std::size_t kMaxDhtInstead = 64;

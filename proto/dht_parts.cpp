@@ -85,8 +85,12 @@ DhtFault DhtParts::open(const DhtAddress& from, Bytes datagram, const DhtMessage
   record->datagram.assign(datagram.begin(), datagram.end());
   record->begun = record->last = now;
   record->cut_out = cuts_of(message);
+  // The shortest first: long junk takes no room from a chain or a request.
+  std::vector<DhtSizedValue> sized = message.sized;
+  std::stable_sort(sized.begin(), sized.end(),
+                   [](const DhtSizedValue& a, const DhtSizedValue& b) { return a.size < b.size; });
   std::size_t announced = 0;
-  for (const DhtSizedValue& value : message.sized) {
+  for (const DhtSizedValue& value : sized) {
     if (announced + value.size > kMaxDhtAssembledValues) {
       record->cut_out.push_back({value.at, {}});
       ++bad_values_;
@@ -95,6 +99,8 @@ DhtFault DhtParts::open(const DhtAddress& from, Bytes datagram, const DhtMessage
     announced += value.size;
     record->values.push_back({value, {}});
   }
+  std::sort(record->values.begin(), record->values.end(),
+            [](const Value& a, const Value& b) { return a.announced.index < b.announced.index; });
   std::sort(record->cut_out.begin(), record->cut_out.end(),
             [](const DhtCut& a, const DhtCut& b) { return a.at.offset < b.at.offset; });
 

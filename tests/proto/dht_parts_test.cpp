@@ -133,6 +133,18 @@ TEST_CASE("fault A1: what is put together is walked, and cut out when it is no v
   CHECK(node.parts.bad_values() == 1);
 }
 
+TEST_CASE("fault A6: long values take no room from short ones that come behind them", "[dht]") {
+  Node node;
+  const ByteVector chain = plain_value(7, 4000).bytes;
+  std::vector<std::size_t> sizes(kMaxDhtAssembledValues / 60'000 + 1, 60'000);
+  sizes.push_back(chain.size());
+  REQUIRE(node.give(sized_reply(sizes)) == DhtFault::kNone);
+  CHECK(node.parts.bad_values() == 1);
+  for (const ByteVector& p : parts_of(static_cast<std::uint32_t>(sizes.size() - 1), chain)) {
+    CHECK(node.give(p) == DhtFault::kNone);
+  }
+}
+
 TEST_CASE("no more than so many bytes are put together", "[dht]") {
   Node node;
   const std::vector<std::size_t> sizes(40, 64'000);
