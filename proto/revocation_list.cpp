@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "proto/revocation_list.h"
 
+#include <algorithm>
+
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
@@ -8,6 +10,19 @@
 #include "proto/error.h"
 
 namespace connd::proto {
+
+namespace {
+
+ByteVector der_of(const X509_CRL* crl) {
+  unsigned char* encoded = nullptr;
+  const int size = i2d_X509_CRL(crl, &encoded);
+  if (size <= 0) return {};
+  ByteVector out(encoded, encoded + size);
+  OPENSSL_free(encoded);
+  return out;
+}
+
+}  // namespace
 
 Result<RevocationList> RevocationList::checked(CrlPtr crl) {
   ERR_clear_error();
@@ -32,7 +47,8 @@ Result<RevocationList> RevocationList::from_der(Bytes der) {
   if (der.size() > kMaxDerBytes) return Errc::kTooLong;
   const unsigned char* at = der.data();
   CrlPtr crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(der.size())));
-  if (crl != nullptr && at != der.data() + der.size()) return Errc::kCertificateUnreadable;
+  // OpenSSL reads BER, too, of which one list has many forms: its id would not be that of its bytes.
+  if (crl != nullptr && !std::ranges::equal(der_of(crl.get()), der)) crl.reset();
   return checked(std::move(crl));
 }
 
@@ -48,12 +64,7 @@ bool RevocationList::revokes(const X509& certificate, const X509& issuer) const 
 }
 
 ByteVector RevocationList::der() const {
-  unsigned char* encoded = nullptr;
-  const int size = i2d_X509_CRL(crl_.get(), &encoded);
-  if (size <= 0) return {};
-  ByteVector out(encoded, encoded + size);
-  OPENSSL_free(encoded);
-  return out;
+  return der_of(crl_.get());
 }
 
 std::string RevocationList::id() const {

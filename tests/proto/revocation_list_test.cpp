@@ -69,6 +69,12 @@ TEST_CASE("what a list is made of, and what is none") {
   auto trailing = der;
   trailing.push_back(0);
   CHECK(RevocationList::from_der(trailing).error() == Errc::kCertificateUnreadable);
+  // BER: the outermost length in a longer form.
+  REQUIRE(der[1] == 0x82);
+  auto ber = der;
+  ber[1] = 0x83;
+  ber.insert(ber.begin() + 2, 0);
+  CHECK(RevocationList::from_der(ber).error() == Errc::kCertificateUnreadable);
   for (std::size_t n = 0; n < der.size(); n += 7) {
     CHECK_FALSE(RevocationList::from_der(Bytes(der).first(n)).ok());
   }
