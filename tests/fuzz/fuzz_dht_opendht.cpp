@@ -17,7 +17,7 @@
 #include "proto/dht_gate.h"
 #include "proto/dht_walker.h"
 #include "tests/fuzz/check.h"
-#include "tests/fuzz/dht_mutator.h"
+#include "tests/fuzz/dht_entry.h"
 
 using namespace connd;
 using namespace connd::proto;
@@ -204,12 +204,3 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const fuzz::DhtStep& step : fuzz::parse_script({data, size})) node.step(step);
   return 0;
 }
-
-#ifdef CONND_FUZZING
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max, unsigned seed) {
-  const ByteVector out = fuzz::DhtMutator(seed).mutate({data, size});
-  const std::size_t length = std::min(out.size(), max);
-  std::memcpy(data, out.data(), length);
-  return length;
-}
-#endif
