@@ -129,6 +129,45 @@ def test_completions_have_every_verb_and_option(levels, shell):
             assert (mark if shell == "fish" else option) in text, (path, option)
 
 
+def test_fault_e15_pages_say_what_ends_with_a_login():
+    for page in ("jami-connd.8", "jami-connctl.1"):
+        assert "loginctl enable-linger" in plain(page)
+    assert "systemd-run --user" in plain("jami-connctl.1")
+
+
+# ---- cmake --install ----
+
+
+def test_fault_e16_nothing_is_installed_of_a_build_that_is_not_whole(tmp_path):
+    need("cmake")
+    need("ninja")
+    unbuilt, prefix = tmp_path / "build", tmp_path / "prefix"
+    output("cmake", "-S", ROOT, "-B", unbuilt, "-G", "Ninja", "-DCONND_TESTS=OFF")
+    done = subprocess.run(["cmake", "--install", unbuilt, "--prefix", prefix], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "--target connd_installed" in done.stderr and not prefix.exists(), done.stderr
+
+
+def test_fault_e16_an_installation_is_whole_and_says_where_its_configuration_is(tmp_path):
+    need("cmake")
+    output("cmake", "--install", BUILD, env=os.environ | {"DESTDIR": str(tmp_path)})
+    there = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*") if path.is_file()}
+
+    def the(end):
+        found = [name for name in there if name.endswith(end)]
+        assert len(found) == 1, (end, found)
+        return found[0]
+
+    for end in ("bin/jami-connd", "bin/jami-connctl", "libjami-connd-client.a", "man1/jami-connctl.1", "completions/jami-connctl"):
+        the(end)
+    conf = "/" + the("jami-connd/jami-connd.conf")
+    for end in ("man8/jami-connd.8", "man5/jami-connd.conf.5", "systemd/system/jami-connd.service"):
+        text = there[the(end)].read_text(encoding="utf-8").replace("\\-", "-")
+        assert conf in text and "@ETC@" not in text, end
+
+
+# ---- completions, by the shells themselves ----
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_take_the_completions(shell):
     output(need(shell), "-n", MADE / f"jami-connctl.{shell}")
@@ -215,42 +254,6 @@ def test_fault_i_services_are_hardened(units, manager, exposure, tmp_path):
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)})
     print(ended.stdout.splitlines()[-1])
     assert ended.returncode == 0, ended.stdout
-
-
-def test_fault_e15_pages_say_what_ends_with_a_login():
-    for page in ("jami-connd.8", "jami-connctl.1"):
-        assert "loginctl enable-linger" in plain(page)
-    assert "systemd-run --user" in plain("jami-connctl.1")
-
-
-# ---- cmake --install ----
-
-
-def test_fault_e16_nothing_is_installed_of_a_build_that_is_not_whole(tmp_path):
-    need("cmake")
-    need("ninja")
-    unbuilt, prefix = tmp_path / "build", tmp_path / "prefix"
-    output("cmake", "-S", ROOT, "-B", unbuilt, "-G", "Ninja", "-DCONND_TESTS=OFF")
-    done = subprocess.run(["cmake", "--install", unbuilt, "--prefix", prefix], capture_output=True, text=True, check=False)
-    assert done.returncode != 0 and "--target connd_installed" in done.stderr and not prefix.exists(), done.stderr
-
-
-def test_fault_e16_an_installation_is_whole_and_says_where_its_configuration_is(tmp_path):
-    need("cmake")
-    output("cmake", "--install", BUILD, env=os.environ | {"DESTDIR": str(tmp_path)})
-    there = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*") if path.is_file()}
-
-    def the(end):
-        found = [name for name in there if name.endswith(end)]
-        assert len(found) == 1, (end, found)
-        return found[0]
-
-    for end in ("bin/jami-connd", "bin/jami-connctl", "libjami-connd-client.a", "man1/jami-connctl.1", "completions/jami-connctl"):
-        the(end)
-    conf = "/" + the("jami-connd/jami-connd.conf")
-    for end in ("man8/jami-connd.8", "man5/jami-connd.conf.5", "systemd/system/jami-connd.service"):
-        text = there[the(end)].read_text(encoding="utf-8").replace("\\-", "-")
-        assert conf in text and "@ETC@" not in text, end
 
 
 def generated(directory, path, **environment):
