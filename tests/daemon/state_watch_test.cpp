@@ -67,7 +67,7 @@ TEST_CASE("fault E9: a directory that goes is told, and also that it is there ag
   CHECK(watch.problem().empty());
   std::filesystem::remove_all(path);
   until([&watch] { return !watch.problem().empty(); });
-  CHECK(watch.problem().find("the state directory " + path + " cannot be written: No such file or directory") == 0);
+  CHECK(watch.problem().find("the state directory " + path + " cannot be written: ") == 0);
   std::filesystem::create_directory(path);
   until([&watch] { return watch.problem().find("it was removed, or emptied") != std::string::npos; });
   write_file(path + "/lock", "");
