@@ -2,6 +2,7 @@
 #include "daemon/service_manager.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 
 #include <sys/stat.h>
@@ -40,7 +41,7 @@ bool ServiceManager::ends_with_login(const Environment& environment, const std::
   const std::string user = environment.get("USER");
   if (environment.get("MANAGERPID").empty() || user.empty()) return false;
   struct stat what {};
-  return ::stat((lingering + "/" + user).c_str(), &what) != 0;
+  return ::stat((lingering + "/" + user).c_str(), &what) != 0 && errno == ENOENT;
 }
 
 void ServiceManager::stopping() {
