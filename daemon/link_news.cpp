@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/link_news.h"
 
+#include <algorithm>
+
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -25,9 +27,12 @@ bool is_default_route(const rtmsg& route) {
 
 bool LinkNews::read(const char* data, std::size_t size) {
   bool news = false;
-  auto left = static_cast<unsigned>(size);
-  for (auto* header = reinterpret_cast<const nlmsghdr*>(data); NLMSG_OK(header, left);
-       header = NLMSG_NEXT(header, left)) {
+  // Not NLMSG_NEXT: it counts the padding behind the last one, too, whether it is there or not.
+  std::size_t at = 0;
+  while (size - at >= sizeof(nlmsghdr)) {
+    const auto* header = reinterpret_cast<const nlmsghdr*>(data + at);
+    if (header->nlmsg_len < sizeof(nlmsghdr) || header->nlmsg_len > size - at) break;
+    at += std::min<std::size_t>(NLMSG_ALIGN(header->nlmsg_len), size - at);
     if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
       const auto* link = body_of<ifinfomsg>(*header);
       const bool gone = header->nlmsg_type == RTM_DELLINK;

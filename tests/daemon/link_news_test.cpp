@@ -101,6 +101,10 @@ TEST_CASE("fault E00: messages that are cut short, or of another kind, are passe
     CHECK_FALSE(messages.told_to(news));
   }
   CHECK(news.links() == 0);
+  // Nothing pads the last one.
+  Messages odd;
+  odd.add(RTM_NEWROUTE, "\0\0\0", 3);
+  CHECK_FALSE(news.read(odd.bytes().data(), odd.bytes().size() - 1));
 }
 
 TEST_CASE("fault E00: of more links than there is room for nothing is remembered") {
