@@ -68,6 +68,21 @@ void print_line(const std::string& line) {
 
 }  // namespace
 
+std::string plain_id(const std::string& text) {
+  std::string_view rest = text;
+  const std::size_t first = rest.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return text;
+  rest.remove_prefix(first);
+  if (rest.starts_with("jami:")) rest.remove_prefix(5);
+  std::string digits;
+  for (const char c : rest) {
+    if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
+    if ((c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F')) return text;
+    digits += c;
+  }
+  return digits.size() == 40 || digits.size() == 64 ? digits : text;
+}
+
 std::unique_ptr<ipc::Client> Context::connect(int& exit_code) const {
   auto client = ipc::Client::connect({.socket_path = socket_path, .name = "jami-connctl", .version = CONND_VERSION});
   if (client) return std::move(*client);

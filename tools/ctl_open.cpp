@@ -79,13 +79,18 @@ void add_open(CLI::App& app, Context& context) {
   const auto arguments = std::make_shared<OpenArguments>();  // written by the parser, read by the verb
   auto* open = app.add_subcommand("open", "open a channel to a peer, and join it to stdin and stdout");
   open->footer(kOpenFooter);
-  open->add_option("peer", arguments->peer, "device id, alias or account id")->required()->type_name("PEER");
+  open->add_option("peer", arguments->peer, "device id, alias or account id")
+      ->required()
+      ->type_name("PEER")
+      ->transform(plain_id);
   open->add_option("uri", arguments->uri, "name of the channel")->required()->type_name("URI");
   open->add_option("-q", arguments->quiet_s,
                    "end the channel that long after stdin ended and the last byte came (Jami peers: 5)")
       ->check(CLI::Range(0.001, 1e6))
       ->type_name("SECONDS");
-  open->add_option("--device", arguments->open.device, "of an account: this device alone")->type_name("PEER");
+  open->add_option("--device", arguments->open.device, "of an account: this device alone")
+      ->type_name("PEER")
+      ->transform(plain_id);
   open->add_option("--timeout", arguments->open.timeout_s, "until the open fails (30)")
       ->check(CLI::Range(ipc::kMinTimeout, ipc::kMaxTimeout))
       ->type_name("SECONDS");

@@ -162,7 +162,10 @@ void Receiving::listen() {
 
 void Receiving::on_listening(const ipc::Outcome<std::uint64_t>& listener) {
   if (!listener) {
-    exit_code_ = context_.fail(listener.error());
+    // Waiting does not help: it listens for as long as it runs.
+    const bool taken = listener.error().reason == ipc::Reason::kBusy;
+    exit_code_ =
+        context_.fail(listener.error(), taken ? "another 'jami-connctl receive' runs: end that one first" : "");
     return;
   }
   listener_ = *listener;
@@ -239,7 +242,9 @@ void Receiving::accept(ipc::IncomingRequest request) {
   const auto path = path_of_uri(request.uri());
   if (const MaybeProblem problem = problem_of_name(path)) {
     const FilePath shown = path ? *path : FilePath{request.uri()};
-    report_.failed(shown, request.device(), {.text = problem->text, .reason = reason_of(problem->code)});
+    report_.failed(
+        shown, request.device(),
+        {.text = problem->said_here(), .reason = reason_of(problem->code), .hint = receiver_hint(problem->code)});
     request.decline(problem->text);
   } else {
     ++accepting_;
@@ -333,7 +338,7 @@ void Receiving::settle() {
 }
 
 int Receiving::interrupted(int signal) {
-  wind_down({FileCode::kInterrupted, "the receiver was interrupted"});
+  wind_down({FileCode::kInterrupted, "the receiver was interrupted", "interrupted"});
   if (report_.done() + report_.failures() > 0) report_.say("interrupted");
   static_cast<void>(report_.end());
   return exit_code_of_signal(signal);
@@ -341,7 +346,7 @@ int Receiving::interrupted(int signal) {
 
 int Receiving::on_gone() {
   report_.failed(arguments_.directory + " is gone: it was removed, or another has its name");
-  wind_down({FileCode::kFailed, "the receiver's directory is gone"});
+  wind_down({FileCode::kFailed, "the receiver's directory is gone", "the directory is gone"});
   return report_.end();
 }
 
@@ -416,7 +421,9 @@ void add_receive(CLI::App& app, Context& context) {
   auto* receive = app.add_subcommand("receive", "take files that peers send, into a directory");
   receive->footer(kReceiveFooter);
   receive->add_option("directory", arguments->directory, "where they go")->required()->type_name("DIR");
-  receive->add_option("--from", arguments->from, "take files of this device only")->type_name("PEER");
+  receive->add_option("--from", arguments->from, "take files of this device only")
+      ->type_name("PEER")
+      ->transform(plain_id);
   receive->add_option("--count", arguments->count, "end after so many files")
       ->check(CLI::Range(std::uint64_t{1}, ipc::kMaxSafeInteger))
       ->type_name("N");

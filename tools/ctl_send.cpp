@@ -193,7 +193,10 @@ void add_send(CLI::App& app, Context& context) {
   const auto arguments = std::make_shared<SendArguments>();  // written by the parser, read by the verb
   auto* send = app.add_subcommand("send", "send files to a peer that runs 'receive'");
   send->footer(kSendFooter);
-  send->add_option("peer", arguments->peer, "device id or alias")->required()->type_name("PEER");
+  send->add_option("peer", arguments->peer, "device id, alias or account id")
+      ->required()
+      ->type_name("PEER")
+      ->transform(plain_id);
   send->add_option("files", arguments->files, "what to send")->required()->type_name("FILE");
   send->add_flag("-r,--recursive", arguments->recursive, "send what is in directories, too");
   send->add_option("--timeout", arguments->timeout_s, "until the open of a channel fails (30)")

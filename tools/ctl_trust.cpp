@@ -103,6 +103,11 @@ int run_trust_list(const Context& context) {
 }
 
 int run_alias_set(const Context& context, const TrustArguments& arguments) {
+  if (arguments.device.size() == 40) {
+    return context.fail(
+        "an alias names one device (64 hex digits); " + arguments.device + " is an account's id, or a CA's",
+        kExitUsage);
+  }
   int exit_code = 0;
   const Json alias = {{"name", arguments.name}, {"device", arguments.device}};
   if (!context.call("alias.set", alias, exit_code)) return exit_code;
@@ -154,7 +159,8 @@ void add_trust(CLI::App& app, Context& context, const std::shared_ptr<TrustArgum
     sub->footer(std::string("Example: jami-connctl trust ") + verb.name + " bob");
     sub->add_option("id", arguments->id, "64 hex digits: a device; 40: an account or CA; or an alias")
         ->required()
-        ->type_name("ID");
+        ->type_name("ID")
+        ->transform(plain_id);
     sub->add_option("--kind", arguments->kind, "what the id is: needed for a CA only")
         ->check(CLI::IsMember({"device", "account", "ca"}))
         ->type_name("device|account|ca");
@@ -182,7 +188,7 @@ void add_alias(CLI::App& app, Context& context, const std::shared_ptr<TrustArgum
   set->add_option("name", arguments->name, "a letter or '_', then letters, digits, any of ._-@")
       ->required()
       ->type_name("NAME");
-  set->add_option("device", arguments->device, "64 hex digits")->required()->type_name("DEVICE");
+  set->add_option("device", arguments->device, "64 hex digits")->required()->type_name("DEVICE")->transform(plain_id);
   set->callback(
       [&context, arguments] { context.run = [&context, arguments] { return run_alias_set(context, *arguments); }; });
   auto* remove = alias->add_subcommand("remove", "forget a name");

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tools/exec_channels.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -155,8 +156,11 @@ void ExecChannels::report(const Program& program) {
                                     program.failure + ": the peer was told by a reset");
   } else {
     ipc::Error error = end.result().error();
-    error.message = "channel " + program.channel.uri() + ": " + error.message;
-    last_exit_code_ = context_.fail(error);
+    // Who leaves a session (ssh ends its ProxyCommand so) aborts as well: only the program knows whether data is lost.
+    const bool left = error.reason == ipc::Reason::kReset;
+    error.message = "channel " + program.channel.uri() + ": " +
+                    (left ? "the other side ended it before " + context_.exec.front() + " did" : error.message);
+    last_exit_code_ = context_.fail(error, left ? "a session that is left ends so, a transfer is incomplete" : "");
   }
 }
 

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 
 namespace connd::tools {
-namespace {
 
 const char* receiver_hint(FileCode code) {
   switch (code) {
@@ -26,14 +25,19 @@ const char* receiver_hint(FileCode code) {
   }
 }
 
-constexpr const char* kAllTaken = "the receiver has taken as much as it takes in all";
+namespace {
+
+FileProblem all_taken() {
+  return {FileCode::kTooLarge, "the receiver has taken as much as it takes in all", "as much came as is taken in all"};
+}
 
 MaybeProblem fits(const Allowance& allowance, std::uint64_t bytes) {
   if (bytes > allowance.file_bytes) {
     return FileProblem{FileCode::kTooLarge,
-                       "the receiver takes files of " + std::to_string(allowance.file_bytes) + " bytes at most"};
+                       "the receiver takes files of " + std::to_string(allowance.file_bytes) + " bytes at most",
+                       "files of " + std::to_string(allowance.file_bytes) + " bytes are taken at most"};
   }
-  if (bytes > allowance.total_bytes - allowance.taken) return FileProblem{FileCode::kTooLarge, kAllTaken};
+  if (bytes > allowance.total_bytes - allowance.taken) return all_taken();
   return std::nullopt;
 }
 
@@ -214,7 +218,7 @@ void IncomingFile::interrupt(FileProblem why) {
 /// Bytes that came, of what is taken in all. Several files may begin that fit one by one, and not together.
 MaybeProblem IncomingFile::take_bytes(std::uint64_t bytes) {
   Allowance& allowance = receiver_.allowance;
-  if (bytes > allowance.total_bytes - allowance.taken) return FileProblem{FileCode::kTooLarge, kAllTaken};
+  if (bytes > allowance.total_bytes - allowance.taken) return all_taken();
   allowance.taken += bytes;
   held_ += bytes;
   return std::nullopt;
@@ -227,7 +231,7 @@ void IncomingFile::give_back() {
 
 void IncomingFile::refuse(FileProblem problem) {
   const ipc::Reason reason = reason_of(problem.code);
-  fail({.text = problem.text,
+  fail({.text = problem.said_here(),
         .reason = reason,
         .hint = receiver_hint(problem.code),
         .local = problem.code == FileCode::kFailed || problem.code == FileCode::kNoSpace});

@@ -99,4 +99,7 @@ class IncomingFile : public FileTransfer {
   Sha256 hash_;
 };
 
+/// What a person at this side can do about a file that was not taken; nothing: "".
+const char* receiver_hint(FileCode code);
+
 }  // namespace connd::tools

@@ -31,21 +31,26 @@ FileProblem problem_of(int error) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-      return {FileCode::kNoSpace, "the receiver's disk is full"};
+      return {FileCode::kNoSpace, "the receiver's disk is full", "the disk is full"};
     case EFBIG:
-      return {FileCode::kNoSpace, "the file is too large for the receiver's disk"};
+      return {FileCode::kNoSpace, "the file is too large for the receiver's disk",
+              "the file is too large for the disk"};
     case EEXIST:
-      return {FileCode::kExists, "the receiver has a file of this name, and keeps it"};
+      return {FileCode::kExists, "the receiver has a file of this name, and keeps it",
+              "there is a file of this name, and it is kept"};
     case EISDIR:
     case ENOTEMPTY:
-      return {FileCode::kExists, "the receiver has a directory of this name"};
+      return {FileCode::kExists, "the receiver has a directory of this name", "there is a directory of this name"};
     case ELOOP:
     case ENOTDIR:
-      return {FileCode::kFailed, "at the receiver a part of the name is no directory"};
+      return {FileCode::kFailed, "at the receiver a part of the name is no directory",
+              "a part of the name is no directory"};
     case ENAMETOOLONG:
-      return {FileCode::kBadName, "the name is too long for the receiver's file system"};
+      return {FileCode::kBadName, "the name is too long for the receiver's file system",
+              "the name is too long for the file system"};
     default:
-      return {FileCode::kFailed, "the receiver cannot write the file: " + std::system_category().message(error)};
+      return {FileCode::kFailed, "the receiver cannot write the file: " + std::system_category().message(error),
+              "the file cannot be written: " + std::system_category().message(error)};
   }
 }
 
@@ -94,7 +99,9 @@ MaybeProblem NewFile::make() {
     if (fd_) hidden_ = hidden;
     if (!fd_ && errno != EEXIST) return problem_of(errno);
   }
-  if (!fd_) return FileProblem{FileCode::kFailed, "the receiver cannot write the file: it finds no name"};
+  if (!fd_)
+    return FileProblem{FileCode::kFailed, "the receiver cannot write the file: it finds no name",
+                       "the file cannot be written: no name for it is free"};
   return std::nullopt;
 }
 

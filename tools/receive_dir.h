@@ -22,10 +22,13 @@
 
 namespace connd::tools {
 
-/// Why a file is not taken: what the sender is told.
+/// Why a file is not taken: what the sender is told, and what is said here.
 struct FileProblem {
   FileCode code = FileCode::kFailed;
-  std::string text;  ///< one clause, without paths of this machine
+  std::string text;    ///< one clause for the sender, without paths of this machine
+  std::string here{};  ///< the same, for who reads it at this side; empty: as `text`
+
+  [[nodiscard]] const std::string& said_here() const { return here.empty() ? text : here; }
 };
 using MaybeProblem = std::optional<FileProblem>;
 

@@ -173,7 +173,7 @@ def test_existing_file_is_kept_unless_forced(places):
     receiver = Receiver(bob, his)
     done = alice.ctl("send", bob.device, str(path))
     assert done.returncode == 5 and "keeps it" in one_line(done.stderr.decode())
-    assert "keeps it" in receiver.next_error()
+    assert "it is kept" in receiver.next_error()
     assert receiver.stop()[0] == 130 and (his / "file").read_bytes() == b"old"
     receiver = Receiver(bob, his, "--force", "--count", "1")
     assert alice.ctl("send", bob.device, str(path)).returncode == 0
@@ -396,7 +396,7 @@ def test_disk_that_is_too_small_is_told_at_once(places, small_disk):
     done = alice.ctl("send", bob.device, str(make(mine / "large", 16 * MEGA)))
     assert done.returncode == 1 and "disk is full" in one_line(done.stderr.decode())
     code, _, err = receiver.wait()
-    assert code == 1 and "disk is full" in one_line(err) and tree(small_disk) == {}
+    assert code == 1 and ": the disk is full" in one_line(err) and tree(small_disk) == {}
 
 
 def test_disk_that_fills_at_half(places, small_disk):

@@ -118,6 +118,15 @@ def test_ctl_page_has_every_verb_and_option(levels):
         assert option in page
 
 
+def test_fault_f00_ctl_page_has_every_reason_with_its_sentence():
+    table = re.findall(r'ReasonInfo\{Reason::\w+, "([\w-]+)", (\d), (?:true|false),\s+"([^"]*)"\}',
+                       (ROOT / "proto/reason.h").read_text(encoding="utf-8"))
+    assert len(table) > 20
+    section = plain("jami-connctl.1").partition("\n.SH REASONS\n")[2].partition("\n.SH ")[0]
+    stated = re.findall(r"^\.B ([\w-]+) \((\d)\)\n(.*)\.$", section, re.MULTILINE)
+    assert stated == [(name, code, text[0].upper() + text[1:]) for name, code, text in table]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions_have_every_verb_and_option(levels, shell):
     text = made(f"jami-connctl.{shell}")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <fcntl.h>
 
+#include <array>
+
 #include <catch2/catch.hpp>
 
 #include "tests/tools/played_daemon.h"
@@ -90,4 +92,51 @@ TEST_CASE("an error of the daemon: its reason's exit code, and control character
   CHECK(program.wait() == 6);
   CHECK(program.error_is_one_line());
   CHECK(program.errors().find("a\\x1b[31mb\\x0ac") != std::string::npos);
+}
+
+TEST_CASE("fault F00: an unknown verb is named, with one that is like it") {
+  const std::vector<std::array<std::string, 2>> words = {
+      {"stauts", "there is no verb 'stauts'; did you mean 'status'?"},
+      {"conn", "there is no verb 'conn'; did you mean 'connections'?"},
+      {"xyzzy", "there is no verb 'xyzzy': see 'jami-connctl --help'"},
+      {std::string(100'000, 'o'), "there is no verb 'oooo"},
+  };
+  for (const auto& [word, told] : words) {
+    Program program({"--socket", "/nonexistent/control.sock", "-v", word, "bob"});
+    CHECK(program.wait() == 2);
+    CHECK(program.error_is_one_line());
+    CHECK(program.errors().find(told) != std::string::npos);
+    CHECK(program.errors().find("subcommand") == std::string::npos);
+  }
+}
+
+TEST_CASE("fault F00: --version and help") {
+  Program version({"--version"});
+  CHECK(version.wait() == 0);
+  CHECK(version.output().starts_with("jami-connctl "));
+  Program help({"help"});
+  CHECK(help.wait() == 0);
+  CHECK(help.output().find("Subcommands") != std::string::npos);
+  Program verb({"help", "trust", "allow"});
+  CHECK(verb.wait() == 0);
+  CHECK(verb.output().find("jami-connctl trust allow") != std::string::npos);
+}
+
+TEST_CASE("fault F00: an id is understood as people copy it") {
+  const std::string id(kPeer);
+  for (const std::string& text : {id + "\n", " " + id, "jami:" + id, id.substr(0, 32) + " " + id.substr(32)}) {
+    PlayedDaemon daemon;
+    Program program({"--socket", daemon.path(), "trust", "allow", text});
+    daemon.greet();
+    const auto request = daemon.expect("trust.allow");
+    CHECK(request.params["id"] == id);
+    daemon.reply(request, {{"id", id}, {"kind", "device"}, {"trust", "allowed"}});
+    CHECK(program.wait() == 0);
+  }
+}
+
+TEST_CASE("fault F00: an alias for an account is refused in words") {
+  Program program({"alias", "set", "x", std::string(40, 'a')});
+  CHECK(program.wait() == 2);
+  CHECK(program.errors().find("an alias names one device") != std::string::npos);
 }

@@ -78,6 +78,18 @@ TEST_CASE("exec cat: an echo that ends when the peer does") {
   CHECK(program.wait() == 0);
 }
 
+TEST_CASE("fault F00: exec: a session that the other side leaves is not told as data that is lost") {
+  PlayedDaemon daemon;
+  Program program(exec_arguments(daemon, {"cat"}));
+  const ipc::Fd peer = start(daemon, "ssh");
+  daemon.tell_end(1, "reset");
+  ::shutdown(peer.get(), SHUT_RDWR);
+  CHECK(program.wait() == 8);
+  CHECK(program.errors().find("channel ssh: the other side ended it before cat did (reset)") != std::string::npos);
+  CHECK(program.errors().find("a session that is left ends so") != std::string::npos);
+  CHECK(program.errors().find("try again") == std::string::npos);
+}
+
 TEST_CASE("exec: options of the program are its own; it knows peer and name") {
   PlayedDaemon daemon;
   Program program(exec_arguments(daemon, {"sh", "-c", "echo \"$0 $1 $JAMI_PEER $JAMI_URI\"", "-v", "--json"}));

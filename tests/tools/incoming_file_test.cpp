@@ -177,7 +177,7 @@ TEST_CASE("fault H: a file, and all together, are bounded") {
     const auto one = place.take(sender);
     one.send(kHeader);
     CHECK(answer_at(one.peer) == FileCode::kTooLarge);
-    CHECK(one.file->failure()->text == "the receiver takes files of 99 bytes at most");
+    CHECK(one.file->failure()->text == "files of 99 bytes are taken at most");
   }
   SECTION("all: one that cannot fit any more is refused before it comes") {
     place.allowance.total_bytes = 199;
