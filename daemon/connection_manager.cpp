@@ -367,7 +367,7 @@ void ConnectionManager::on_tick() {
 }
 
 void ConnectionManager::trim_heap() {
-  if (!heap_trim_.due(connections_.size() + channels_.size())) return;
+  if (!heap_trim_.due(living())) return;
   const auto begun = std::chrono::steady_clock::now();
   HeapTrim::trim();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);

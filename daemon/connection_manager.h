@@ -396,6 +396,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void start_ticking();
   void on_tick();
   void trim_heap();
+  /// Connections, channels and opens.
+  [[nodiscard]] std::size_t living() const { return connections_.size() + channels_.size() + opens_.size(); }
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
   void run_later();
