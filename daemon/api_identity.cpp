@@ -47,9 +47,23 @@ Reply identity_sign(Call& call) {
   });
 }
 
+Reply identity_revoke(Call& call) {
+  return with_identity<ipc::IdentityRevokeParams>(call, [&call](IdentityKeeper& keeper, const auto& params) -> Reply {
+    const auto device = resolve_peer(call.server, params.device);
+    if (!device) return device.error();
+    const auto id = keeper.revoke(*device, params.chain, unix_now());
+    if (!id) return id.error();
+    if (ConnectionManager* manager = call.server.manager()) manager->lists_changed();
+    const proto::RevocationList& list = call.server.context().stores.crls.list().at(*id);
+    return answer(ipc::IdentityRevokeResult{entry_of(*id, list), list.pem()});
+  });
+}
+
 Reply identity_import(Call& call) {
-  return with_identity<ipc::IdentityImportParams>(call, [](IdentityKeeper& keeper, const auto& params) {
-    return empty_answer(keeper.import(params.pem, params.passphrase, unix_now()));
+  return with_identity<ipc::IdentityImportParams>(call, [](IdentityKeeper& keeper, const auto& params) -> Reply {
+    const auto account = keeper.import(params.pem, params.passphrase, unix_now());
+    if (!account) return account.error();
+    return answer(ipc::IdentityImportResult{account->hex()});
   });
 }
 

@@ -123,7 +123,7 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   if (stopping_) return;
   if (!loaded) return fail(loaded.failure().text);
   identity_ = std::move(*loaded);
-  keeper_.emplace(state_dir_.path(), *identity_, [this] { on_identity_replaced(); });
+  keeper_.emplace(state_dir_.path(), *identity_, stores_, [this] { on_identity_replaced(); });
   ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
   spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
@@ -440,6 +440,9 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
   describe_reach(dht, status);
   add_metrics(network_->manager->totals(), status.metrics);
+  if (const auto asked = network_->manager->revocations_as_of()) {
+    status.metrics["revocations_asked_s"] = std::chrono::duration<double>(loop_.now() - *asked).count();
+  }
   if (const auto seen = network_->manager->clone_seen()) {
     status.problems.push_back(
         fmt::format("another daemon runs with this device's identity (last heard of {:.0f} s ago): peers reach the one "

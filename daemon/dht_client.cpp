@@ -352,6 +352,7 @@ void DhtClient::Impl::end_node(DhtNode& node, const std::shared_ptr<Bridge>& bri
 void DhtClient::Impl::end_pending() {
   while (!lookups_.empty()) finish_lookup(lookups_.begin()->first, std::nullopt);
   while (!device_searches_.empty()) finish_device_search(device_searches_.begin()->first);
+  while (!record_searches_.empty()) finish_record_search(record_searches_.begin()->first);
   while (!sends_.empty()) finish_send(sends_.begin()->first, false);
 }
 
@@ -381,6 +382,7 @@ void DhtClient::Impl::close() {
   if (node_) node_->join();
   if (ending_) ending_->join();
   lookups_.clear();
+  record_searches_.clear();
   device_searches_.clear();
   sends_.clear();
   stats_timer_.stop();
