@@ -39,6 +39,7 @@ constexpr std::array kMethods = {
     Method{"alias.list", alias_list},
     Method{"identity.request", identity_request, kAdmin},
     Method{"identity.sign", identity_sign, kAdmin},
+    Method{"identity.revoke", identity_revoke, kAdmin},
     Method{"identity.import", identity_import, kAdmin},
     Method{"identity.export_account", identity_export_account, kAdmin},
     Method{"identity.forget_account_key", identity_forget_account_key, kAdmin},

@@ -42,6 +42,7 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
 /// A device id or an alias; not-found.
 [[nodiscard]] ipc::Outcome<proto::DeviceId> resolve_peer(const IpcServer& server, std::string_view peer);
 [[nodiscard]] ipc::Trust to_api(Trust trust);
+[[nodiscard]] ipc::CrlEntry entry_of(const std::string& id, const proto::RevocationList& list);
 /// What the disk said.
 [[nodiscard]] ipc::Error storage_error(const Failure& failure);
 template <class Result>
@@ -83,6 +84,7 @@ Reply alias_list(Call& call);
 // api_identity.cpp
 Reply identity_request(Call& call);
 Reply identity_sign(Call& call);
+Reply identity_revoke(Call& call);
 Reply identity_import(Call& call);
 Reply identity_export_account(Call& call);
 Reply identity_forget_account_key(Call& call);

@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // crl.*: certificate revocation lists.
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 #include "daemon/api.h"
 
 namespace connd::daemon::api {
-namespace {
 
 ipc::CrlEntry entry_of(const std::string& id, const proto::RevocationList& list) {
-  return {id, list.issuer(), list.size()};
+  ipc::CrlEntry entry;
+  entry.crl = id;
+  entry.issuer = list.issuer();
+  entry.revoked = list.size();
+  entry.made = static_cast<std::uint64_t>(std::max<std::int64_t>(list.made_unix(), 0));
+  if (const std::int64_t due = list.due_unix(); due > 0) entry.due = static_cast<std::uint64_t>(due);
+  entry.number = list.number();
+  return entry;
 }
+
+namespace {
 
 /// What is revoked now loses its connection.
 void changed(Call& call, const std::string& id, const char* what) {
   spdlog::info("revocation list {} {}, by uid {}", id, what, call.session.credentials().uid);
-  if (ConnectionManager* manager = call.server.manager()) manager->trust_changed();
+  if (ConnectionManager* manager = call.server.manager()) manager->lists_changed();
 }
 
 }  // namespace

@@ -14,8 +14,9 @@ std::int64_t unix_now() {
 
 /// What all have in common: params, an identity that is there, and an answer that comes when the pool is through.
 /// `run(keeper, params, done)`.
-template <class Params, class Run>
-Reply with_identity(Call& call, Run run, ipc::Json (*result_of)(std::string)) {
+/// `result_of(text)`: its result.
+template <class Params, class Run, class ResultOf>
+Reply with_identity(Call& call, Run run, ResultOf result_of) {
   const auto params = ipc::read_params<Params>(call.params);
   if (!params) return params.error();
   IdentityKeeper* keeper = call.server.identity();
@@ -55,13 +56,30 @@ Reply identity_sign(Call& call) {
       text_result<ipc::IdentitySignResult>);
 }
 
+Reply identity_revoke(Call& call) {
+  return with_identity<ipc::IdentityRevokeParams>(
+      call,
+      [&server = call.server](IdentityKeeper& keeper, const auto& params, auto done) {
+        const auto device = resolve_peer(server, params.device);
+        if (!device) return done(device.error());
+        keeper.revoke(*device, params.chain, unix_now(), [&server, done = std::move(done)](IdentityKeeper::Text id) {
+          if (ConnectionManager* manager = id ? server.manager() : nullptr) manager->lists_changed();
+          done(std::move(id));
+        });
+      },
+      [&server = call.server](const std::string& id) {
+        const proto::RevocationList& list = server.context().stores.crls.list().at(id);
+        return ipc::write_members(ipc::IdentityRevokeResult{entry_of(id, list), list.pem()});
+      });
+}
+
 Reply identity_import(Call& call) {
   return with_identity<ipc::IdentityImportParams>(
       call,
       [](IdentityKeeper& keeper, const auto& params, auto done) {
         keeper.import(params.pem, params.passphrase, unix_now(), std::move(done));
       },
-      no_result);
+      text_result<ipc::IdentityImportResult>);
 }
 
 Reply identity_export_account(Call& call) {

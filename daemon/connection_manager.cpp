@@ -44,6 +44,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       gate_(context.connections.loop, context.signalling, context.stores, chains_, context.asker,
             context.connections.handles.questions, settings.gate),
       request_saver_(context.connections.loop, context.stores.requests),
+      revocations_(context.connections.loop, context.signalling, context.stores, [this] { trust_changed(); }),
       random_(std::random_device{}()),
       left_(context.connections.turns, LeftChannels::kConnections * settings.mux.max_buffer,
             [this](const ChannelEnd& end) { left_channel_ended(end); }),
@@ -59,6 +60,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
   if (!settings_.own_public_key.empty()) clones_timer_.arm(clones_.next_deadline());
   prune_pairs();  // the trust list may have changed without us
   dates_timer_.arm_in(kDatesInterval);
+  if (const auto own = proto::CertificateChain::from_der(settings_.own_chain)) revocations_.met(*own);
 }
 
 void ConnectionManager::set_settings(const Settings& settings) {
@@ -260,71 +262,6 @@ std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, 
   return closed;
 }
 
-void ConnectionManager::trust_changed() {
-  gate_.trust_changed();
-  prune_pairs();
-  for (auto& [number, connection] : connections_) {
-    const proto::CertificateChain* chain = connection.socket->peer_chain();
-    const Trust before = connection.trust;
-    connection.trust = context_.stores.trust.of(*chain);
-    const TrustScope scope = std::exchange(connection.scope, context_.stores.trust.scope_of(*chain));
-    if (chain->has_revoked(context_.stores.is_revoked())) {
-      connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
-    } else if (connection.trust == Trust::kBanned) {
-      connection.socket->close_now(proto::Reason::kBanned, "the peer was banned");
-    } else if (before == Trust::kAllowed && connection.trust == Trust::kUnknown) {
-      connection.socket->close_now(proto::Reason::kNotPermitted, "the peer is not allowed any more");
-    } else if (connection.trust == Trust::kAllowed && before == Trust::kAllowed) {
-      end_uncovered(number, scope, connection.scope);
-    }
-  }
-  std::vector<ConnectionNumber> banned;
-  for (auto& [number, attempt] : attempts_) {
-    const auto target = targets_.find(number);
-    if (trust_of(attempt->id().peer, target != targets_.end() ? target->second.to.public_key : proto::ByteVector()) ==
-        Trust::kBanned) {
-      banned.push_back(number);
-    }
-  }
-  for (const ConnectionNumber number : banned) {
-    // The end of one may have been the end of another.
-    if (const auto it = attempts_.find(number); it != attempts_.end()) {
-      attempt_failed(*it->second, {proto::Reason::kBanned, "the peer was banned", false});
-    }
-  }
-}
-
-/// What the peer opened as one that is trusted for it, and is no more. What a listener took of it for other reasons
-/// stays.
-void ConnectionManager::end_uncovered(ConnectionNumber connection, const TrustScope& before, const TrustScope& now) {
-  std::vector<proto::ChannelHandle> over;
-  for (const auto& [handle, record] : channels_) {
-    const bool theirs = record.connection == connection && !record.outgoing;
-    if (theirs && before.covers(record.uri) && !now.covers(record.uri)) over.push_back(handle);
-  }
-  constexpr std::string_view kWhy = "the peer is not trusted for this uri any more";
-  for (const proto::ChannelHandle handle : over) {
-    if (channels_.at(handle).accepted) {
-      (void)close_channel(handle, proto::Reason::kNotPermitted, kWhy);
-    } else {
-      refuse_channel(handle, proto::Reason::kNotPermitted, kWhy);
-      context_.apps.on_channel_request_cancelled(handle, proto::Reason::kNotPermitted);
-    }
-  }
-}
-
-/// A certificate that is not valid yet was valid when the connection came up: this device's clock was set back, and
-/// that is no fault of the peer's.
-void ConnectionManager::check_dates() {
-  dates_timer_.arm_in(kDatesInterval);
-  const std::int64_t now = unix_now();
-  for (auto& [number, connection] : connections_) {
-    if (now < connection.valid_until_unix) continue;
-    connection.socket->close_now(proto::Reason::kBadCertificate,
-                                 "the peer's certificate has expired; this device's clock says " + date_text(now));
-  }
-}
-
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
   pairs_timer_.stop();
@@ -367,7 +304,7 @@ void ConnectionManager::on_tick() {
 }
 
 void ConnectionManager::trim_heap() {
-  if (!heap_trim_.due(connections_.size() + channels_.size())) return;
+  if (!heap_trim_.due(living())) return;
   const auto begun = std::chrono::steady_clock::now();
   HeapTrim::trim();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);

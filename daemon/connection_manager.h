@@ -26,6 +26,7 @@
 #include "daemon/refusal_log.h"
 #include "daemon/request_gate.h"
 #include "daemon/request_saver.h"
+#include "daemon/revocation_sync.h"
 #include "daemon/signalling.h"
 #include "daemon/stores.h"
 #include "proto/signal.h"
@@ -195,6 +196,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   Outcome<void> remember(const proto::DeviceId& device) { return chains_.remember(device); }
   /// Trust or revocation lists changed: who is banned or revoked now, or allowed no more, loses its connection.
   void trust_changed();
+  /// Revocation lists were added or removed here: as trust_changed, and they are put on the DHT.
+  void lists_changed();
   /// Dates and clocks are looked at now, not only each kDatesInterval.
   void dates_changed() { check_dates(); }
   /// These are the machine's addresses now. All peers are asked for a sign of life, and connections whose own address
@@ -214,6 +217,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void each_channel(const std::function<void(const ChannelView&)>& visit) const;
   /// The same of one, if it is open.
   void see_channel(proto::ChannelHandle handle, const std::function<void(const ChannelView&)>& visit) const;
+  /// When the DHT was asked about the revocations of an account, and answered, for the account least lately asked for.
+  [[nodiscard]] std::optional<proto::TimePoint> revocations_as_of() const { return revocations_.oldest_answer(); }
   /// When another daemon with this device's identity was last heard of, if there is one.
   [[nodiscard]] std::optional<proto::TimePoint> clone_seen() const;
   [[nodiscard]] ManagerTotals totals() const;
@@ -396,6 +401,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void start_ticking();
   void on_tick();
   void trim_heap();
+  /// Connections, channels and opens.
+  [[nodiscard]] std::size_t living() const { return connections_.size() + channels_.size() + opens_.size(); }
   static void add_to(ManagerTotals& totals, const MultiplexedSocket& socket);
   void soon();
   void run_later();
@@ -418,6 +425,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   KnownChains chains_;
   RequestGate gate_;
   RequestSaver request_saver_;
+  RevocationSync revocations_;
   std::mt19937_64 random_;
 
   std::unordered_map<proto::DeviceId, Peer> peers_;

@@ -226,6 +226,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
     socket.close_now(proto::Reason::kBanned, "the peer is banned");
     return fail_waiting(device, {proto::Reason::kBanned, "the peer's account or CA is banned", false});
   }
+  if (trust == Trust::kAllowed) revocations_.met(chain);
   place_waiting(device);
   // Both sides prefer the connection that the lower id asked for. If that is the peer's, ours is not needed; the other
   // way round it is kept, so that two attempts that cross never end each other.

@@ -41,6 +41,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   open.done = std::move(done);
   deadlines_.emplace(open.deadline, number);
   opens_.emplace(number, std::move(open));
+  heap_trim_.saw(living());
   deadline_.arm(deadlines_.begin()->first);
   opens_.at(number).request.account ? search_devices(number) : place(number);
   return number;

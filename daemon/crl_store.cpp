@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <vector>
 
 #include <sys/stat.h>
 
@@ -60,6 +61,33 @@ Outcome<std::string> CrlStore::add(std::string_view pem) {
   lists_.emplace(id, *std::move(list));
   ++change_;
   return id;
+}
+
+const proto::RevocationList* CrlStore::newest_of(const X509& issuer) const {
+  const proto::RevocationList* newest = nullptr;
+  for (const auto& [id, list] : lists_) {
+    const auto number = list.number();
+    if (!number || (newest != nullptr && *number <= *newest->number()) || !list.is_signed_by(issuer)) continue;
+    newest = &list;
+  }
+  return newest;
+}
+
+Outcome<bool> CrlStore::learn(const proto::RevocationList& list, const X509& issuer) {
+  const auto number = list.number();
+  if (!number || !list.is_signed_by(issuer)) return false;
+  const proto::RevocationList* former = newest_of(issuer);
+  if (former != nullptr && *number <= *former->number()) return false;
+  const auto added = add(list.pem());
+  if (!added) return added.failure();
+  std::vector<std::string> over;
+  for (const auto& [id, old] : lists_) {
+    if (id != *added && old.number() && old.is_signed_by(issuer) && list.covers(old)) over.push_back(id);
+  }
+  for (const std::string& id : over) {
+    if (auto removed = remove(id); !removed) return removed.failure();
+  }
+  return true;
 }
 
 Outcome<bool> CrlStore::remove(const std::string& id) {

@@ -28,6 +28,12 @@ class CrlStore {
   /// On disk when it returns; again: changes nothing. Gives its id. Failures: no list (invalid_argument), too many
   /// (file_too_large), and those of write_atomically.
   Outcome<std::string> add(std::string_view pem);
+  /// A list that came from anywhere, said to be `issuer`'s: kept when the issuer has signed it, and its number is
+  /// greater than that of each of the issuer's that is here; older ones whose every entry it has go then. False: it is
+  /// none of that, and nothing has changed. Failures: as add().
+  Outcome<bool> learn(const proto::RevocationList& list, const X509& issuer);
+  /// The issuer's own with the greatest number; null when there is none. Valid until the next change.
+  [[nodiscard]] const proto::RevocationList* newest_of(const X509& issuer) const;
   /// False when there is none of that id.
   Outcome<bool> remove(const std::string& id);
   [[nodiscard]] const std::map<std::string, proto::RevocationList>& list() const { return lists_; }

@@ -142,7 +142,7 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   if (!loaded) return fail(loaded.failure().text);
   problem_.clear();
   identity_ = std::move(*loaded);
-  keeper_.emplace(loop_, state_dir_.path(), *identity_, [this] { on_identity_replaced(); });
+  keeper_.emplace(loop_, state_dir_.path(), *identity_, stores_, [this] { on_identity_replaced(); });
   ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
   spdlog::info("identity device={} account={}", chain.device_id().hex(), chain.account_id().hex());
@@ -468,6 +468,9 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
   describe_reach(dht, status);
   add_metrics(network_->manager->totals(), status.metrics);
+  if (const auto asked = network_->manager->revocations_as_of()) {
+    status.metrics["revocations_asked_s"] = std::chrono::duration<double>(loop_.now() - *asked).count();
+  }
   if (const auto seen = network_->manager->clone_seen()) {
     status.problems.push_back(
         fmt::format("another daemon runs with this device's identity (last heard of {:.0f} s ago): peers reach the one "

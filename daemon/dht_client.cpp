@@ -373,6 +373,7 @@ void DhtClient::Impl::end_node(DhtNode& node, const std::shared_ptr<Bridge>& bri
 void DhtClient::Impl::end_pending() {
   while (!lookups_.empty()) finish_lookup(lookups_.begin()->first, std::nullopt);
   while (!device_searches_.empty()) finish_device_search(device_searches_.begin()->first);
+  while (!record_searches_.empty()) finish_record_search(record_searches_.begin()->first);
   unsent_.clear();
   unsent_bytes_ = 0;
   while (!sends_.empty()) finish_send(sends_.begin()->first, false);
@@ -404,6 +405,7 @@ void DhtClient::Impl::close() {
   if (node_) node_->join();
   if (ending_) ending_->join();
   lookups_.clear();
+  record_searches_.clear();
   device_searches_.clear();
   unsent_.clear();
   sends_.clear();

@@ -14,6 +14,8 @@
 ///   of the long id (where Jami's devices of 2026 look; storage nodes up to OpenDHT 2.4 refuse it there), and, for
 ///   those who know nothing but the long id, as user data under SHA-1 of `jami-connd:certificate:LONG-ID-HEX`;
 /// - with an account key, the announcement that this device belongs to the account, permanently, under the account id;
+/// - revocation lists of accounts that we know, permanently, as user data under SHA-1 of
+/// `jami-connd:revoked:ACCOUNT-HEX`;
 /// - requests, for ten minutes, under SHA-1 of `peer:ID-HEX`, ID being the long or the short device id of the receiver;
 ///   or under keys that only the two know (proto/pair_key.h).
 #pragma once
@@ -192,6 +194,13 @@ class DhtClient {
   /// search is through, `deadline` has passed, or the client shuts down.
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<DhtDevice>&)> found);
+
+  /// Puts a record for good, as user data under SHA-1 of its name, in place of the one of that name. Not signed.
+  void publish(const std::string& name, proto::Bytes data);
+  /// The records under a name, of anybody, at most kMaxValuesPerKey. `done` is called once: when the search is through,
+  /// `deadline` has passed, or the client shuts down.
+  void find_published(const std::string& name, proto::TimePoint deadline,
+                      std::function<void(const std::vector<proto::ByteVector>&)> done);
 
   /// Signs `body`, encrypts it to the peer's RSA key (SubjectPublicKeyInfo, DER) and puts it where that peer listens.
   /// `done` is called once, as soon as a node has it (true), or when none took it, the key cannot be used or the body

@@ -66,6 +66,9 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void send_request(proto::Bytes key_der, proto::Bytes body, RequestKeys keys, std::function<void(bool)> done,
                     const std::vector<proto::PairKey>& pair_keys);
   void listen_pairs(const std::vector<PairListen>& wanted);
+  void publish(const std::string& name, proto::Bytes data);
+  void find_published(const std::string& name, proto::TimePoint deadline,
+                      std::function<void(const std::vector<proto::ByteVector>&)> done);
   void network_changed();
   void expect_answer(const proto::DeviceId& peer);
   void network_stirred();
@@ -84,6 +87,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_devices(std::uint64_t search, const std::vector<Announced>& values);
   void on_device_search_end(std::uint64_t search);
   void on_put_end(std::uint64_t send, bool ok);
+  void on_records(std::uint64_t search, const std::vector<proto::ByteVector>& records);
+  void finish_record_search(std::uint64_t search);
   void on_shutdown();
 
  private:
@@ -137,6 +142,12 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::unique_ptr<Timer> timer;
     std::unique_ptr<Timer> pause;
   };
+  struct RecordSearch {
+    dht::InfoHash key;
+    std::function<void(const std::vector<proto::ByteVector>&)> done;
+    std::vector<proto::ByteVector> records{};
+    std::unique_ptr<Timer> timer{};
+  };
   struct Send {
     std::function<void(bool)> done;
     std::shared_ptr<const Sealing> sealed;  ///< once it is; second owner: the pool, until then
@@ -179,6 +190,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_chains_read(std::uint64_t lookup, const std::shared_ptr<ChainReading>& reading);
   void forget_waiting(Lookup& lookup);
   void end_round(std::uint64_t lookup);
+  void search_records(std::uint64_t search);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
   void search_devices(std::uint64_t search);
   void finish_device_search(std::uint64_t search);
@@ -235,6 +247,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   Slots lookup_slots_;
   std::map<std::uint64_t, DeviceSearch> device_searches_;
   Slots device_search_slots_;
+  std::map<std::uint64_t, RecordSearch> record_searches_;
   std::map<std::uint64_t, Send> sends_;
   std::deque<Unsent> unsent_;
   std::size_t unsent_bytes_ = 0;  ///< of their bodies
@@ -370,6 +383,19 @@ struct DhtClient::Impl::Bridge {
   }
   void device_search_end(Generation node, std::uint64_t search) {
     post_from(node, [search](Impl& self) { self.on_device_search_end(search); });
+  }
+
+  bool records(std::uint64_t search, std::atomic<unsigned>& seen, const DhtValues& values) {
+    std::vector<proto::ByteVector> copies;
+    for (const auto& value : values) {
+      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
+      if (value->data.size() <= dht::MAX_VALUE_SIZE) copies.push_back(value->data);
+    }
+    post([search, copies = std::move(copies)](Impl& self) { self.on_records(search, copies); });
+    return seen.load() < kMaxValuesPerKey;
+  }
+  void record_search_end(Generation node, std::uint64_t search) {
+    post_from(node, [search](Impl& self) { self.finish_record_search(search); });
   }
 
   void lookup_end(Generation node, std::uint64_t lookup, unsigned bit) {

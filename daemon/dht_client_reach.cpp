@@ -70,6 +70,7 @@ void DhtClient::Impl::take_up_pending() {
   }
   const auto searches = device_search_slots_.running();
   for (const std::uint64_t id : searches) search_devices(id);
+  for (const auto& [id, search] : record_searches_) search_records(id);
   for (const auto& [id, send] : sends_) {
     if (send.sealed) put_sealed(id);
   }

@@ -23,6 +23,7 @@ namespace connd::daemon {
 inline constexpr std::uint32_t kDhtNetwork = 0;  // the public network of Jami
 inline constexpr const char* kRequestType = "peer_request";
 inline constexpr const char* kChainType = "jami-connd:certificate";
+inline constexpr const char* kRecordType = "jami-connd:record";
 inline constexpr const char* kProbeType = "jami-connd:probe";
 // A routing table of the public network holds about this many good nodes; a few that answer are enough for a start.
 inline constexpr std::size_t kMaxSavedNodes = 256;

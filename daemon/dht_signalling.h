@@ -27,6 +27,11 @@ class DhtSignalling final : public Signalling {
       found(device ? std::optional(FoundDevice{device->id, device->short_id, device->public_key_der}) : std::nullopt);
     });
   }
+  void publish(const std::string& name, proto::Bytes data) override { dht_.publish(name, data); }
+  void find_published(const std::string& name, proto::TimePoint deadline,
+                      std::function<void(const std::vector<proto::ByteVector>&)> done) override {
+    dht_.find_published(name, deadline, std::move(done));
+  }
   void send(const SignalTarget& target, proto::Bytes body) override {
     // A message that is lost is sent again when no answer comes.
     dht_.send_request(

@@ -10,13 +10,17 @@ namespace connd::daemon {
 class HeapTrim {
  public:
   /// A drop by fewer than these is not worth the milliseconds.
-  static constexpr std::size_t kMinEnded = 256;
+  static constexpr std::size_t kMinEnded = 128;
 
-  /// `living` connections and channels; call it now and then. True when at least kMinEnded, and half of the most there
+  /// There are so many now: what comes and goes between two looks counts, too.
+  void saw(std::size_t living) {
+    if (living > most_) most_ = living;
+  }
+  /// `living` connections, channels and opens; call it now and then. True when at least kMinEnded, and half of the most there
   /// were, have ended since it said so last, and when after such an end the last of them has gone, too: the next to do
   /// is trim().
   bool due(std::size_t living) {
-    if (living > most_) most_ = living;
+    saw(living);
     const bool many = most_ - living >= kMinEnded && living <= most_ / 2;
     const bool last = rest_ && living == 0;
     if (!many && !last) return false;

@@ -24,6 +24,10 @@ ipc::Error of_disk(const Failure& failure) {
   return make_error(Reason::kInternal, "it could not be stored; nothing has changed", failure.text);
 }
 
+ipc::Error no_list(const std::error_code& error) {
+  return make_error(Reason::kInternal, "no revocation list could be made", error.message());
+}
+
 }  // namespace
 
 // ---- the loop's side ----
@@ -32,11 +36,18 @@ std::shared_ptr<const IdentityKeeper::Held> IdentityKeeper::held() const {
   return std::make_shared<Held>(Held{state_dir_, identity_.device_key_pem, identity_.identity.chain});
 }
 
-void IdentityKeeper::start(std::function<Result()> work, Done done) {
-  if (closed_) return done(make_error(Reason::kNotReady, "the identity is being replaced"));
-  if (jobs_.size() >= kMaxJobs) return done(make_error(Reason::kResourceLimit, "too many requests wait for an answer"));
-  jobs_.push_back({std::move(work), std::move(done)});
+void IdentityKeeper::start(Prepare prepare, Finish finish) {
+  if (closed_) return finish({make_error(Reason::kNotReady, "the identity is being replaced")});
+  if (jobs_.size() >= kMaxJobs) {
+    return finish({make_error(Reason::kResourceLimit, "too many requests wait for an answer")});
+  }
+  jobs_.push_back({std::move(prepare), std::move(finish)});
   run_next();
+}
+
+void IdentityKeeper::start(Work work, Done done) {
+  start([work = std::move(work)] { return work; },
+        [done = std::move(done)](const Result& result) { done(result.text); });
 }
 
 void IdentityKeeper::run_next() {
@@ -46,18 +57,18 @@ void IdentityKeeper::run_next() {
   jobs_.pop_front();
   // Two owners, the work and its end, which follow each other.
   auto result = std::make_shared<Result>();
-  loop_.post_work([result, work = std::move(job.work)] { *result = work(); },
-                  [this, alive = std::weak_ptr<bool>(alive_), result, done = std::move(job.done)] {
-                    if (!alive.expired()) on_done(*result, done);
+  loop_.post_work([result, work = job.prepare()] { *result = work(); },
+                  [this, alive = std::weak_ptr<bool>(alive_), result, finish = std::move(job.finish)] {
+                    if (!alive.expired()) on_done(*result, finish);
                   });
 }
 
-void IdentityKeeper::on_done(const Result& result, const Done& done) {
+void IdentityKeeper::on_done(const Result& result, const Finish& finish) {
   running_ = false;
   if (result.change == Change::kKeyCame) identity_.has_account_key = true;
   if (result.change == Change::kKeyWent) identity_.has_account_key = false;
   if (result.change == Change::kChain) close();
-  done(result.text);
+  finish(result);
   if (result.change == Change::kChain) return on_replaced_();
   run_next();
 }
@@ -66,7 +77,7 @@ void IdentityKeeper::on_done(const Result& result, const Done& done) {
 void IdentityKeeper::close() {
   closed_ = true;
   for (const Job& job : std::exchange(jobs_, {})) {
-    job.done(make_error(Reason::kNotReady, "the identity is being replaced"));
+    job.finish({make_error(Reason::kNotReady, "the identity is being replaced")});
   }
 }
 
@@ -81,8 +92,21 @@ void IdentityKeeper::request(Done done) {
 }
 
 void IdentityKeeper::sign(std::string_view request_pem, std::int64_t now_unix, Done done) {
-  start([held = held(), pem = std::string(request_pem), now_unix] { return sign_now(*held, pem, now_unix); },
-        std::move(done));
+  Work work = [held = held(), pem = std::string(request_pem), now_unix] { return sign_now(*held, pem, now_unix); };
+  start([work = std::move(work)] { return work; },
+        [this, done = std::move(done)](const Result& result) { done(keep_issued(result)); });
+}
+
+void IdentityKeeper::revoke(const proto::DeviceId& device, std::string_view chain_pem, std::int64_t now_unix,
+                            Done done) {
+  start(
+      [this, device, pem = std::string(chain_pem), now_unix]() -> Work {
+        Revocation revocation{device, pem, known_chains(device), newest_list_pem(), now_unix};
+        return [held = held(), revocation = std::move(revocation)] { return revoke_now(*held, revocation); };
+      },
+      [this, device, now_unix, done = std::move(done)](const Result& result) {
+        done(keep_list(result, device, now_unix));
+      });
 }
 
 void IdentityKeeper::import(std::string_view pem, std::string_view passphrase, std::int64_t now_unix, Done done) {
@@ -103,6 +127,42 @@ void IdentityKeeper::forget_account_key(Done done) {
   start([held = held()] { return forget_now(*held); }, std::move(done));
 }
 
+/// To be able to take it back one day.
+IdentityKeeper::Text IdentityKeeper::keep_issued(const Result& result) {
+  if (!result.issued) return result.text;
+  if (const auto kept = stores_.issued.put(*result.issued); !kept) return of_disk(kept.failure());
+  spdlog::info("signed a certificate for device={}", result.issued->device_id().hex());
+  return result.text;
+}
+
+std::vector<proto::CertificateChain> IdentityKeeper::known_chains(const proto::DeviceId& device) {
+  std::vector<proto::CertificateChain> chains;
+  for (CertificateStore* store : {&stores_.issued, &stores_.certificates}) {
+    if (const auto known = store->find(device); known && *known) chains.push_back(**known);
+  }
+  return chains;
+}
+
+std::string IdentityKeeper::newest_list_pem() const {
+  const auto account = identity_.identity.chain.issuers();
+  const auto* newest = account ? stores_.crls.newest_of(*account->certificate(0)) : nullptr;
+  return newest != nullptr ? newest->pem() : std::string();
+}
+
+IdentityKeeper::Text IdentityKeeper::keep_list(const Result& result, const proto::DeviceId& device,
+                                               std::int64_t now_unix) {
+  const auto account = identity_.identity.chain.issuers();
+  if (!result.list || !account) return result.text;
+  const auto learnt = stores_.crls.learn(*result.list, *account->certificate(0));
+  if (!learnt) return of_disk(learnt.failure());
+  if (!*learnt) return make_error(Reason::kNotReady, "another list of the account came at the same moment: try again");
+  // It has its key for ever, and a certificate that nobody remembers, perhaps.
+  if (const auto banned = stores_.trust.ban(TrustSubject(device), now_unix); !banned) return of_disk(banned.failure());
+  std::string id = result.list->id();
+  spdlog::info("revoked device={} list={}", device.hex(), id);
+  return id;
+}
+
 // ---- the pool's side ----
 
 IdentityKeeper::Result IdentityKeeper::sign_now(const Held& held, std::string_view request_pem, std::int64_t now_unix) {
@@ -115,8 +175,52 @@ IdentityKeeper::Result IdentityKeeper::sign_now(const Held& held, std::string_vi
   const auto chain =
       proto::issue_device_certificate(account_key->view(), *account, *key, kDeviceName, validity_from(now_unix));
   if (!chain) return {make_error(Reason::kInternal, "no certificate could be made", chain.error().message())};
-  spdlog::info("signed a certificate for device={}", chain->device_id().hex());
-  return {chain->pem()};
+  Result result{chain->pem()};
+  result.issued = *chain;
+  return result;
+}
+
+IdentityKeeper::Result IdentityKeeper::revoke_now(const Held& held, const Revocation& revocation) {
+  const auto account_key = read_account_key(held.state_dir);
+  if (!account_key) return {of_disk(account_key.failure())};
+  const auto account = held.chain.issuers();
+  if (account_key->empty() || !account) return {key_is_elsewhere()};
+  const proto::DeviceId& device = revocation.device;
+  if (device == held.chain.device_id()) {
+    return {make_error(Reason::kInvalidArgument, "this is the id of this device itself")};
+  }
+  std::vector<proto::CertificateChain> chains;
+  const auto take = [&](const proto::CertificateChain& chain) {
+    const bool its = chain.device_id() == device && chain.account_id() == held.chain.account_id();
+    if (its) chains.push_back(chain);
+    return its;
+  };
+  if (!revocation.chain_pem.empty()) {
+    const auto chain = proto::CertificateChain::from_pem(revocation.chain_pem);
+    if (!chain || !take(*chain)) {
+      return {make_error(Reason::kBadCertificate, "this is no chain of that device below this account")};
+    }
+  }
+  for (const auto& chain : revocation.known) (void)take(chain);
+  if (chains.empty()) {
+    return {make_error(
+        Reason::kNotFound,
+        "no certificate of that device below this account is known here; give its chain, or connect with it")};
+  }
+  std::vector<const X509*> certificates;
+  for (const auto& chain : chains) certificates.push_back(chain.certificate(0));
+  std::optional<proto::RevocationList> former;
+  if (!revocation.former_pem.empty()) {
+    auto read = proto::RevocationList::from_pem(revocation.former_pem);
+    if (!read) return {no_list(read.error())};
+    former = *std::move(read);
+  }
+  auto list = proto::RevocationList::issue(account_key->view(), *account->certificate(0), former ? &*former : nullptr,
+                                           certificates, revocation.now_unix);
+  if (!list) return {no_list(list.error())};
+  Result result;
+  result.list = *std::move(list);
+  return result;
 }
 
 IdentityKeeper::Result IdentityKeeper::import_chain(const Held& held, std::string_view pem, std::int64_t now_unix) {
@@ -128,11 +232,12 @@ IdentityKeeper::Result IdentityKeeper::import_chain(const Held& held, std::strin
   if (const auto valid = made->chain.verify(now_unix); !valid) {
     return {make_error(Reason::kBadCertificate, "the chain does not hold", valid.error().message())};
   }
-  if (made->chain == held.chain) return {};
+  const std::string id = made->chain.account_id().hex();
+  if (made->chain == held.chain) return {id};
   const auto stored = replace_chain(held.state_dir, held.device_key_pem, held.chain, made->chain);
   if (!stored) return {of_disk(stored.failure())};
-  spdlog::info("identity imported account={}", made->chain.account_id().hex());
-  return {std::string(), Change::kChain};
+  spdlog::info("identity imported account={}", id);
+  return {id, Change::kChain};
 }
 
 IdentityKeeper::Result IdentityKeeper::import_keys(const Held& held, std::string_view pem,
@@ -150,7 +255,7 @@ IdentityKeeper::Result IdentityKeeper::import_keys(const Held& held, std::string
   if (ours.account_pem.empty()) return {make_error(Reason::kBadCertificate, "this is another account's key")};
   if (const auto stored = write_account_keys(held.state_dir, ours); !stored) return {of_disk(stored.failure())};
   spdlog::info("the account's key was imported");
-  return {std::string(), Change::kKeyCame};
+  return {held.chain.account_id().hex(), Change::kKeyCame};
 }
 
 IdentityKeeper::Result IdentityKeeper::export_now(const Held& held, std::string_view passphrase) {

@@ -67,6 +67,13 @@ class Signalling {
   /// and at the end, or at the deadline, once with nothing; in later turns, never after this object's end.
   virtual void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                             std::function<void(const std::optional<FoundDevice>&)> found) = 0;
+  /// Puts a record that anybody may read under a name, for as long as this lives, in place of what was put there
+  /// before. Its reader has to check it: anybody may put another one.
+  virtual void publish(const std::string& /*name*/, proto::Bytes /*data*/) {}
+  /// What is there under a name, whoever put it: `done` is called once, in a later turn, with at most a bounded number
+  /// of records; never after this object's end.
+  virtual void find_published(const std::string& /*name*/, proto::TimePoint /*deadline*/,
+                              std::function<void(const std::vector<proto::ByteVector>&)> /*done*/) {}
   /// Sends a body to a device, encrypted to its key. Best effort: a loss shows as a missing answer.
   virtual void send(const SignalTarget& target, proto::Bytes body) = 0;
   /// From now on messages come from these keys too, and from none that were given before. What another than the peer

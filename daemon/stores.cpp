@@ -12,12 +12,14 @@ Outcome<Stores> Stores::open(const std::string& directory) {
   if (!requests) return requests.failure();
   auto certificates = CertificateStore::open(directory + "/certificates");
   if (!certificates) return certificates.failure();
+  auto issued = CertificateStore::open(directory + "/issued");
+  if (!issued) return issued.failure();
   auto crls = CrlStore::open(directory + "/crls");
   if (!crls) return crls.failure();
   auto pairs = PairStore::open(directory + "/pairs");
   if (!pairs) return pairs.failure();
-  return Stores{std::move(*trust),        std::move(*aliases), std::move(*requests),
-                std::move(*certificates), std::move(*crls),    std::move(*pairs)};
+  return Stores{std::move(*trust),  std::move(*aliases), std::move(*requests), std::move(*certificates),
+                std::move(*issued), std::move(*crls),    std::move(*pairs)};
 }
 
 }  // namespace connd::daemon

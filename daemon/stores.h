@@ -19,6 +19,7 @@ struct Stores {
   AliasStore aliases;
   RequestLog requests;
   CertificateStore certificates;
+  CertificateStore issued;  ///< chains that this device has made for others of its account
   CrlStore crls;
   PairStore pairs;
 

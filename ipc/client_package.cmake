@@ -11,6 +11,7 @@ set(client_headers)
 foreach(header
     ipc/api.h
     ipc/api_admin.h
+    ipc/api_trust.h
     ipc/api_events.h
     ipc/channel_socket.h
     ipc/client.h

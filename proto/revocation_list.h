@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proto/bytes.h"
 #include "proto/openssl_ptr.h"
@@ -29,6 +30,24 @@ class RevocationList {
   /// still counts: what was revoked stays so.
   [[nodiscard]] bool revokes(const X509& certificate, const X509& issuer) const;
 
+  /// A list by `issuer`, whose key in PEM that is, of all that `former` has (null: nothing), and these certificates;
+  /// its number is one more than that of `former`. Times are seconds since 1970. Errors: kKeyUnreadable, kKeyMismatch
+  /// (not the issuer's key), kKeyGenerationFailed (OpenSSL failed), kTooLong.
+  static Result<RevocationList> issue(std::string_view issuer_key_pem, const X509& issuer, const RevocationList* former,
+                                      const std::vector<const X509*>& taken_back, std::int64_t now_unix);
+
+  /// Whether it is `issuer`'s, truly signed by it.
+  [[nodiscard]] bool is_signed_by(const X509& issuer) const;
+  /// Its number (RFC 5280, 5.2.3): of two lists of one issuer the later one has the greater. Nothing: it has none, or
+  /// one that fits into no 63 bits.
+  [[nodiscard]] std::optional<std::uint64_t> number() const;
+  /// Whether all that `other` takes back is taken back here too.
+  [[nodiscard]] bool covers(const RevocationList& other) const;
+  /// Seconds since 1970: when it was made; when it says that there is a newer one, 0 if it does not say.
+  [[nodiscard]] std::int64_t made_unix() const;
+  [[nodiscard]] std::int64_t due_unix() const;
+
+  [[nodiscard]] std::string pem() const;
   [[nodiscard]] ByteVector der() const;
   /// SHA-256 of the DER, in hex.
   [[nodiscard]] std::string id() const;

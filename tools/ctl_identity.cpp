@@ -21,6 +21,8 @@ struct IdentityArguments {
   std::string file;
   std::string passphrase_file;
   std::string crl;
+  std::string device;
+  bool trust_account = false;
 };
 
 struct FileCloser {
@@ -87,9 +89,54 @@ int call_for_nothing(const Context& context, std::string_view method, Json param
   return exit_code;
 }
 
+/// The account that a reply of `method` has.
+std::optional<std::string> account_of(const Context& context, const char* method, Json params, int& exit_code) {
+  const auto reply = context.call(method, std::move(params), exit_code);
+  if (!reply) return std::nullopt;
+  const auto account = reply->find("account");
+  if (account == reply->end() || !account->is_string()) return std::string();
+  return account->get<std::string>();
+}
+
+/// After one of the verbs by which a device joins an account: its devices are strangers to each other until somebody
+/// says otherwise.
+int joined(const Context& context, const IdentityArguments& arguments, const std::string& account) {
+  if (!arguments.trust_account) {
+    context.say(
+        "the devices of an account do not trust each other by that; to let them in here, now and later: "
+        "jami-connctl trust allow " +
+        printable(account));
+    return 0;
+  }
+  int exit_code = 0;
+  if (!context.call("trust.allow", {{"id", account}, {"kind", "account"}}, exit_code)) return exit_code;
+  context.say("all devices of account " + printable(account) + " are trusted here now");
+  return 0;
+}
+
 int run_sign(const Context& context, const IdentityArguments& arguments) {
   const auto request = read_file(context, arguments.file);
-  return request ? print_text(context, "identity.sign", {{"request", *request}}, "chain") : kExitFailure;
+  if (!request) return kExitFailure;
+  int exit_code = print_text(context, "identity.sign", {{"request", *request}}, "chain");
+  if (exit_code != 0) return exit_code;
+  const auto account = account_of(context, "identity.show", Json::object(), exit_code);
+  if (!account) return exit_code;
+  return joined(context, arguments, *account);
+}
+
+int run_revoke(const Context& context, const IdentityArguments& arguments) {
+  Json params = {{"device", arguments.device}};
+  if (!arguments.file.empty()) {
+    const auto chain = read_file(context, arguments.file);
+    if (!chain) return kExitFailure;
+    params["chain"] = *chain;
+  }
+  const int code = print_text(context, "identity.revoke", std::move(params), "pem");
+  if (code == 0)
+    context.say(
+        "the device is banned here, and its certificates are taken back; devices that the list does "
+        "not reach by itself take it with 'jami-connctl crl add'");
+  return code;
 }
 
 int run_import(const Context& context, const IdentityArguments& arguments) {
@@ -102,7 +149,10 @@ int run_import(const Context& context, const IdentityArguments& arguments) {
     if (!passphrase) return exit_code;
     params["passphrase"] = *passphrase;
   }
-  return call_for_nothing(context, "identity.import", std::move(params));
+  int exit_code = 0;
+  const auto account = account_of(context, "identity.import", std::move(params), exit_code);
+  if (!account) return exit_code;
+  return joined(context, arguments, *account);
 }
 
 int run_export(const Context& context, const IdentityArguments& arguments) {
@@ -174,12 +224,21 @@ void add_identity(CLI::App& app, Context& context, const SharedArguments& argume
       [](const Context& c, const IdentityArguments&) {
         return print_text(c, "identity.request", Json::object(), "request");
       });
-  add_file(add(*group, context, arguments, "sign request.pem > chain.pem",
-               "certify another device for this account, and print its chain", run_sign),
-           arguments, "its request, '-' for stdin");
+  constexpr const char* kTrustAccount = "trust all devices of this account here, now and later";
+  auto* sign = add(*group, context, arguments, "sign request.pem > chain.pem",
+                   "certify another device for this account, and print its chain", run_sign);
+  add_file(sign, arguments, "its request, '-' for stdin");
+  sign->add_flag("--trust-account", arguments->trust_account, kTrustAccount);
+  auto* revoke =
+      add(*group, context, arguments, "revoke laptop > revoked.pem",
+          "take back the certificates of a device of this account that was lost, and print the list", run_revoke);
+  revoke->add_option("device", arguments->device, "64 hex digits, or an alias")->required()->type_name("DEVICE");
+  revoke->add_option("--chain", arguments->file, "its certificates, if they are not known here; '-' for stdin")
+      ->type_name("FILE");
   auto* import = add(*group, context, arguments, "import chain.pem",
                      "take the chain that 'sign' printed, or the keys that 'export-account' printed", run_import);
   add_file(import, arguments, "'-' for stdin");
+  import->add_flag("--trust-account", arguments->trust_account, kTrustAccount);
   import->add_option("--passphrase-file", arguments->passphrase_file, "whose first line, in UTF-8, opens exported keys")
       ->type_name("FILE");
   add(*group, context, arguments, "export-account --passphrase-file passphrase > account.pem",

@@ -68,3 +68,27 @@ TEST_CASE("a damaged list stops the start: a revocation is never dropped silentl
   REQUIRE_FALSE(store.ok());
   CHECK(store.failure().text.find(*id) != std::string::npos);
 }
+
+TEST_CASE("fault B7: of an issuer's lists from anywhere only a newer one that it has signed is learnt") {
+  TempDir dir;
+  auto store = CrlStore::open(dir.file("crls"));
+  REQUIRE(store);
+  const X509& account = *alice_chain().certificate(1);
+  using proto::RevocationList;
+  const auto first = *RevocationList::issue(key_pem(1), account, nullptr, {}, kNow);
+  const auto second = *RevocationList::issue(key_pem(1), account, &first, {alice_chain().certificate(0)}, kNow);
+  // Below nothing, with the greater number: another one of the same, which has less.
+  const auto third = *RevocationList::issue(key_pem(1), account, &second, {}, kNow);
+  const auto forged = *RevocationList::issue(key_pem(2), *alice_chain().certificate(2), nullptr, {}, kNow);
+  CHECK_FALSE(*store->learn(forged, account));
+  CHECK_FALSE(*store->learn(*RevocationList::from_pem(crl_pem(1, {7})), account));  // without a number
+  CHECK(*store->learn(second, account));
+  CHECK_FALSE(*store->learn(second, account));
+  CHECK_FALSE(*store->learn(first, account));  // never back
+  CHECK(store->is_revoked(*alice_chain().certificate(0), account));
+  CHECK(*store->learn(third, account));
+  CHECK(store->list().size() == 1);  // it has all that the one before had
+  CHECK(store->newest_of(account)->number() == 3);
+  CHECK(store->is_revoked(*alice_chain().certificate(0), account));
+  CHECK(CrlStore::open(dir.file("crls"))->newest_of(account)->number() == 3);
+}

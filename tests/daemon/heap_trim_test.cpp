@@ -18,6 +18,14 @@ TEST_CASE("the heap is trimmed once after much has ended, and again only after m
   CHECK_FALSE(trim.due(0));
 }
 
+TEST_CASE("the heap is trimmed after many that came and went between two looks") {
+  HeapTrim trim;
+  CHECK_FALSE(trim.due(2));
+  trim.saw(HeapTrim::kMinEnded + 2);
+  CHECK(trim.due(2));
+  CHECK_FALSE(trim.due(2));
+}
+
 TEST_CASE("the heap is not trimmed for a few") {
   HeapTrim trim;
   CHECK_FALSE(trim.due(HeapTrim::kMinEnded - 1));

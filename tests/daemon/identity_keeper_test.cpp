@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "proto/certificate_request.h"
 #include "tests/daemon/temp_dir.h"
 
 using namespace connd;
@@ -21,13 +22,20 @@ LoadedIdentity made(const TempDir& dir) {
   return *std::move(loaded);
 }
 
+Stores opened(const TempDir& dir) {
+  auto stores = Stores::open(dir.path());
+  REQUIRE(stores);
+  return *std::move(stores);
+}
+
 /// A device with its keeper; answers are in the order in which they came.
 struct Device {
   TempDir dir;
   Loop loop;
   LoadedIdentity identity = made(dir);
+  Stores stores = opened(dir);
   int replaced = 0;
-  std::optional<IdentityKeeper> keeper{std::in_place, loop, dir.path(), identity, [this] { ++replaced; }};
+  std::optional<IdentityKeeper> keeper{std::in_place, loop, dir.path(), identity, stores, [this] { ++replaced; }};
   std::vector<std::pair<std::string, IdentityKeeper::Text>> answers;
 
   IdentityKeeper::Done as(const std::string& name) {
@@ -115,4 +123,39 @@ TEST_CASE(
   REQUIRE(account.answers.size() == 1);
   CHECK(account.answers[0].second.error().reason == ipc::Reason::kResourceLimit);
   account.keeper.reset();  // what is on the pool tells nobody any more, and the loop's end waits for it
+}
+
+TEST_CASE("fault B7: revocations follow each other, signed on the pool and kept by the loop") {
+  Device account;
+  std::vector<proto::DeviceId> lost;
+  for (int n = 0; n < 2; ++n) {
+    const Device other;
+    lost.push_back(other.identity.identity.chain.device_id());
+    const auto request = proto::make_certificate_request(other.identity.device_key_pem.view());
+    REQUIRE(request);
+    account.keeper->sign(*request, kAt, account.as("sign"));
+  }
+  // Asked before the certificates are there: what a job needs of the stores is looked up when its turn comes.
+  for (const proto::DeviceId& device : lost) account.keeper->revoke(device, "", kAt, account.as("revoke"));
+  account.keeper->revoke(account.identity.identity.chain.device_id(), "", kAt, account.as("itself"));
+  account.keeper->revoke(proto::DeviceId{}, "", kAt, account.as("unknown"));
+  account.keeper->revoke(lost[0], "no chain", kAt, account.as("no chain"));
+  account.keeper->forget_account_key(account.as("forget"));
+  account.keeper->revoke(lost[0], "", kAt, account.as("without the key"));
+  CHECK(account.answers.empty());  // nothing of it on the loop
+  account.run(9);
+
+  const auto& answers = account.answers;
+  REQUIRE(answers[2].second);
+  REQUIRE(answers[3].second);
+  const auto& lists = account.stores.crls.list();
+  REQUIRE(lists.size() == 1);  // the second has what the first had
+  CHECK(lists.begin()->first == *answers[3].second);
+  CHECK(lists.begin()->second.number() == 2);
+  CHECK(lists.begin()->second.size() == 2);
+  for (const proto::DeviceId& device : lost) CHECK(account.stores.trust.of(device) == Trust::kBanned);
+  CHECK(answers[4].second.error().reason == ipc::Reason::kInvalidArgument);
+  CHECK(answers[5].second.error().reason == ipc::Reason::kNotFound);
+  CHECK(answers[6].second.error().reason == ipc::Reason::kBadCertificate);
+  CHECK(answers[8].second.error().reason == ipc::Reason::kNotFound);
 }

@@ -72,6 +72,7 @@ TEST_CASE("a client is answered before there is an identity") {
     CHECK(client.reason_of(method) == Reason::kNotReady);
   }
   CHECK(client.reason_of("identity.sign", {{"request", "x"}}) == Reason::kNotReady);
+  CHECK(client.reason_of("identity.revoke", {{"device", "x"}}) == Reason::kNotReady);
   CHECK(client.reason_of("identity.import", {{"pem", "x"}}) == Reason::kNotReady);
   CHECK(client.reason_of("identity.export_account", {{"passphrase", "long enough"}}) == Reason::kNotReady);
   CHECK((*client.call("connection.list"))["connections"].empty());

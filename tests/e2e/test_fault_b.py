@@ -6,6 +6,7 @@ import struct
 import time
 
 import pytest
+from api_client import ApiError
 from harness import BUILD, FULL, SANITIZER, SCALE, inside, run, sized, until
 from traffic import Echo, round_trip
 
@@ -73,3 +74,37 @@ def test_fault_b4_a_copied_state_directory_is_noticed_by_both(lab):
     assert events.event("identity.cloned", timeout=30 * SCALE)["device"] == original.device
     for node in (original, copy):
         until(lambda: any("another daemon" in problem for problem in node.status()["problems"]), 30 * SCALE, "a problem")
+
+
+def verb(node, *arguments, text=b""):
+    done = node.ctl(*arguments, input=text)
+    assert done.returncode == 0, (arguments, done)
+    return done
+
+
+def test_fault_b7_a_lost_device_is_revoked_by_one_command_and_others_learn_of_it(lab):
+    """Bob trusts the account, and never speaks with the device that holds its key: the list reaches him by the DHT."""
+    alice, laptop, bob = (lab.node(name).start() for name in ("alice", "laptop", "bob"))
+    signed = verb(alice, "identity", "sign", "-", "--trust-account", text=verb(laptop, "identity", "request").stdout)
+    joined = verb(laptop, "identity", "import", "-", text=signed.stdout)
+    # It is told how its account's devices come to trust each other.
+    assert f"trust allow {alice.account}" in joined.stderr.decode()
+    until(lambda: laptop.api.call("hello", client="e2e").get("account") == alice.account, 40 * SCALE, "it has joined")
+    laptop.wait_ready()
+    bob.api.call("trust.allow", id=alice.account)
+    with Echo(alice), Echo(bob):
+        for node in (alice, bob):
+            assert round_trip(laptop.api.open(node.device, "echo", timeout=30 * SCALE), b"of the account") == b"of the account"
+        revoked = verb(alice, "identity", "revoke", laptop.device)
+        assert b"BEGIN X509 CRL" in revoked.stdout
+        until(lambda: not alice.connections(laptop), 20 * SCALE, "alice has closed")
+        bob.api.call("connection.close", peer=laptop.device)
+
+        # He asks when one of the account's devices connects: the lost one itself, which loses its channel, or is refused.
+        with pytest.raises(ApiError) as refused:
+            until(lambda: laptop.api.open(bob.device, "echo", timeout=2 * SCALE) and bob.api.call("connection.close", peer=laptop.device) is None,
+                  60 * SCALE, "an open that is refused")
+        assert refused.value.reason in ("no-answer-or-refused", "bad-certificate"), refused.value
+        crl = bob.api.call("crl.list")["crls"]
+    assert [(one["number"], one["revoked"]) for one in crl] == [(1, 1)]
+    assert "revocations_asked_s" in bob.status()["metrics"]

@@ -127,7 +127,7 @@ FOR_ALL = {
 }
 FOR_ADMINS = {
     "connection.close", "policy.register", "trust.allow", "trust.ban", "trust.unset", "trust.list", "alias.set",
-    "alias.remove", "crl.add", "crl.remove", "crl.list", "identity.request", "identity.sign", "identity.import",
+    "alias.remove", "crl.add", "crl.remove", "crl.list", "identity.request", "identity.sign", "identity.revoke", "identity.import",
     "identity.export_account", "identity.forget_account_key",
 }
 # That the schema allows, and that each method would take.
@@ -136,7 +136,7 @@ PARAMS = {
     "channel.open": {"peer": "5a" * 32, "uri": "x", "timeout": 0.01}, "connection.close": {"peer": "5a" * 32},
     "trust.allow": {"id": "5a" * 32}, "trust.ban": {"id": "5a" * 32}, "trust.unset": {"id": "5a" * 32},
     "alias.set": {"name": "bob", "device": "5a" * 32}, "alias.remove": {"name": "carol"}, "crl.add": {"pem": "x"},
-    "crl.remove": {"crl": "5a" * 32}, "identity.sign": {"request": "x"}, "identity.import": {"pem": "x"},
+    "crl.remove": {"crl": "5a" * 32}, "identity.sign": {"request": "x"}, "identity.revoke": {"device": "5a" * 32}, "identity.import": {"pem": "x"},
     "identity.export_account": {"passphrase": "long enough"}, "channel.attach": {"token": "5a" * 16},
 } | {name: {"channel": 12345} for name in ("channel.finish", "channel.close")} | {
     name: {"request": 12345} for name in ("channel.accept", "channel.decline", "connection.accept", "connection.decline")

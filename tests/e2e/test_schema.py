@@ -123,6 +123,7 @@ def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
         request = verb("identity", "request")
         verb("identity", "sign", "-", input=request)
         verb("identity", "import", "-", input=chain.encode())
+        verb("identity", "revoke", bob.device, code=4)  # of another account
         verb("identity", "export-account", "--passphrase-file", str(tmp_path / "passphrase"))
         events = alice.ctl_start("events", "--json", stdout=subprocess.PIPE)
         assert events.stdout.readline()

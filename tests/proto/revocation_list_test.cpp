@@ -79,3 +79,26 @@ TEST_CASE("what a list is made of, and what is none") {
     CHECK_FALSE(RevocationList::from_der(Bytes(der).first(n)).ok());
   }
 }
+
+TEST_CASE("fault B7: an account's list is signed, numbered, and has all that was in the one before") {
+  const auto& alice = alice_chain();
+  const auto& bob = bob_chain();
+  const X509& account = *alice.certificate(1);
+  const std::string account_key = key_pem(1);
+  const auto first = RevocationList::issue(account_key, account, nullptr, {alice.certificate(0)}, kNow);
+  REQUIRE(first);
+  CHECK(first->number() == 1);
+  CHECK(first->made_unix() == kNow);
+  CHECK(first->due_unix() > kNow);
+  CHECK(first->is_signed_by(account));
+  CHECK_FALSE(first->is_signed_by(*alice.certificate(2)));
+  CHECK(first->revokes(*alice.certificate(0), account));
+  CHECK(RevocationList::from_pem(first->pem())->id() == first->id());
+  const auto second = RevocationList::issue(account_key, account, &*first, {bob.certificate(0)}, kNow + 1);
+  REQUIRE(second);
+  CHECK(second->number() == 2);
+  CHECK(second->revokes(*alice.certificate(0), account));
+  CHECK(second->covers(*first));
+  CHECK(RevocationList::issue(key_pem(2), account, nullptr, {}, kNow).error() == Errc::kKeyMismatch);
+  CHECK(RevocationList::issue("no key", account, nullptr, {}, kNow).error() == Errc::kKeyUnreadable);
+}

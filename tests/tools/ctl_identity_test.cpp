@@ -13,6 +13,13 @@ using namespace connd::test;
 
 namespace {
 
+/// What is asked when the first has been answered.
+struct Then {
+  std::string method;
+  ipc::Json params;
+  ipc::Json result;
+};
+
 struct Call {
   std::vector<std::string> arguments;
   std::string input;
@@ -20,6 +27,7 @@ struct Call {
   ipc::Json params;
   ipc::Json result;
   std::string output;
+  std::vector<Then> then = {};
 };
 
 }  // namespace
@@ -27,12 +35,42 @@ struct Call {
 TEST_CASE("identity and crl: what is asked, and what is printed") {
   const std::string id(64, 'c');
   const ipc::Json nothing = ipc::Json::object();
+  const std::string account(40, 'a');
+  const Then show = {"identity.show", nothing, {{"account", account}}};
+  const Then trust = {"trust.allow", {{"id", account}, {"kind", "account"}}, nothing};
   const ipc::Json entry = {{"crl", id}, {"issuer", "CN=x\x1b[31m"}, {"revoked", 2}};
   const std::vector<Call> calls = {
       {{"identity", "show"}, "", "identity.show", nothing, {{"chain", "PEM\n"}}, "PEM\n"},
       {{"identity", "request"}, "", "identity.request", nothing, {{"request", "REQ\n"}}, "REQ\n"},
-      {{"identity", "sign", "-"}, "REQ\n", "identity.sign", {{"request", "REQ\n"}}, {{"chain", "PEM\n"}}, "PEM\n"},
-      {{"identity", "import", "-"}, "PEM\n", "identity.import", {{"pem", "PEM\n"}}, nothing, ""},
+      {{"identity", "sign", "-"},
+       "REQ\n",
+       "identity.sign",
+       {{"request", "REQ\n"}},
+       {{"chain", "PEM\n"}},
+       "PEM\n",
+       {show}},
+      {{"identity", "sign", "-", "--trust-account"},
+       "REQ\n",
+       "identity.sign",
+       {{"request", "REQ\n"}},
+       {{"chain", "PEM\n"}},
+       "PEM\n",
+       {show, trust}},
+      {{"identity", "revoke", "laptop"}, "", "identity.revoke", {{"device", "laptop"}}, {{"pem", "CRL\n"}}, "CRL\n"},
+      {{"identity", "revoke", "laptop", "--chain", "-"},
+       "PEM\n",
+       "identity.revoke",
+       {{"device", "laptop"}, {"chain", "PEM\n"}},
+       {{"pem", "CRL\n"}},
+       "CRL\n"},
+      {{"identity", "import", "-"}, "PEM\n", "identity.import", {{"pem", "PEM\n"}}, {{"account", account}}, ""},
+      {{"identity", "import", "-", "--trust-account"},
+       "PEM\n",
+       "identity.import",
+       {{"pem", "PEM\n"}},
+       {{"account", account}},
+       "",
+       {trust}},
       {{"identity", "forget-account-key"}, "", "identity.forget_account_key", nothing, nothing, ""},
       {{"identity", "request", "--json"},
        "",
@@ -61,6 +99,12 @@ TEST_CASE("identity and crl: what is asked, and what is printed") {
     const auto request = daemon.expect(call.method);
     CHECK(request.params == call.params);
     daemon.reply(request, call.result);
+    for (const Then& then : call.then) {
+      daemon.greet();  // each call has a connection of its own
+      const auto next = daemon.expect(then.method);
+      CHECK(next.params == then.params);
+      daemon.reply(next, then.result);
+    }
     CHECK(program.wait() == 0);
     CHECK(program.output() == call.output);
   }
