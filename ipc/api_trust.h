@@ -218,10 +218,10 @@ struct IdentityImportParams {
   }
 };
 struct IdentityImportResult {
-  std::string account;  ///< to which this device belongs from now on
+  std::optional<std::string> account;  ///< to which this device belongs from now on; older daemons do not say it
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
-    io.required("account", self.account);
+    io.optional("account", self.account);
   }
 };
 struct IdentityExportParams {

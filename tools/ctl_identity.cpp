@@ -150,7 +150,8 @@ int run_import(const Context& context, const IdentityArguments& arguments) {
     params["passphrase"] = *passphrase;
   }
   int exit_code = 0;
-  const auto account = account_of(context, "identity.import", std::move(params), exit_code);
+  auto account = account_of(context, "identity.import", std::move(params), exit_code);
+  if (account && account->empty()) account = account_of(context, "identity.show", Json::object(), exit_code);
   if (!account) return exit_code;
   return joined(context, arguments, *account);
 }
