@@ -16,9 +16,9 @@ class HeapTrim {
   void saw(std::size_t living) {
     if (living > most_) most_ = living;
   }
-  /// `living` connections, channels and opens; call it now and then. True when at least kMinEnded, and half of the most there
-  /// were, have ended since it said so last, and when after such an end the last of them has gone, too: the next to do
-  /// is trim().
+  /// `living` connections, channels and opens; call it now and then. True when at least kMinEnded, and half of the most
+  /// there were, have ended since it said so last, and when after such an end the last of them has gone, too: the next
+  /// to do is trim().
   bool due(std::size_t living) {
     saw(living);
     const bool many = most_ - living >= kMinEnded && living <= most_ / 2;
