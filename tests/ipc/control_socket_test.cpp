@@ -44,9 +44,7 @@ class NotRoot {
   NotRoot() {
     if (was_root_) REQUIRE(::seteuid(65'534) == 0);
   }
-  ~NotRoot() {
-    [[maybe_unused]] const int back = was_root_ ? ::seteuid(0) : 0;
-  }
+  ~NotRoot() { [[maybe_unused]] const int back = was_root_ ? ::seteuid(0) : 0; }
   NotRoot(const NotRoot&) = delete;
   NotRoot& operator=(const NotRoot&) = delete;
 
