@@ -50,7 +50,9 @@ Loop::~Loop() {
   wake_ = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(turn_), [](uv_handle_t* h) { delete reinterpret_cast<uv_prepare_t*>(h); });
   // Close callbacks and work under way still have to run; nothing else is left to keep the loop alive.
-  uv_run(&loop_, UV_RUN_DEFAULT);
+  // A stop() that no run() has taken yet ends one such run at once.
+  while (uv_run(&loop_, UV_RUN_DEFAULT) != 0) {
+  }
   const int rc = uv_loop_close(&loop_);
   assert(rc == 0);
   (void)rc;
