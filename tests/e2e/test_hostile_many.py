@@ -14,7 +14,7 @@ RESOURCE_LIMIT = 17  # PROTOCOL.md, the table of reasons
 def test_opens_for_ever_and_never_reads(attacked):
     """Channels without end to an app that writes at once, and not a byte read."""
     alice, hostile, device, events = attacked
-    count = sized(100, 500, 2000)
+    count = sized(100, 400, 2000)
     with Talker(alice, "talk", peers="any"):
         connected(hostile, alice, events, device)
         rss, fds = alice.rss(), alice.fds()
