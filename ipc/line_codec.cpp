@@ -102,8 +102,9 @@ LineCodec::Outcome LineCodec::next() {
   if (walker_ && scanned_ == 0) walker_->reset();
   const std::string_view held = proto::as_text(buffer_.data());
   const std::size_t end = held.find('\n', scanned_);
-  const std::string_view fresh = held.substr(scanned_, end == std::string_view::npos ? end : end - scanned_);
-  if (refused(fresh)) {
+  // Nothing beyond the longest line, so that a line's outcome does not hang on how its bytes came.
+  const std::size_t walked = std::min({end, held.size(), max_line_});
+  if (walked > scanned_ && refused(held.substr(scanned_, walked - scanned_))) {
     skipped_ = std::max<std::size_t>(scanned_, 1);
     buffer_.consume(skipped_);
     scanned_ = 0;
