@@ -27,6 +27,7 @@ constexpr std::array kMethods = {
     Method{"listen.remove", listen_remove},
     Method{"connection.list", connection_list},
     Method{"connection.close", connection_close, kAdmin},
+    Method{"connection.requests", connection_requests, kAdmin},
     Method{"connection.accept", connection_accept},
     Method{"connection.decline", connection_decline},
     Method{"policy.register", policy_register, kAdmin},
@@ -84,9 +85,22 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
   }
 }
 
+namespace {
+/// What was given where a device is meant: mostly an id of the other kind, or one that was not copied whole.
+std::string no_device_text(std::string_view peer) {
+  constexpr std::size_t kLikeAnId = 16;  // so many digits are no alias
+  const bool hex = peer.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+  if (!hex || peer.size() < kLikeAnId) return "no such alias, and no device id (64 hex digits)";
+  if (peer.size() == 2 * proto::AccountId::kBytes) {
+    return "this is no device id: it has 40 hex digits, as the id of an account or CA, and a device id has 64";
+  }
+  return "this is no device id: it has " + std::to_string(peer.size()) + " hex digits, and a device id has 64";
+}
+}  // namespace
+
 ipc::Outcome<proto::DeviceId> resolve_peer(const IpcServer& server, std::string_view peer) {
   if (const auto device = server.context().stores.aliases.resolve(peer)) return *device;
-  return ipc::make_error(ipc::Reason::kNotFound, "no such alias, and no device id (64 hex digits)", std::string(peer));
+  return ipc::make_error(ipc::Reason::kNotFound, no_device_text(peer), std::string(peer));
 }
 
 ipc::Trust to_api(Trust trust) {

@@ -70,6 +70,7 @@ Reply listen_remove(Call& call);
 // api_connections.cpp
 Reply connection_list(Call& call);
 Reply connection_close(Call& call);
+Reply connection_requests(Call& call);
 Reply connection_accept(Call& call);
 Reply connection_decline(Call& call);
 Reply policy_register(Call& call);

@@ -113,7 +113,8 @@ Reply channel_close(Call& call) {
   if (!params) return params.error();
   ConnectionManager* manager = call.server.manager();
   if (call.server.visible_channel(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
-  if (!manager->close_channel(params->channel, proto::Reason::kCancelled, "the local side closed it")) {
+  if (!manager->close_channel(params->channel, proto::Reason::kCancelled,
+                              "it was closed by its application, or by an administrator")) {
     return no_channel();
   }
   return Answer{};

@@ -51,6 +51,12 @@ Reply connection_close(Call& call) {
   return answer(result);
 }
 
+Reply connection_requests(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  return answer(call.server.connection_requests());
+}
+
 Reply connection_accept(Call& call) {
   return answer_question(call, true);
 }

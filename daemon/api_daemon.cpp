@@ -2,6 +2,8 @@
 // hello, rpc.discover, daemon.status, identity.show
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "daemon/api.h"
 #include "ipc/schema.h"
 
@@ -28,6 +30,17 @@ void add_own_metrics(const IpcServer& server, ipc::Json& metrics) {
   metrics["limits_hit"] = totals.limits_hit;
   metrics["clients_held_back"] = server.shares().total().held_back;
   metrics["loop_longest_turn_us"] = server.context().loop.longest_turn().count();
+}
+
+std::vector<ipc::TurnedAway> turned_away(const IpcServer& server) {
+  std::vector<ipc::TurnedAway> out;
+  const ConnectionManager* manager = server.manager();
+  if (manager == nullptr) return out;
+  for (const Knock& knock : manager->knocks().list()) {
+    const auto age = std::chrono::duration<double>(server.context().loop.now() - knock.at);
+    out.push_back({knock.device.hex(), knock.reason, knock.count, std::max(0.0, age.count())});
+  }
+  return out;
 }
 
 }  // namespace
@@ -76,7 +89,10 @@ Reply status(Call& call) {
   result.counts.clients = call.server.client_count();
   result.counts.listeners = call.server.listeners().size();
   add_own_limits(call.server, result.limits);
-  if (call.session.admin()) result.users = call.server.users();
+  if (call.session.admin()) {
+    result.users = call.server.users();
+    result.turned_away = turned_away(call.server);
+  }
   add_own_metrics(call.server, result.metrics);
   return answer(result);
 }

@@ -48,7 +48,11 @@ std::string certificate_fault_text(std::error_code fault, const std::string& tol
                                    const std::optional<proto::Validity>& own, std::int64_t now_unix) {
   if (fault == proto::make_error_code(proto::Errc::kCertificateRefused)) {
     const std::string dates = own ? " (" + dates_text(*own) + ")" : std::string();
-    return "the peer refused this device's certificate" + dates + "; " + clock_text(now_unix) + "; it said: " + told;
+    // Behind our own sentence stands the peer's word, in brackets.
+    const std::size_t word = told.find(" (");
+    const std::string said =
+        word == std::string::npos ? std::string() : "; it said: " + told.substr(word + 2, told.size() - word - 3);
+    return "the peer refused this device's certificate" + dates + "; " + clock_text(now_unix) + said;
   }
   if (fault == proto::make_error_code(proto::Errc::kCertificateExpired) ||
       fault == proto::make_error_code(proto::Errc::kCertificateNotYetValid)) {

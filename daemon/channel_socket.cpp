@@ -9,9 +9,9 @@
 
 namespace connd::daemon {
 namespace {
-constexpr std::string_view kAppGone = "the application closed its end";
+constexpr std::string_view kAppGone = "the application that had it closed it";
 constexpr std::string_view kNotFinished = "the application ended without finishing the channel";
-constexpr std::string_view kNotTaken = "the peer ended the channel before it had taken everything";
+constexpr std::string_view kNotTaken = "one side ended the channel before it had taken all that the other had sent";
 }  // namespace
 
 ChannelSocket::ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc::Fd fd, const ChannelOptions& options)

@@ -150,9 +150,21 @@ void ConnectAttempt::start_tls() {
   socket_->start();
 }
 
+/// How far it has come.
+std::string ConnectAttempt::stage_text(proto::Reason reason) const {
+  if (reason == proto::Reason::kIceFailed) {
+    return local_text_.empty()
+               ? "this device's own addresses could not be collected in time"
+               : "the peer has answered, and no address of either side can be reached from the other: both may be "
+                 "behind a NAT or a firewall";
+  }
+  if (reason == proto::Reason::kTimedOut) return "a network path to the peer was found, and TLS was not done in time";
+  return std::string(proto::reason_info(reason).text);
+}
+
 void ConnectAttempt::fail() {
   AttemptFailure failure{failure_reason_.value_or(machine_.failure()), failure_text_, machine_.worth_retrying()};
-  if (failure.text.empty()) failure.text = std::string(proto::reason_info(failure.reason).text);
+  if (failure.text.empty()) failure.text = stage_text(failure.reason);
   owner_.attempt_failed(*this, failure);
 }
 

@@ -97,6 +97,7 @@ class ConnectAttempt {
   void start_checks();
   void start_tls();
   void fail();
+  [[nodiscard]] std::string stage_text(proto::Reason reason) const;
 
   const Context context_;
   Owner& owner_;

@@ -105,6 +105,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   connections_.erase(it);
   auto& list = peers_[device].connections;
   list.erase(std::remove(list.begin(), list.end(), number), list.end());
+  peers_[device].last_up = context_.connections.loop.now();
   nlohmann::json event = {
       {"connection", number}, {"peer", device.hex()}, {"reason", std::string(proto::reason_name(reason))}};
   if (!text.empty()) event["detail"] = text;
@@ -134,11 +135,13 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
   if (it == connections_.end()) return socket.refuse(channel, proto::Reason::kNotReady, {});
   if (unique && crosses_ours(socket, channel, uri)) return;
   if (channels_.size() >= settings_.limits.max_channels) {
-    return socket.refuse(channel, proto::Reason::kResourceLimit, "the daemon has as many channels as it can");
+    return socket.refuse(channel, proto::Reason::kResourceLimit,
+                         "the peer's jami-connd has as many channels as it can");
   }
   const std::size_t most = settings_.limits.max_channels_per_peer;
   if (most != 0 && channels_with(socket.peer()) > most) {  // this one included
-    return socket.refuse(channel, proto::Reason::kResourceLimit, "the peer has as many channels as one may");
+    return socket.refuse(channel, proto::Reason::kResourceLimit,
+                         "this device has as many channels with the peer as one may have there");
   }
   channels_.emplace(channel, ChannelRecord{socket.number(), socket.peer(), it->second.account, uri, false, false,
                                            context_.connections.loop.now()});

@@ -21,6 +21,7 @@
 #include "daemon/connect_attempt.h"
 #include "daemon/event_hub.h"
 #include "daemon/heap_trim.h"
+#include "daemon/knocks.h"
 #include "daemon/known_chains.h"
 #include "daemon/left_channels.h"
 #include "daemon/refusal_log.h"
@@ -176,7 +177,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
   /// Opens a channel, and a connection if there is none. Either an error now, or a number, and `done` later, once.
   std::variant<OpenNumber, OpenError> open(OpenRequest request, std::function<void(OpenResult)> done);
-  /// Takes an open back: its `done` is called with kCancelled, from here. False when it is not pending.
+  /// Takes an open back: its `done` is called with the reason, from here. False when it is not pending.
   bool cancel_open(OpenNumber open, proto::Reason reason);
   /// The app's end, or why not (the peer took it back; no fd).
   std::variant<ipc::Fd, OpenError> accept_channel(proto::ChannelHandle channel, const ChannelOptions& options);
@@ -222,6 +223,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// When another daemon with this device's identity was last heard of, if there is one.
   [[nodiscard]] std::optional<proto::TimePoint> clone_seen() const;
   [[nodiscard]] ManagerTotals totals() const;
+  /// Who asked for a connection lately, and was turned away.
+  [[nodiscard]] const Knocks& knocks() const { return knocks_; }
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
   [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
   [[nodiscard]] std::size_t pending_opens() const { return opens_.size(); }
@@ -253,6 +256,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     bool asked_again = false;  ///< after a refusal as a duplicate
     std::size_t name_bytes = 0;
   };
+  /// By what a device that is called is known: all that there is to say of one that does not answer.
+  enum class KnownBy : std::uint8_t { kNothing, kStore, kCertificate, kAnnouncement };
   struct Peer {
     std::vector<ConnectionNumber> connections;
     ConnectionNumber dialling = 0;                 ///< the attempt that we make as caller
@@ -261,8 +266,10 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     proto::ByteVector public_key;                  ///< where the search for its account, or for its short id, found it
     unsigned failures = 0;                         ///< attempts failed in a row
     proto::TimePoint retry_at = proto::kNever;
-    AttemptFailure last_failure{proto::Reason::kTimedOut, {}, false};  ///< while a retry is due
-    bool met = false;  ///< connection.connected with its certificate was reported
+    AttemptFailure last_failure{proto::Reason::kTimedOut, {}, false};  ///< while there are `failures`
+    bool met = false;                           ///< connection.connected with its certificate was reported
+    KnownBy known_by = KnownBy::kNothing;       ///< as the last attempt found it
+    std::optional<proto::TimePoint> last_up{};  ///< when a connection with it was up last, and is no more
   };
   /// Where an attempt's requests or answers go.
   struct Target {
@@ -349,8 +356,11 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   bool ask_again(OpenNumber number, proto::Reason reason);
   void redial_or_fail(OpenNumber number, proto::Reason reason, const std::string& text);
   void expire_opens();
-  [[nodiscard]] proto::Reason timeout_reason(const PendingOpen& open) const;
-  [[nodiscard]] proto::Reason awaited(const PendingOpen& open) const;
+  bool end_open(OpenNumber number, OpenError error);
+  [[nodiscard]] OpenError timed_out(const PendingOpen& open) const;
+  [[nodiscard]] const Peer* awaited_peer(const PendingOpen& open) const;
+  [[nodiscard]] AttemptFailure explained(const proto::DeviceId& device, AttemptFailure failure) const;
+  [[nodiscard]] OpenError silence_of(const Peer* peer, proto::Reason reason) const;
   [[nodiscard]] proto::Reason whose_fault(proto::Reason reason) const;
   void leave_connection(OpenNumber number, PendingOpen& open);
 
@@ -450,6 +460,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::vector<std::unique_ptr<ConnectAttempt>> dead_attempts_;
   /// Of attempts that failed behind TLS: their peers are told why, for kDrainTime at most.
   std::unordered_map<ConnectionNumber, std::unique_ptr<MultiplexedSocket>> leaving_;
+  Knocks knocks_;
   ManagerTotals past_;               ///< of connections that are gone
   std::size_t open_name_bytes_ = 0;  ///< of the pending ones
   OpenNumber next_open_ = 1;

@@ -19,7 +19,7 @@ void ConnectionManager::search_devices(OpenNumber number) {
   // Who was met is known by its short id as well, and needs no search: it may not be announced any more.
   if (const auto met = met_device(account, open.request.peer)) {
     if (chains_.trust_of(*met) == Trust::kBanned) {
-      return fail_later(number, OpenError{proto::Reason::kBanned, "the peer is banned"});
+      return fail_later(number, OpenError{proto::Reason::kBanned, "this device has banned the peer"});
     }
     open.request.peer = *met;
     return place(number);
@@ -64,7 +64,7 @@ void ConnectionManager::device_found(OpenNumber number, const FoundDevice& found
   // It has settled on a device already, if it does not search any more.
   if (!open.searching || narrowed || open.candidates.size() >= kMaxCandidates) return;
   if (chains_.trust_of(found.device, found.short_id) == Trust::kBanned) {
-    open.failure = OpenError{proto::Reason::kBanned, "the peer is banned"};
+    open.failure = OpenError{proto::Reason::kBanned, "this device has banned the peer"};
     return;
   }
   if (usable(found.device) != nullptr) {

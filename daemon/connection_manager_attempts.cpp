@@ -47,17 +47,24 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   const ConnectionNumber number = attempt.id().number;
   // All that it takes to call a device is its key, which has the id that it is called by. Who it is, and whether its
   // certificate is good, is seen in TLS.
-  if (auto known = chains_.key_of(device)) return resolved(number, std::move(known), false);
-  const Peer& peer = peers_[device];
+  Peer& peer = peers_[device];
+  if (auto known = chains_.key_of(device)) {
+    peer.known_by = KnownBy::kStore;
+    return resolved(number, std::move(known), false);
+  }
+  peer.known_by = peer.public_key.empty() ? KnownBy::kNothing : KnownBy::kAnnouncement;
   if (!peer.public_key.empty() && !context_.stores.trust.has_chain_entries()) {
     return resolved(number, peer.public_key, false);
   }
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
-  context_.signalling.find_chain(
-      device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve, ChainUse::kCall,
-      chains_.for_call(device, seen), [this, number, seen](const std::optional<proto::CertificateChain>& chain) {
-        resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt, seen->bans());
-      });
+  context_.signalling.find_chain(device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve,
+                                 ChainUse::kCall, chains_.for_call(device, seen),
+                                 [this, device, number, seen](const std::optional<proto::CertificateChain>& chain) {
+                                   const auto called = peers_.find(device);
+                                   if (chain && called != peers_.end()) called->second.known_by = KnownBy::kCertificate;
+                                   resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt,
+                                            seen->bans());
+                                 });
 }
 
 /// Of a device that is called, or calls; `public_key` is empty while it is not known.
@@ -74,7 +81,7 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::B
   const auto peer = peers_.find(device);
   if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
   if (banned || trust_of(device, public_key.value_or(proto::ByteVector())) == Trust::kBanned) {
-    return attempt.reject(proto::Reason::kBanned, "the peer, its account or CA is banned");
+    return attempt.reject(proto::Reason::kBanned, "this device has banned the peer, or its account or CA");
   }
   if (!public_key) return attempt.on_certificate(false);
   Target& target = targets_[number];
@@ -114,13 +121,20 @@ void ConnectionManager::attempt_moved(ConnectAttempt& attempt, proto::ConnectSta
                                                   {"after_ms", elapsed.count()}});
 }
 
+/// What the stage alone says is little: it is told with what this device knows besides.
+AttemptFailure ConnectionManager::explained(const proto::DeviceId& device, AttemptFailure failure) const {
+  const bool silent = failure.reason == proto::Reason::kNotFound || failure.reason == proto::Reason::kNoAnswerOrRefused;
+  if (!silent) return failure;
+  const auto peer = peers_.find(device);
+  OpenError said = silence_of(peer != peers_.end() ? &peer->second : nullptr, failure.reason);
+  failure.reason = said.reason;
+  failure.text = std::move(said.text);
+  return failure;
+}
+
 void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFailure& told) {
-  AttemptFailure failure = told;
-  if (const proto::Reason reason = whose_fault(told.reason); reason != told.reason) {
-    failure.reason = reason;
-    failure.text = std::string(proto::reason_info(reason).text);
-  }
   const proto::DeviceId device = attempt.id().peer;
+  const AttemptFailure failure = explained(device, told);
   const bool outgoing = attempt.role() == proto::ConnectRole::kCaller;
   spdlog::info("connection={} peer={} failed reason={} text={}", attempt.id().number, device.abbreviated(),
                proto::reason_name(failure.reason), log_quote(failure.text));
@@ -139,10 +153,10 @@ void ConnectionManager::attempt_failed(ConnectAttempt& attempt, const AttemptFai
   Peer& peer = peers_[device];
   if (peer.waiting.empty()) return fail_waiting(device, failure);
   ++peer.failures;
+  peer.last_failure = failure;
   if (peer.failures == 1) return dial(device);
   const unsigned doublings = std::min(peer.failures - 2, kMaxBackoffDoublings);
   peer.retry_at = context_.connections.loop.now() + kFirstBackoff * (1u << doublings);
-  peer.last_failure = failure;
   start_ticking();
 }
 
@@ -219,12 +233,13 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   peer.connections.push_back(number);
   start_ticking();
   peer.failures = 0;
+  knocks_.forget([&](const proto::DeviceId& who) { return who == device; });
   if (peer.dialling == number) peer.dialling = 0;
   drop_attempt(number, proto::Reason::kClosed, {});
   context_.events.publish("connection.connected", event);
   if (trust == Trust::kBanned) {
     socket.close_now(proto::Reason::kBanned, "the peer is banned");
-    return fail_waiting(device, {proto::Reason::kBanned, "the peer's account or CA is banned", false});
+    return fail_waiting(device, {proto::Reason::kBanned, "this device has banned the peer's account or CA", false});
   }
   if (trust == Trust::kAllowed) revocations_.met(chain);
   place_waiting(device);
@@ -375,10 +390,12 @@ ConnectAttempt* ConnectionManager::callee_attempt(const proto::DeviceId& peer, s
 }
 
 void ConnectionManager::refused(const proto::DeviceId& device, proto::Reason reason, std::string_view text) {
+  // The whole id: it is what `trust allow` takes.
   if (const auto line = refusal_log_.refused(device, reason, context_.connections.loop.now())) {
-    spdlog::info("peer={} connection request refused reason={} text={} more={} others={}", device.abbreviated(),
+    spdlog::info("peer={} connection request refused reason={} text={} more={} others={}", device.hex(),
                  proto::reason_name(reason), log_quote(text), line->more, line->others);
   }
+  knocks_.refused(device, reason, context_.connections.loop.now());
   ++past_.requests_refused;
   context_.events.publish(
       "request.refused",

@@ -12,17 +12,28 @@ namespace {
 /// One local user may have tens of thousands of opens that end, or go on, at the same moment: so many do in one turn.
 constexpr std::size_t kOpensPerTurn = 32;
 constexpr proto::Duration kOpensPause = std::chrono::milliseconds(1);
+
+/// " (last connected 3 min ago)", where that is known.
+std::string last_connected(const std::optional<proto::TimePoint>& when, proto::TimePoint now) {
+  if (!when) return {};
+  const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(now - *when).count();
+  const std::string age = minutes < 1    ? "less than a minute"
+                          : minutes < 60 ? std::to_string(minutes) + " min"
+                                         : std::to_string(minutes / 60) + " h";
+  return " (last connected " + age + " ago)";
+}
 }  // namespace
+
 std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request, std::function<void(OpenResult)> done) {
   using proto::Reason;
-  if (shutting_down()) return OpenError{Reason::kShuttingDown, "the daemon is shutting down"};
-  if (request.peer == own_) return OpenError{Reason::kInvalidArgument, "the peer is this device itself"};
+  if (shutting_down()) return OpenError{Reason::kShuttingDown, "this device's jami-connd is shutting down"};
+  if (request.peer == own_) return OpenError{Reason::kInvalidArgument, "that is the id of this device itself"};
   if (request.uri.size() > proto::kMaxName || !proto::is_utf8(request.uri)) {
     return OpenError{Reason::kBadName, std::string(proto::reason_info(Reason::kBadName).text)};
   }
   const bool banned = chains_.trust_of(request.peer) == Trust::kBanned ||
                       (request.account && context_.stores.trust.of({}, {&*request.account, 1}) == Trust::kBanned);
-  if (banned) return OpenError{Reason::kBanned, "the peer is banned"};
+  if (banned) return OpenError{Reason::kBanned, "this device has banned the peer"};
   if (opens_.size() >= settings_.limits.max_pending_opens) {
     return OpenError{Reason::kResourceLimit, "too many opens are pending"};
   }
@@ -30,7 +41,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
     return OpenError{Reason::kResourceLimit, "the names of pending opens are too long"};
   }
   if (channels_.size() + opens_.size() >= settings_.limits.max_channels) {
-    return OpenError{Reason::kResourceLimit, "the daemon has as many channels as it can"};
+    return OpenError{Reason::kResourceLimit, "this device's jami-connd has as many channels as it can"};
   }
   const OpenNumber number = next_open_++;
   PendingOpen open;
@@ -98,7 +109,7 @@ void ConnectionManager::wait_for(OpenNumber number, const proto::DeviceId& devic
   const bool under_way =
       known != peers_.end() && (known->second.dialling != 0 || known->second.retry_at != proto::kNever);
   if (!under_way && connections_.size() + attempts_.size() >= settings_.limits.max_connections) {
-    const OpenError error{proto::Reason::kResourceLimit, "the daemon has as many connections as it can"};
+    const OpenError error{proto::Reason::kResourceLimit, "this device's jami-connd has as many connections as it can"};
     if (opens_.at(number).candidates.contains(device)) {
       return candidate_failed(number, device, {error.reason, error.text, false});
     }
@@ -208,6 +219,10 @@ void ConnectionManager::fail_later(OpenNumber number, OpenResult result) {
 }
 
 bool ConnectionManager::cancel_open(OpenNumber number, proto::Reason reason) {
+  return end_open(number, {reason, std::string(proto::reason_info(reason).text)});
+}
+
+bool ConnectionManager::end_open(OpenNumber number, OpenError error) {
   const auto it = opens_.find(number);
   if (it == opens_.end()) return false;
   const PendingOpen& open = it->second;
@@ -218,12 +233,12 @@ bool ConnectionManager::cancel_open(OpenNumber number, proto::Reason reason) {
     if (numbers.empty()) {
       opening_.erase(opening);
       const auto connection = connections_.find(open.connection);
-      if (connection != connections_.end()) connection->second.socket->cancel(open.channel, reason);
+      if (connection != connections_.end()) connection->second.socket->cancel(open.channel, error.reason);
     }
   }
   std::set<proto::DeviceId> devices = open.candidates;
   devices.insert(open.request.peer);
-  complete(number, OpenError{reason, std::string(proto::reason_info(reason).text)});
+  complete(number, std::move(error));
   for (const proto::DeviceId& device : devices) give_up_dialling(device);
   return true;
 }
@@ -278,7 +293,7 @@ void ConnectionManager::expire_opens() {
   std::size_t left = kOpensPerTurn;
   for (; left > 0 && !deadlines_.empty() && deadlines_.begin()->first <= now; --left) {
     const OpenNumber number = deadlines_.begin()->second;
-    (void)cancel_open(number, timeout_reason(opens_.at(number)));
+    (void)end_open(number, timed_out(opens_.at(number)));
   }
   if (left == 0) return deadline_.arm(now + kOpensPause);
   deadline_.arm(deadlines_.empty() ? proto::kNever : deadlines_.begin()->first);
@@ -290,29 +305,71 @@ proto::Reason ConnectionManager::whose_fault(proto::Reason reason) const {
   return peers && !context_.signalling.online() ? proto::Reason::kNoNetwork : reason;
 }
 
-proto::Reason ConnectionManager::timeout_reason(const PendingOpen& open) const {
-  return whose_fault(awaited(open));
+/// A device that is not found, or does not answer: what this device knows of it, from what the call itself has seen.
+OpenError ConnectionManager::silence_of(const Peer* peer, proto::Reason reason) const {
+  if (whose_fault(reason) != reason) {
+    const proto::Reason ours = whose_fault(reason);
+    return {ours, std::string(proto::reason_info(ours).text)};
+  }
+  if (reason == proto::Reason::kNotFound) {
+    return {reason,
+            "no certificate of that device is on the DHT: it has not been online for a while, or the id is wrong"};
+  }
+  switch (peer != nullptr ? peer->known_by : KnownBy::kNothing) {
+    case KnownBy::kStore:
+      return {reason, "nothing came back; this device has met it before" +
+                          last_connected(peer->last_up, context_.connections.loop.now()) +
+                          ", and does not know whether it is online now"};
+    case KnownBy::kCertificate:
+      return {
+          reason,
+          "nothing came back, though its certificate is on the DHT, where it stays a while after a device has gone"};
+    case KnownBy::kAnnouncement:
+      return {reason, "nothing came back, though it is announced on the DHT, as it is for a while after it has gone"};
+    case KnownBy::kNothing:
+      break;
+  }
+  return {reason, std::string(proto::reason_info(reason).text)};
 }
 
-/// A deadline says more when it tells what was being waited for.
-proto::Reason ConnectionManager::awaited(const PendingOpen& open) const {
-  if (open.connection != 0) return proto::Reason::kTimedOut;
+/// Of an open to an account the device whose attempts have told most.
+const ConnectionManager::Peer* ConnectionManager::awaited_peer(const PendingOpen& open) const {
+  const Peer* found = nullptr;
+  std::set<proto::DeviceId> devices = open.candidates;
+  if (devices.empty()) devices.insert(open.request.peer);
+  for (const proto::DeviceId& device : devices) {
+    const auto peer = peers_.find(device);
+    if (peer == peers_.end()) continue;
+    if (found == nullptr || (found->failures == 0 && peer->second.failures > 0)) found = &peer->second;
+  }
+  return found;
+}
+
+/// A deadline says more when it tells what was being waited for, or what became of the attempt before.
+OpenError ConnectionManager::timed_out(const PendingOpen& open) const {
+  using proto::Reason;
+  if (open.connection != 0) {
+    return {Reason::kTimedOut, "the peer is connected, and has not said whether it takes the channel"};
+  }
   if (open.request.account && open.searching && open.candidates.empty()) {
-    return open.failure ? open.failure->reason : proto::Reason::kNotFound;
+    return open.failure ? *open.failure : nothing_found();
   }
-  const auto peer = peers_.find(open.candidates.empty() ? open.request.peer : *open.candidates.begin());
-  if (peer == peers_.end()) return proto::Reason::kTimedOut;
-  const auto attempt = attempts_.find(peer->second.dialling);
-  if (attempt == attempts_.end()) {
-    return peer->second.retry_at != proto::kNever ? peer->second.last_failure.reason : proto::Reason::kTimedOut;
-  }
-  switch (attempt->second->state()) {
+  const Peer* peer = awaited_peer(open);
+  if (peer != nullptr && peer->failures > 0) return {peer->last_failure.reason, peer->last_failure.text};
+  const auto attempt = peer != nullptr ? attempts_.find(peer->dialling) : attempts_.end();
+  switch (attempt != attempts_.end() ? attempt->second->state() : proto::ConnectState::kIdle) {
     case proto::ConnectState::kResolving:
-      return proto::Reason::kNotFound;
+      return silence_of(peer, Reason::kNotFound);
     case proto::ConnectState::kOffered:
-      return proto::Reason::kNoAnswerOrRefused;
+      return silence_of(peer, Reason::kNoAnswerOrRefused);
+    case proto::ConnectState::kGathering:
+      return {Reason::kTimedOut, "this device was still collecting its own addresses"};
+    case proto::ConnectState::kChecking:
+      return {Reason::kTimedOut, "the peer has answered, and no network path to it was found by then"};
+    case proto::ConnectState::kHandshaking:
+      return {Reason::kTimedOut, "a network path to the peer was found, and TLS was not done by then"};
     default:
-      return proto::Reason::kTimedOut;
+      return {Reason::kTimedOut, std::string(proto::reason_info(Reason::kTimedOut).text)};
   }
 }
 

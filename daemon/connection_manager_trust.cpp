@@ -12,6 +12,7 @@ void ConnectionManager::lists_changed() {
 
 void ConnectionManager::trust_changed() {
   gate_.trust_changed();
+  knocks_.forget([&](const proto::DeviceId& device) { return chains_.trust_of(device) != Trust::kUnknown; });
   prune_pairs();
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
@@ -21,9 +22,9 @@ void ConnectionManager::trust_changed() {
     if (chain->has_revoked(context_.stores.is_revoked())) {
       connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
     } else if (connection.trust == Trust::kBanned) {
-      connection.socket->close_now(proto::Reason::kBanned, "the peer was banned");
+      connection.socket->close_now(proto::Reason::kBanned, "this device has banned the peer");
     } else if (before == Trust::kAllowed && connection.trust == Trust::kUnknown) {
-      connection.socket->close_now(proto::Reason::kNotPermitted, "the peer is not allowed any more");
+      connection.socket->close_now(proto::Reason::kNotPermitted, "this device does not allow the peer any more");
     } else if (connection.trust == Trust::kAllowed && before == Trust::kAllowed) {
       end_uncovered(number, scope, connection.scope);
     }
@@ -39,7 +40,7 @@ void ConnectionManager::trust_changed() {
   for (const ConnectionNumber number : banned) {
     // The end of one may have been the end of another.
     if (const auto it = attempts_.find(number); it != attempts_.end()) {
-      attempt_failed(*it->second, {proto::Reason::kBanned, "the peer was banned", false});
+      attempt_failed(*it->second, {proto::Reason::kBanned, "this device has banned the peer", false});
     }
   }
 }
@@ -52,7 +53,7 @@ void ConnectionManager::end_uncovered(ConnectionNumber connection, const TrustSc
     const bool theirs = record.connection == connection && !record.outgoing;
     if (theirs && before.covers(record.uri) && !now.covers(record.uri)) over.push_back(handle);
   }
-  constexpr std::string_view kWhy = "the peer is not trusted for this uri any more";
+  constexpr std::string_view kWhy = "the one who opened it is not trusted for this name any more";
   for (const proto::ChannelHandle handle : over) {
     if (channels_.at(handle).accepted) {
       (void)close_channel(handle, proto::Reason::kNotPermitted, kWhy);

@@ -220,7 +220,7 @@ bool IpcServer::take_back(IpcSession& session) {
   session.unsubscribe();
   if (policy_owner_ == client) {
     policy_owner_ = 0;
-    for (const std::uint64_t question : std::exchange(questions_, {})) {
+    for (const auto& [question, asked] : std::exchange(questions_, {})) {
       if (manager_ != nullptr) (void)manager_->answer_connection(question, false);
     }
   }
@@ -228,7 +228,7 @@ bool IpcServer::take_back(IpcSession& session) {
   if (!listeners_.remove_client(client, kTakenBackPerPiece)) return false;
   for (const proto::ChannelHandle channel : asked_.of_client(client, kTakenBackPerPiece)) {
     asked_.take(channel);
-    refuse(channel, proto::Reason::kDeclined, "the application has gone");
+    refuse(channel, proto::Reason::kDeclined, "the peer's application has gone");
   }
   ask_timer_.arm(asked_.next_deadline());
   abandon_tokens(client);

@@ -5,8 +5,8 @@
 /// when the manager shuts down are answered through it.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <variant>
@@ -149,12 +149,14 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   void own(IpcSession& session, proto::ChannelHandle channel, OwnedChannel owned);
   /// False: another client has it.
   bool register_policy(const IpcSession& session);
-  /// False: this client was not asked, or not any more.
+  /// The policy's owner or an administrator answers. False: it is over, or not for this client to answer.
   bool answer_connection(const IpcSession& session, std::uint64_t question, bool accept);
   /// As channel.list and the events have it; `for_admin` adds the owner.
   /// Error: resource-limit, when they would not fit into a line. Then they are not made.
   [[nodiscard]] ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcSession& session) const;
   [[nodiscard]] std::vector<ipc::ConnectionInfo> connections() const;
+  /// The questions about unknown peers that wait for an answer.
+  [[nodiscard]] ipc::ConnectionRequestsResult connection_requests() const;
 
  private:
   /// Who hears of an event.
@@ -212,7 +214,12 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   AskedRequests asked_;
   AttachTokens tokens_;
   ClientNumber policy_owner_ = 0;
-  std::set<std::uint64_t> questions_;  ///< that the policy's owner has not answered
+  /// That the policy's owner has not answered; as many as the gate asks.
+  struct AskedConnection {
+    Question question;
+    proto::TimePoint since;
+  };
+  std::map<std::uint64_t, AskedConnection> questions_;
   StartQueue waiting_;
   RefusalMeter refusals_;
   ClientTotals totals_;

@@ -199,26 +199,30 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   const bool trusted =
       request.trust == Trust::kAllowed || (listener != nullptr && listener->takes_unknown(request.device));
   if (!trusted || (listener != nullptr && !listener->is_for(request.device, request.account)))
-    return refuse(request.channel, proto::Reason::kNotPermitted, {});
+    return refuse(request.channel, proto::Reason::kNotPermitted, "the peer does not let this device open that");
   IpcSession* session = listener != nullptr ? find(listener->client) : nullptr;
   if (session == nullptr || session->state() != IpcSession::State::kOpen) {
     return refuse(request.channel, proto::Reason::kNoListener, {});
   }
   const ControlTurns::Charged charged(turns_, session->credentials().uid);
   if (has_all_channels(*session)) {
-    return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
+    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has as many channels as it may");
   }
   if (user_has_all_channels(*session)) {
-    return refuse(request.channel, proto::Reason::kBusy, "the application's user has as many channels as it may");
+    return refuse(request.channel, proto::Reason::kBusy,
+                  "the user of the peer's application has as many channels as he may");
   }
-  if (session->congested()) return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
+  if (session->congested())
+    return refuse(request.channel, proto::Reason::kBusy, "the peer's application does not read");
   listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)
                                            : ask(*session, *listener, request);
 }
 
 void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
   if (listener.attach) {
-    if (const auto full = no_token(session)) return refuse(request.channel, proto::Reason::kBusy, full->message);
+    if (no_token(session)) {
+      return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many channels to fetch");
+    }
   }
   auto accepted = manager_->accept_channel(request.channel, {listener.strict_end, listener.attach});
   if (!std::holds_alternative<ipc::Fd>(accepted)) return;  // the peer took it back, or was told why not
@@ -238,7 +242,7 @@ void IpcServer::ask(IpcSession& session, const Listener& listener, const Incomin
   AskedRequest asked{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
                      session.credentials().uid};
   if (!asked_.add(std::move(asked))) {
-    return refuse(request.channel, proto::Reason::kBusy, "the application has too many requests to answer");
+    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many requests to answer");
   }
   ask_timer_.arm(asked_.next_deadline());
   session.notify("channel.request",
@@ -257,14 +261,14 @@ std::optional<AskedRequest> IpcServer::take_asked(const IpcSession& session, pro
 void IpcServer::refuse_listener(ClientNumber client, ListenerNumber listener) {
   for (const proto::ChannelHandle channel : asked_.of_listener(client, listener)) {
     asked_.take(channel);
-    refuse(channel, proto::Reason::kDeclined, "the application listens no more");
+    refuse(channel, proto::Reason::kDeclined, "the peer's application listens no more");
   }
   ask_timer_.arm(asked_.next_deadline());
 }
 
 void IpcServer::expire_asked() {
   for (const proto::ChannelHandle channel : asked_.expired(context_.loop.now())) {
-    refuse(channel, proto::Reason::kDeclined, "the application did not answer");
+    refuse(channel, proto::Reason::kDeclined, "the peer's application did not answer");
     on_channel_request_cancelled(channel, proto::Reason::kTimedOut);
   }
   ask_timer_.arm(asked_.next_deadline());
@@ -310,7 +314,7 @@ bool IpcServer::register_policy(const IpcSession& session) {
 bool IpcServer::ask_connection(const Question& question) {
   IpcSession* session = find(policy_owner_);
   if (session == nullptr || session->state() != IpcSession::State::kOpen) return false;
-  questions_.insert(question.number);
+  questions_.emplace(question.number, AskedConnection{question, context_.loop.now()});
   const std::string account = question.account ? question.account->hex() : std::string();
   session->notify("connection.request", ipc::write_members(ipc::ConnectionRequested{
                                             question.number, question.device.hex(), account, ipc::Trust::kUnknown}));
@@ -326,8 +330,25 @@ void IpcServer::connection_question_over(std::uint64_t number) {
 }
 
 bool IpcServer::answer_connection(const IpcSession& session, std::uint64_t question, bool accept) {
-  if (policy_owner_ != session.number() || questions_.erase(question) == 0) return false;
+  const bool owner = policy_owner_ == session.number();
+  if ((!owner && !session.admin()) || questions_.erase(question) == 0) return false;
+  if (IpcSession* asked = owner ? nullptr : find(policy_owner_)) {
+    asked->notify("connection.request_cancelled",
+                  ipc::write_members(ipc::RequestCancelled{question, proto::Reason::kCancelled}));
+  }
   return manager_ != nullptr && manager_->answer_connection(question, accept);
+}
+
+ipc::ConnectionRequestsResult IpcServer::connection_requests() const {
+  ipc::ConnectionRequestsResult out;
+  out.registered = policy_owner_ != 0;
+  const proto::TimePoint now = context_.loop.now();
+  for (const auto& [number, asked] : questions_) {
+    const Question& question = asked.question;
+    out.requests.push_back({number, question.device.hex(), question.account ? question.account->hex() : std::string(),
+                            age(asked.since, now), std::max(0.0, age(now, question.deadline))});
+  }
+  return out;
 }
 
 // ---- lists ----

@@ -255,7 +255,7 @@ void MultiplexedSocket::on_channel_event(const proto::MuxEvent& event) {
   ChannelSocket* channel = find(event.channel);
   if (channel == nullptr) {
     // Its owner did not attach it.
-    mux_->reset(event.channel, proto::Reason::kInternal, "nobody takes it");
+    mux_->reset(event.channel, proto::Reason::kInternal, "the peer's jami-connd has nobody who takes it");
   } else if (event.kind == proto::MuxEvent::Kind::kData) {
     channel->deliver(event.data);
   } else {
@@ -291,7 +291,8 @@ bool MultiplexedSocket::on_turn() {
   // Until its time is over, a goaway waits for apps that have not taken everything yet, and for output to leave.
   const bool quiet = channels_.empty() && tls_.output().empty();
   if (mux_ && mux_->finished(now()) && (quiet || mux_->go_away_over())) {
-    close_drained(end_reason_, "the connection was closed after its last channel");
+    close_drained(end_reason_, channels_.empty() ? "the connection was closed; no channel was open any more"
+                                                 : "the connection was closed before its channels had ended");
   }
   return more;
 }
@@ -385,7 +386,7 @@ proto::Result<ipc::Fd> MultiplexedSocket::accept(proto::ChannelHandle channel, c
   // Before the accept: without a descriptor the peer hears a refusal, not an accepted channel that ends at once.
   auto ends = make_channel(*this, context_.poller, channel, options);
   if (!ends) {
-    refuse(channel, proto::Reason::kResourceLimit, "no file descriptor is free");
+    refuse(channel, proto::Reason::kResourceLimit, "the peer's jami-connd has no file descriptor free");
     return ends.error();
   }
   if (!mux_->accept(channel, now())) return make_error_code(std::errc::operation_canceled);
@@ -398,7 +399,7 @@ proto::Result<ipc::Fd> MultiplexedSocket::attach(proto::ChannelHandle handle, co
   request_turn();
   auto ends = make_channel(*this, context_.poller, handle, options);
   if (!ends) {
-    mux_->reset(handle, proto::Reason::kResourceLimit, "no file descriptor is free");
+    mux_->reset(handle, proto::Reason::kResourceLimit, "the peer's jami-connd has no file descriptor free");
     return ends.error();
   }
   channels_.emplace(handle, std::move(ends->channel));
@@ -490,7 +491,7 @@ void MultiplexedSocket::close_now(proto::Reason reason, std::string_view text) {
 void MultiplexedSocket::fail(std::error_code error) {
   const bool ours = error.category() == proto::error_category();
   std::string text = error.message();
-  if (!tls_.error_detail().empty()) text += " (" + tls_.error_detail() + ")";
+  if (!tls_.error_detail().empty() && tls_.error_detail() != text) text += " (" + tls_.error_detail() + ")";
   // A peer that broke the protocol may have sent more: to close with unread input would take back what tells it so.
   const bool listens = ours && error != proto::Errc::kPeerNotAnswering && error != proto::Errc::kTlsTruncated;
   drains_ |= listens && mux_ != nullptr && state_ < State::kClosing;

@@ -144,11 +144,12 @@ void RequestGate::by_policy(const proto::DeviceId& signer, std::error_code fault
   if (asked_.size() >= settings_.max_questions) {
     return done(refused(Trust::kUnknown, proto::Reason::kBusy, "too many questions wait for an answer"));
   }
-  const ConnectionAsker::Question question{questions_.take(), signer, chains_.account_of(signer)};
+  const ConnectionAsker::Question question{questions_.take(), signer, chains_.account_of(signer),
+                                           loop_.now() + settings_.ask_time};
   if (!asker_.ask_connection(question)) {
-    return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "nobody is there to decide"));
+    return done(refused(Trust::kUnknown, proto::Reason::kNotPermitted, "no local client is there to decide"));
   }
-  asked_.emplace(question.number, Asked{signer, loop_.now() + settings_.ask_time, done});
+  asked_.emplace(question.number, Asked{signer, question.deadline, done});
   arm();
 }
 

@@ -49,6 +49,7 @@ class ConnectionAsker {
     std::uint64_t number;
     proto::DeviceId device;
     std::optional<proto::AccountId> account;  ///< if it was met before, and its chain is still valid
+    proto::TimePoint deadline{};              ///< it is declined then
   };
   /// False: nobody has registered.
   virtual bool ask_connection(const Question& question) = 0;

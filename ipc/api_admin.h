@@ -106,6 +106,20 @@ struct UserStatus {
     io.required("held_back", self.held_back);
   }
 };
+/// A device that asked for a connection lately, and is not allowed.
+struct TurnedAway {
+  std::string peer;
+  Reason reason = Reason::kNotPermitted;  ///< of the last time
+  std::uint64_t count = 0;                ///< requests, since it is among those that are shown
+  double last_s = 0;                      ///< how long ago the last one was
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("peer", self.peer);
+    io.required("reason", self.reason);
+    io.required("count", self.count);
+    io.required("last_s", self.last_s);
+  }
+};
 struct DaemonStatus {
   std::string version;
   std::uint64_t pid = 0;
@@ -117,10 +131,11 @@ struct DaemonStatus {
   DhtStatus dht;
   DaemonCounts counts;
   IceRequestPolicy ice_request = IceRequestPolicy::kTrusted;
-  Json limits = Json::object();       ///< name -> number
-  Json metrics = Json::object();      ///< name -> number
-  std::vector<std::string> problems;  ///< what is degraded, one clause each
-  std::vector<UserStatus> users;      ///< those that have clients; for administrators
+  Json limits = Json::object();         ///< name -> number
+  Json metrics = Json::object();        ///< name -> number
+  std::vector<std::string> problems;    ///< what is degraded, one clause each
+  std::vector<UserStatus> users;        ///< those that have clients; for administrators
+  std::vector<TurnedAway> turned_away;  ///< the newest first, a few; for administrators
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("version", self.version);
@@ -137,6 +152,7 @@ struct DaemonStatus {
     io.required("metrics", self.metrics);
     io.required("problems", self.problems);
     io.optional("users", self.users);
+    io.optional("turned_away", self.turned_away);
   }
 };
 
@@ -225,6 +241,31 @@ struct ConnectionRequested {
     io.required("peer", self.peer);
     io.required("account", self.account);
     io.required("trust", self.trust);
+  }
+};
+/// A peer's request that waits for an answer, as connection.requests has it.
+struct PendingConnection {
+  std::uint64_t request = 0;
+  std::string peer;
+  std::string account;  ///< empty where it is not known
+  double age_s = 0;
+  double left_s = 0;  ///< until it is declined
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("request", self.request, kHandleBounds);
+    io.required("peer", self.peer);
+    io.required("account", self.account);
+    io.required("age_s", self.age_s);
+    io.required("left_s", self.left_s);
+  }
+};
+struct ConnectionRequestsResult {
+  std::vector<PendingConnection> requests;  ///< the oldest first
+  bool registered = false;                  ///< a client is there that is asked; without one nobody is
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("requests", self.requests);
+    io.required("registered", self.registered);
   }
 };
 /// Of connection.accept and connection.decline.

@@ -6,6 +6,8 @@
 namespace connd::ipc {
 namespace {
 
+constexpr std::size_t kAccountIdDigits = 40;
+
 /// Shortest form: no ".0" behind a whole bound.
 std::string shown(double bound) {
   return Json(bound == std::floor(bound) ? Json(static_cast<std::uint64_t>(bound)) : Json(bound)).dump();
@@ -43,11 +45,25 @@ void MemberReader::fail_bounds(std::string_view name, std::string_view what, Bou
   fail(name, text);
 }
 
+/// Of one length alone are ids, and the other kind of id is what is given most often instead.
+void MemberReader::fail_id(std::string_view name, const std::string& text, Bounds bounds) {
+  const bool hex = text.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+  std::string what = "expected " + shown(bounds.min) + " hexadecimal digits";
+  if (hex && text.size() == kAccountIdDigits) {
+    what += "; this has " + std::to_string(kAccountIdDigits) + ", as the id of an account or CA";
+  } else {
+    what += "; this has " + std::to_string(text.size()) + (hex ? "" : " characters");
+  }
+  fail(name, what);
+}
+
 void MemberReader::read(const char* name, const Json& value, std::string& out, Bounds bounds) {
   if (!value.is_string()) return fail(name, "expected a string");
   const auto& text = value.get_ref<const std::string&>();
   const auto size = static_cast<double>(text.size());
-  if (size < bounds.min || size > bounds.max) return fail_bounds(name, "bytes", bounds);
+  if (size < bounds.min || size > bounds.max) {
+    return bounds.min == bounds.max ? fail_id(name, text, bounds) : fail_bounds(name, "bytes", bounds);
+  }
   out = text;
 }
 

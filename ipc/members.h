@@ -92,6 +92,7 @@ class MemberReader {
  private:
   const Json* find(const char* name, bool required);
   void fail(std::string_view name, std::string_view text);
+  void fail_id(std::string_view name, const std::string& text, Bounds bounds);
   void fail_bounds(std::string_view name, std::string_view what, Bounds bounds);
 
   void read(const char* name, const Json& value, std::string& out, Bounds bounds);

@@ -121,6 +121,7 @@ Json methods() {
       {"listen.remove", method<ListenerHandle, Nothing>()},
       {"connection.list", method<Nothing, ConnectionListResult>()},
       {"connection.close", method<PeerParams, ConnectionCloseResult>()},
+      {"connection.requests", method<Nothing, ConnectionRequestsResult>()},
       {"connection.accept", method<RequestParams, Nothing>()},
       {"connection.decline", method<RequestParams, Nothing>()},
       {"policy.register", method<Nothing, Nothing>()},

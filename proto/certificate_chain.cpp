@@ -74,7 +74,8 @@ Result<void> check_issuer_usage(X509* issuer) {
 
 Result<void> check_signature(X509* certificate, X509* issuer) {
   if (X509_NAME_cmp(X509_get_issuer_name(certificate), X509_get_subject_name(issuer)) != 0) {
-    return Errc::kCertificateChainBroken;
+    // The topmost has to be its own issuer.
+    return certificate == issuer ? Errc::kCertificateIssuerMissing : Errc::kCertificateChainBroken;
   }
   EVP_PKEY* key = X509_get0_pubkey(issuer);
   const bool signature_holds = key != nullptr && X509_verify(certificate, key) == 1;

@@ -38,11 +38,13 @@ constexpr std::array kRows = {
     Row{Errc::kTlsFailed, Reason::kProtocolError, "TLS failed"},
     Row{Errc::kTlsClosedEarly, Reason::kConnectionLost, "the peer closed during the TLS handshake"},
     Row{Errc::kTlsTruncated, Reason::kConnectionLost, "the connection ended without TLS close_notify"},
-    Row{Errc::kTlsNoNativeProtocol, Reason::kProtocolError, "both sides are jami-connd but ALPN did not select it"},
+    Row{Errc::kTlsNoNativeProtocol, Reason::kProtocolError,
+        "the peer is a jami-connd, and TLS did not agree on its protocol (ALPN)"},
     Row{Errc::kCertificateMissing, Reason::kBadCertificate, "no certificate"},
     Row{Errc::kCertificateUnreadable, Reason::kBadCertificate, "a certificate that cannot be read"},
-    Row{Errc::kCertificateKeyDiffers, Reason::kBadCertificate, "the certificate's key is not the expected device's"},
-    Row{Errc::kCertificateChainBroken, Reason::kBadCertificate, "a chain in which a signature does not hold"},
+    Row{Errc::kCertificateKeyDiffers, Reason::kBadCertificate, "a certificate whose key is not the expected device's"},
+    Row{Errc::kCertificateChainBroken, Reason::kBadCertificate,
+        "a chain in which one certificate is not signed by the next"},
     Row{Errc::kCertificateNotYetValid, Reason::kBadCertificate, "a certificate that is not yet valid"},
     Row{Errc::kCertificateExpired, Reason::kBadCertificate, "a certificate that has expired"},
     Row{Errc::kCertificateIssuerNotCa, Reason::kBadCertificate, "an issuer that is not a CA"},
@@ -61,6 +63,9 @@ constexpr std::array kRows = {
     Row{Errc::kTlsAlert, Reason::kProtocolError, "the peer ended TLS with an alert"},
     Row{Errc::kKeyGenerationFailed, Reason::kInternal, "keys or certificates could not be made"},
     Row{Errc::kPeerTakesNoMore, Reason::kResourceLimit, "the peer takes no more channels from this device for now"},
+    Row{Errc::kCertificateIssuerMissing, Reason::kBadCertificate,
+        "a chain that ends too early: the certificate of its account, or CA, is missing"},
+    Row{Errc::kTlsTooOld, Reason::kProtocolError, "the peer speaks too old a version of TLS"},
 };
 
 constexpr bool rows_in_order() {

@@ -67,6 +67,9 @@ enum class Errc {
   kKeyGenerationFailed,
   // Our own opens, continued.
   kPeerTakesNoMore,
+  // TLS and identity, continued.
+  kCertificateIssuerMissing,
+  kTlsTooOld,
 };
 
 const std::error_category& error_category() noexcept;

@@ -66,6 +66,7 @@ struct TlsSessionHooks {
     if (verdict == Errc::kCertificateExpired) return X509_V_ERR_CERT_HAS_EXPIRED;
     if (verdict == Errc::kCertificateNotYetValid) return X509_V_ERR_CERT_NOT_YET_VALID;
     if (verdict == Errc::kCertificateChainBroken) return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT;
+    if (verdict == Errc::kCertificateIssuerMissing) return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT;
     if (verdict == Errc::kCertificateIssuerNotCa) return X509_V_ERR_INVALID_CA;
     if (verdict == Errc::kCertificateWrongUsage) return X509_V_ERR_INVALID_PURPOSE;
     if (verdict == Errc::kCertificateRevoked) return X509_V_ERR_CERT_REVOKED;
@@ -182,11 +183,12 @@ Result<void> TlsSession::finish_handshake() {
   unsigned int size = 0;
   SSL_get0_alpn_selected(ssl_.get(), &name, &size);
   const bool selected = as_text({name, size}) == TlsContext::kAlpn;
-  native_ = selected && SSL_version(ssl_.get()) >= TLS1_3_VERSION;
+  const bool modern = SSL_version(ssl_.get()) >= TLS1_3_VERSION;
+  native_ = selected && modern;
   // SPEC 4.6: neither a missing ALPN nor an older TLS is a reason to fall back to the other dialect.
   if (native_ || (!selected && !peer_.native_demanded)) return {};
   (void)close();  // The peer should learn of it; that it cannot be told changes nothing.
-  return fail(Errc::kTlsNoNativeProtocol);
+  return fail(modern ? Errc::kTlsNoNativeProtocol : Errc::kTlsTooOld);
 }
 
 bool TlsSession::export_secret(std::string_view label, MutableBytes out) const {
@@ -280,15 +282,24 @@ std::error_code TlsSession::fail(std::error_code cause) {
 std::error_code TlsSession::cause_of_failure() {
   const unsigned long error = ERR_peek_error();
   if (error != 0) {
+    // Without the numbers and the library's names around it, where there is a word for it.
     char text[256];
     ERR_error_string_n(error, text, sizeof text);
-    error_detail_ = text;
+    const char* const word = ERR_reason_error_string(error);
+    error_detail_ = word != nullptr ? word : text;
   }
-  if (verdict_) return verdict_;
+  if (verdict_) {
+    error_detail_.clear();  // "certificate verify failed"
+    return verdict_;
+  }
   if (output_full_) return Errc::kTooLong;
   if (ERR_GET_LIB(error) != ERR_LIB_SSL) return Errc::kTlsFailed;
   const int reason = ERR_GET_REASON(error);
   if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) return Errc::kCertificateMissing;
+  if (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_VERSION_TOO_LOW) {
+    error_detail_.clear();  // it says the same
+    return Errc::kTlsTooOld;
+  }
   const int alert = reason - SSL_AD_REASON_OFFSET;
   if (alert < 0 || alert > 255) return Errc::kTlsFailed;
   return is_certificate_alert(alert) ? Errc::kCertificateRefused : Errc::kTlsAlert;

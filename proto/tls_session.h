@@ -73,7 +73,7 @@ class TlsSession {
   /// peer's close_notify are ignored (RFC 8446, section 6.1).
   ///
   /// Errors: those of CertificateChain::verify and from_stack for the peer's chain, kCertificateKeyDiffers,
-  /// kCertificateMissing, kCertificateRefused and kTlsAlert (the peer's verdict), kTlsNoNativeProtocol,
+  /// kCertificateMissing, kCertificateRefused and kTlsAlert (the peer's verdict), kTlsNoNativeProtocol, kTlsTooOld,
   /// kTlsClosedEarly, kTooLong (output is full), kTlsFailed for all else; `error_detail` then says more.
   Result<void> feed(Bytes ciphertext);
 

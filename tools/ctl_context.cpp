@@ -22,7 +22,7 @@ std::string_view advice(Reason reason) {
     case Reason::kNoNetwork:
       return "see that this machine is on the network; 'jami-connctl status' shows the DHT and its bootstrap nodes";
     case Reason::kIceFailed:
-      return "see that a firewall lets TCP pass between the two";
+      return "see that firewalls let TCP pass between the two, and that one of them can be reached from the other";
     case Reason::kDeclined:
       return "ask the one who listens there";
     case Reason::kNoListener:
@@ -30,13 +30,13 @@ std::string_view advice(Reason reason) {
     case Reason::kBusy:
       return "try again later";
     case Reason::kBanned:
-      return "lift the ban with: jami-connctl trust unset ID";
+      return "lift the ban, on the device that has it, with: jami-connctl trust unset ID";
     case Reason::kNotPermitted:
-      return "ask for permission, or use another account";
+      return "ask the one who may allow it: the peer, or who looks after this machine";
     case Reason::kBadCertificate:
-      return "the daemon's log says what is wrong with it";
+      return "have it renewed by whose it is; 'jami-connctl status' shows what is wrong with this device's own";
     case Reason::kTimedOut:
-      return "try again, or wait longer with --timeout";
+      return "try again, or wait longer (--timeout, where the verb has it)";
     case Reason::kConnectionLost:
     case Reason::kReset:
     case Reason::kStalled:
@@ -46,7 +46,8 @@ std::string_view advice(Reason reason) {
     case Reason::kNotReady:
       return "wait until 'jami-connctl status' says ready";
     case Reason::kResourceLimit:
-      return "close something, or raise the limit; see 'jami-connctl status --json'";
+      return "close something, or have the limit raised, on the side whose it is; 'jami-connctl status -v' shows this "
+             "side's";
     case Reason::kDuplicate:
       return "use the channel that is open; see 'jami-connctl channels'";
     case Reason::kCancelled:

@@ -52,6 +52,7 @@ void add_status_verbs(CLI::App& app, Context& context);
 void add_trust_verbs(CLI::App& app, Context& context);
 void add_identity_verbs(CLI::App& app, Context& context);
 void add_event_verbs(CLI::App& app, Context& context);
+void add_request_verbs(CLI::App& app, Context& context);
 void add_open(CLI::App& app, Context& context);
 void add_listen(CLI::App& app, Context& context);
 void add_send(CLI::App& app, Context& context);

@@ -179,7 +179,7 @@ void Receiving::on_listening(const ipc::Outcome<std::uint64_t>& listener) {
 void Receiving::on_request(ipc::IncomingRequest request) {
   if (!sender_.empty() && request.device() != sender_) {
     if (context_.verbose) report_.say("declined " + request.uri() + " of " + request.device());
-    return request.decline("it takes files of another device");
+    return request.decline("the receiver takes files of another device only");
   }
   const auto of_peer = [&request](const auto& one) { return one.device() == request.device(); };
   const auto too_many = [&] {
@@ -188,7 +188,7 @@ void Receiving::on_request(ipc::IncomingRequest request) {
   };
   // Those whose senders gave up wait for nothing.
   if (too_many()) std::erase_if(waiting_, [](const auto& one) { return one.cancelled(); });
-  if (too_many()) return request.decline("busy: too many files wait");
+  if (too_many()) return request.decline("busy: too many files wait at the receiver");
   waiting_.push_back(std::move(request));
   accept_waiting();
 }

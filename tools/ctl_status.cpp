@@ -84,6 +84,14 @@ std::string reach_text(const ipc::DhtStatus& dht) {
   return "not known yet";
 }
 
+/// In words of this side, with what lets it in.
+std::string why_turned_away(const ipc::TurnedAway& knock) {
+  if (knock.reason == Reason::kDeclined) return "declined here, or not answered in time";
+  if (knock.reason == Reason::kBadCertificate)
+    return "it would be allowed, but its certificate is not acceptable (see the log)";
+  return "not allowed; to let it in: jami-connctl trust allow " + printable(knock.peer);
+}
+
 void print_status(const ipc::DaemonStatus& status, bool verbose) {
   const auto& dht = status.dht;
   std::vector<std::pair<std::string, std::string>> fields = {
@@ -104,6 +112,11 @@ void print_status(const ipc::DaemonStatus& status, bool verbose) {
       {"clients", count_text(status.counts.clients, status.limits, "max_clients") + ", " +
                       std::to_string(status.counts.listeners) + " listeners, " +
                       std::to_string(status.counts.pending_opens) + " pending opens"}};
+  for (const auto& knock : status.turned_away) {
+    const std::string times = knock.count == 1 ? "" : std::to_string(knock.count) + " times, last ";
+    fields.emplace_back("turned away", printable(knock.peer) + ", " + times + human_age(knock.last_s) +
+                                           " ago: " + why_turned_away(knock));
+  }
   for (const auto& problem : status.problems) fields.emplace_back("problem", printable(problem));
   if (status.problems.empty()) fields.emplace_back("problems", "none");
   if (verbose) {

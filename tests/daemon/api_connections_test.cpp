@@ -80,6 +80,69 @@ TEST_CASE("the policy's owner is asked about unknown peers") {
   CHECK(results[0].ok());
 }
 
+TEST_CASE("fault F: who waits for an answer is listed, and an administrator answers in the owner's place") {
+  Pair pair({}, with_policy(IceRequestPolicy::kAsk));
+  REQUIRE(pair.bob.stores.trust.unset(TrustSubject(pair.alice.id)).ok());
+  pair.receiver.listen("a", "any");
+  ApiClient other(pair.world, pair.bob);
+  const auto waiting = [&] {
+    const auto reply = other.call("connection.requests");
+    REQUIRE(reply.ok());
+    auto result = ipc::read_result<ipc::ConnectionRequestsResult>(*reply);
+    REQUIRE(result.ok());
+    return *std::move(result);
+  };
+  CHECK_FALSE(waiting().registered);
+  std::vector<Json> asked;
+  std::vector<Json> over;
+  pair.receiver->on_notification("connection.request", [&](const Json& params) { asked.push_back(params); });
+  pair.receiver->on_notification("connection.request_cancelled", [&](const Json& params) { over.push_back(params); });
+  REQUIRE(pair.receiver.call("policy.register").ok());
+  CHECK(waiting().registered);
+  CHECK(waiting().requests.empty());
+  std::vector<ipc::Outcome<ipc::ChannelSocket>> results;
+  pair.sender->connect_device(pair.bob.id.hex(), "a", [&](auto channel) { results.push_back(std::move(channel)); });
+  REQUIRE(pair.run_until([&] { return !asked.empty(); }));
+  const auto listed = waiting();
+  REQUIRE(listed.requests.size() == 1);
+  CHECK(listed.requests[0].peer == pair.alice.id.hex());
+  CHECK(listed.requests[0].request == asked[0]["request"]);
+  CHECK(listed.requests[0].left_s > 0);
+  const Json request = {{"request", asked[0]["request"]}};
+  REQUIRE(other.call("connection.accept", request).ok());
+  CHECK(other.reason_of("connection.accept", request) == Reason::kNotFound);
+  CHECK(pair.receiver.reason_of("connection.accept", request) == Reason::kNotFound);
+  REQUIRE(pair.run_until([&] { return results.size() == 1 && over.size() == 1; }));
+  CHECK(results[0].ok());
+  CHECK(over[0]["request"] == asked[0]["request"]);
+  CHECK(over[0]["reason"] == "cancelled");
+  CHECK(waiting().requests.empty());
+}
+
+TEST_CASE("fault F: status names those who were turned away, by the id that trust.allow takes") {
+  Pair pair;
+  REQUIRE(pair.bob.stores.trust.unset(TrustSubject(pair.alice.id)).ok());
+  const auto snapshot = pair.receiver.subscribe();
+  ipc::Client::OpenOptions options;
+  options.timeout_s = 0.3;
+  const auto refused = pair.sender.open(pair.bob, "a", options);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().reason == Reason::kNoAnswerOrRefused);
+  const auto shown = [&] {
+    const auto status = ipc::read_result<ipc::DaemonStatus>(*pair.receiver.call("daemon.status"));
+    REQUIRE(status.ok());
+    return status->turned_away;
+  };
+  REQUIRE(shown().size() == 1);
+  CHECK(shown()[0].peer == pair.alice.id.hex());
+  CHECK(shown()[0].reason == Reason::kNotPermitted);
+  CHECK(shown()[0].count >= 1);
+  REQUIRE(pair.receiver.call("trust.allow", {{"id", shown()[0].peer}}).ok());
+  CHECK(shown().empty());
+  pair.receiver.listen("a");
+  CHECK(pair.sender.open(pair.bob, "a").ok());
+}
+
 TEST_CASE("events come in order, numbered one by one") {
   Pair pair;
   const auto snapshot = pair.sender.subscribe();

@@ -57,6 +57,12 @@ TEST_CASE("fault B5: an error says whose certificate it was about") {
     CHECK(has(text(fault), "this device's clock says 2027-01-15 08:00 UTC"));
   }
   CHECK(text(proto::Errc::kCertificateRevoked) == "the peer shows a certificate that was revoked");
+  const std::string refused =
+      certificate_fault_text(proto::make_error_code(proto::Errc::kCertificateRefused),
+                             "the peer refused this device's certificate (alert unknown ca)", {}, 0);
+  CHECK(refused ==
+        "the peer refused this device's certificate; this device's clock says 1970-01-01 00:00 UTC; it said: alert "
+        "unknown ca");
   // What is not about certificates stays as it is.
   CHECK(text(proto::Errc::kTlsAlert) == proto::make_error_code(proto::Errc::kTlsAlert).message());
   CHECK(certificate_fault_text({}, "gone", kYears, kNow) == "gone");

@@ -242,3 +242,70 @@ TEST_CASE("fault G5: hello tells the peer how many channels it may have; one tha
   CHECK(wire.all<control::Refuse>()[0].code == static_cast<std::uint64_t>(Reason::kResourceLimit));
   CHECK(s.node.accepted.size() == 2);
 }
+
+TEST_CASE("fault F: who asks and is not allowed is told by its whole id, until it is let in or banned") {
+  World world;
+  Exchange exchange{world};
+  Node node(exchange, 0);
+  RawDevice raw(exchange, 1);
+  CHECK(node.manager->knocks().list().empty());
+  raw.call(node);
+  REQUIRE(world.run_until([&] { return node.events("request.refused") == 1; }, 5s));
+  REQUIRE(node.manager->knocks().list().size() == 1);
+  CHECK(node.manager->knocks().list()[0].device == raw.id);
+  CHECK(node.manager->knocks().list()[0].reason == Reason::kNotPermitted);
+  node.allow(raw.id);
+  CHECK(node.manager->knocks().list().empty());
+}
+
+TEST_CASE("fault F: an open that ends in the middle of an attempt tells what became of the one before") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.times.check = 100ms;
+  Node node(exchange, 0, options);
+  RawDevice raw(exchange, 1);
+  // It answers, and there is no path: both behind a NAT look so.
+  exchange.outsiders[raw.public_key] = [&](const SignalMessage& message) {
+    auto answer = proto::ConnectionRequest::decode(message.body);
+    REQUIRE(answer.ok());
+    answer->is_answer = true;
+    answer->ice_text = "ufrag\n0123456789012345678901\n1 1 TCP 2130706431 127.0.0.1 9 typ host tcptype active\n";
+    world.loop.post([&node, &raw, body = answer->encode()] {
+      node.manager->on_signal(SignalMessage{raw.id, raw.public_key, body, false, false});
+    });
+  };
+  // Whatever an attempt is doing when the time is over: the second and later ones begin after 100 ms each.
+  for (const auto timeout : {250ms, 700ms}) {
+    std::vector<OpenResult> results;
+    (void)node.manager->open({raw.id, "x", false, {}, timeout}, [&](OpenResult r) { results.push_back(std::move(r)); });
+    REQUIRE(world.run_until([&] { return results.size() == 1; }, 5s));
+    const auto& error = std::get<OpenError>(results[0]);
+    CAPTURE(proto::reason_name(error.reason), error.text);
+    CHECK(error.reason == Reason::kIceFailed);
+    CHECK(error.text.find("the peer has answered") != std::string::npos);
+  }
+}
+
+TEST_CASE("fault F: of a silent peer it is said what is known of it") {
+  World world;
+  Exchange exchange{world};
+  Node node(exchange, 0);
+  RawDevice raw(exchange, 1);
+  exchange.outsiders[raw.public_key] = [](const SignalMessage&) {};
+  const auto said = [&] {
+    std::vector<OpenResult> results;
+    (void)node.manager->open({raw.id, "x", false, {}, 300ms}, [&](OpenResult r) { results.push_back(std::move(r)); });
+    REQUIRE(world.run_until([&] { return results.size() == 1; }, 5s));
+    return std::get<OpenError>(results[0]);
+  };
+  const OpenError found = said();
+  CAPTURE(found.text);
+  CHECK(found.reason == Reason::kNoAnswerOrRefused);
+  CHECK(found.text.find("its certificate is on the DHT") != std::string::npos);
+  exchange.planted.clear();
+  const OpenError missing = said();
+  CAPTURE(missing.text);
+  CHECK(missing.reason == Reason::kNotFound);
+  CHECK(missing.text.find("no certificate of that device is on the DHT") != std::string::npos);
+}

@@ -70,7 +70,7 @@ CERTIFICATES = {
     "expired": "expired",
     "not-yet-valid": "not yet valid",
     "self-signed": "nobody but itself signed",
-    "broken-chain": "signature does not hold",
+    "broken-chain": "not signed by the next",
     "issuer-not-ca": "not a CA",
     "wrong-usage": "usage forbids",
 }

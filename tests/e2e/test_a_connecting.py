@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from api_client import reason_of
+from api_client import ApiError, reason_of
 from attempts import told
 from harness import SCALE, Lab, Process, sized, until
 from hostile import device_of
@@ -148,8 +148,11 @@ def test_a6_peer_is_offline(lab):
     fds = [fds_with_client(node) for node in callers]
     for _ in range(sized(2, 3, 5)):
         requests = [node.api.send("channel.open", peer=bob.device, uri="echo", timeout=2 * SCALE) for node in callers]
-        for node, request in zip(callers, requests):
-            assert reason_of(node.api.reply, request) == "no-answer-or-refused"
+        # What each knows of him is said (fault F).
+        for node, request, known in zip(callers, requests, ("has met it before (last connected", "its certificate is on the DHT")):
+            with pytest.raises(ApiError) as silent:
+                node.api.reply(request)
+            assert silent.value.reason == "no-answer-or-refused" and known in silent.value.detail, silent.value
     for node, before in zip(callers, fds):
         assert node.connections() == [] and node.status()["counts"]["pending_opens"] == 0
         until(lambda node=node, before=before: node.fds() <= before, 20 * SCALE, f"no more fds than before ({before})")

@@ -126,7 +126,7 @@ FOR_ALL = {
     "listen.add", "listen.remove", "connection.accept", "connection.decline", "events.subscribe", "events.unsubscribe",
 }
 FOR_ADMINS = {
-    "connection.close", "policy.register", "trust.allow", "trust.ban", "trust.unset", "trust.list", "alias.set",
+    "connection.close", "connection.requests", "policy.register", "trust.allow", "trust.ban", "trust.unset", "trust.list", "alias.set",
     "alias.remove", "crl.add", "crl.remove", "crl.list", "identity.request", "identity.sign", "identity.revoke", "identity.import",
     "identity.export_account", "identity.forget_account_key",
 }
@@ -255,10 +255,12 @@ def test_g6_a_request_is_for_those_who_were_asked(peers, lab):
     root.call("policy.register")
     opening = carol.api.send("channel.open", peer=service.device, uri="ask", timeout=20 * SCALE)
     request = root.wait("connection.request")[0]["request"]
-    for client in (member, admin):
-        for method in ("connection.accept", "connection.decline"):
-            assert reason_of(client, method, request=request) == "not-found"
-    root.call("connection.decline", request=request)
+    for method in ("connection.accept", "connection.decline"):
+        assert reason_of(member, method, request=request) == "not-found"
+    # Whoever may be the one that is asked may answer in its place.
+    admin.call("connection.decline", request=request)
+    assert root.wait("connection.request_cancelled")[0] == {"request": request, "reason": "cancelled"}
+    assert reason_of(root, "connection.decline", request=request) == "not-found"
     carol.api.call("channel.cancel", id=opening)
 
 

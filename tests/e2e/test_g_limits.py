@@ -180,7 +180,7 @@ def test_g7_channels_that_peers_open(pair, mode):
     listener = bob.client("listener")
     listener.call("listen.add", uri="in", prefix=True, mode=mode)
     requests = [alice.api.send("channel.open", peer=bob.device, uri=f"in {n}") for n in range(CHANNELS_PER_CLIENT)]
-    busy = ("busy", "the application has as many channels as it may")
+    busy = ("busy", "the peer's application has as many channels as it may")
     if mode == "ask":
         asked = [listener.wait("channel.request")[0]["request"] for _ in requests]
         assert refused(alice.api.open, bob.device, "in, one more") == busy  # also while they have no answer
@@ -255,7 +255,7 @@ def test_g7_requests_in_flight_and_asked(plain_pair):
         assert (message["id"], message["error"]["data"]["reason"]) == ("one more", "resource-limit")
         for _ in range(IN_FLIGHT):
             request = listener.wait("channel.request", 30 * SCALE)[0]["request"]
-        assert refused(carol.api.open, dora.device, "ask") == ("busy", "the application has too many requests to answer")
+        assert refused(carol.api.open, dora.device, "ask") == ("busy", "the peer's application has too many requests to answer")
         listener.call("channel.decline", request=request)
         answered = carol.api.send("channel.open", peer=dora.device, uri="ask again")
         request = listener.wait("channel.request")[0]["request"]

@@ -61,7 +61,7 @@ def test_who_is_asked_has_a_time_to_answer(lab):
     assert asked.wait("channel.request_cancelled")[0] == {"request": request, "reason": "timed-out"}
     for method in ("channel.accept", "channel.decline"):
         assert refused(asked, asked.send(method, request=request))[0] == "not-found"
-    assert refused(alice.api, opening) == ("declined", "the application did not answer")
+    assert refused(alice.api, opening) == ("declined", "the peer's application did not answer")
 
 
 def test_another_identity_and_network_are_told(lab):

@@ -71,7 +71,7 @@ def test_both_sent_jc_and_tls_does_not_name_the_protocol(attacked, dialled):
     hostile.expect("path")
     hostile.say("tls")
     failed = events.event("connection.failed", 20 * SCALE, peer=device)
-    assert failed["reason"] == "protocol-error" and "ALPN did not select it" in failed["detail"], failed
+    assert failed["reason"] == "protocol-error" and "TLS did not agree on its protocol" in failed["detail"], failed
     hostile.expect("down")
     if dialled:
         alice.api.call("channel.cancel", id=opening)

@@ -117,6 +117,8 @@ def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
         verb("send", "bob", str(tmp_path / "file"))
         assert receiver.wait(20) == 0
         verb("close", "123456", code=4)
+        verb("requests")
+        verb("accept", "5a" * 32, code=4)
         verb("alias", "remove", "bob")
         added = verb("crl", "add", "-", input=crl)
         verb("crl", "remove", added.decode().strip())

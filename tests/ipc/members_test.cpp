@@ -53,6 +53,17 @@ TEST_CASE("params are read, with defaults") {
   CHECK(all->strict_end);
 }
 
+TEST_CASE("fault F: what has one length alone is said to be an id, and what was given instead") {
+  const auto said = [](const std::string& id) {
+    return error_of<Alias>(Json{{"name", "bob"}, {"device", id}}.dump().c_str());
+  };
+  CHECK(said(std::string(64, 'a')).empty());
+  CHECK(said(std::string(40, 'a')) ==
+        "device: expected 64 hexadecimal digits; this has 40, as the id of an account or CA");
+  CHECK(said(std::string(63, 'a')) == "device: expected 64 hexadecimal digits; this has 63");
+  CHECK(said("carol") == "device: expected 64 hexadecimal digits; this has 5 characters");
+}
+
 TEST_CASE("each wrong member is named") {
   using P = ChannelOpenParams;
   CHECK(error_of<P>(R"({"uri":"x"})") == "peer: missing");

@@ -127,6 +127,16 @@ def test_fault_f00_ctl_page_has_every_reason_with_its_sentence():
     assert stated == [(name, code, text[0].upper() + text[1:]) for name, code, text in table]
 
 
+def test_fault_f_daemon_page_has_every_sentence_about_peers_with_its_reason():
+    names = dict(re.findall(r'ReasonInfo\{Reason::(\w+), "([\w-]+)"', (ROOT / "proto/reason.h").read_text(encoding="utf-8")))
+    rows = re.findall(r'Row\{Errc::\w+, Reason::(\w+),\s*"([^"]*)"\}', (ROOT / "proto/error.cpp").read_text(encoding="utf-8"))
+    assert len(rows) > 40
+    section = plain("jami-connd.8").replace("\\(aq", "'").replace("\\(ha", "^").partition("\n.SH MESSAGES\n")[2].partition("\n.SH ")[0]
+    stated = [(name, text) for name, texts in re.findall(r"^\.B ([\w-]+)\n((?:(?!\.TP).*\n?)*)", section, re.MULTILINE)
+              for text in texts.strip().split("\n.br\n")]
+    assert sorted(stated) == sorted((names[reason], text) for reason, text in rows)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completions_have_every_verb_and_option(levels, shell):
     text = made(f"jami-connctl.{shell}")

@@ -177,7 +177,7 @@ TEST_CASE("a device must be allowed to sign in TLS, on both sides") {
 TEST_CASE("a chain with a gap, a stranger or a forged signature is broken") {
   const CertificateChain& good = alice_chain();
   // No CA; no account; an account of another CA with the right name but another key; the wrong order.
-  CHECK(joined({one_der(good, 0), one_der(good, 1)}).verify(kNow).error() == Errc::kCertificateChainBroken);
+  CHECK(joined({one_der(good, 0), one_der(good, 1)}).verify(kNow).error() == Errc::kCertificateIssuerMissing);
   CHECK(joined({one_der(good, 0), one_der(good, 2)}).verify(kNow).error() == Errc::kCertificateChainBroken);
   const CertificateChain other = chain({issuer_spec(4)});
   CHECK(joined({one_der(good, 0), other.der()}).verify(kNow).error() == Errc::kCertificateChainBroken);
@@ -188,6 +188,10 @@ TEST_CASE("a chain with a gap, a stranger or a forged signature is broken") {
     ders[level].back() ^= 1;
     CHECK(joined(ders).verify(kNow).error() == Errc::kCertificateChainBroken);
   }
+}
+
+TEST_CASE("fault F: a lone leaf is told as that: its issuer is missing, no signature is wrong") {
+  CHECK(joined({one_der(alice_chain(), 0)}).verify(kNow).error() == Errc::kCertificateIssuerMissing);
 }
 
 TEST_CASE("short keys and old hashes are too weak") {

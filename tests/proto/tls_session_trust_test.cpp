@@ -84,7 +84,7 @@ TEST_CASE("a chain with a gap is refused") {
   const TlsContext server = *TlsContext::create(identity(3, *gap));
   TlsPair pair(kBob, kAlice, alice_context(), server);
   pair.connect();
-  CHECK(pair.client_error == Errc::kCertificateChainBroken);
+  CHECK(pair.client_error == Errc::kCertificateIssuerMissing);
 }
 
 TEST_CASE("another device than the expected one is refused, even of the same account") {
@@ -144,7 +144,7 @@ TEST_CASE("a Jami peer, with TLS 1.2 or 1.3 and no ALPN or a foreign one, is ser
   CHECK(session.peer_closed());
 }
 
-TEST_CASE("both being jami-connd, no ALPN or an old TLS is an error, not the other dialect") {
+TEST_CASE("fault F: both being jami-connd, no ALPN or an old TLS is an error of its own, not the other dialect") {
   struct Case {
     int version;
     const char* alpn;
@@ -157,7 +157,9 @@ TEST_CASE("both being jami-connd, no ALPN or an old TLS is an error, not the oth
   PlainTls stranger(identity(0, alice_chain()), role == TlsRole::kClient ? TlsRole::kServer : TlsRole::kClient,
                     {.max_version = version, .alpn = alpn});
   ByteVector plain;
-  CHECK(settle(session, stranger, plain) == Errc::kTlsNoNativeProtocol);
+  CHECK(settle(session, stranger, plain) ==
+        (version == TLS1_2_VERSION ? Errc::kTlsTooOld : Errc::kTlsNoNativeProtocol));
+  CHECK(session.error_detail() == session.feed({}).error().message());
   stranger.read();
   CHECK((SSL_get_shutdown(stranger.ssl()) & SSL_RECEIVED_SHUTDOWN) != 0);  // told by close_notify
 }
@@ -168,7 +170,7 @@ TEST_CASE("a server that selects our ALPN below TLS 1.3 is refused even where na
   PlainTls stranger(identity(0, alice_chain()), TlsRole::kServer,
                     {.max_version = TLS1_2_VERSION, .alpn = "\x0cjami-connd/1"});
   ByteVector plain;
-  CHECK(settle(client, stranger, plain) == Errc::kTlsNoNativeProtocol);
+  CHECK(settle(client, stranger, plain) == Errc::kTlsTooOld);
 }
 
 TEST_CASE("TLS 1.1 is refused, and the peer is told") {
@@ -179,7 +181,8 @@ TEST_CASE("TLS 1.1 is refused, and the peer is told") {
   REQUIRE(hello.size() > 11);
   hello[10] = 2;  // client_version 3.2: RFC 5246, 7.4.1.2
   ByteVector plain;
-  CHECK(deliver(server, hello, plain, cut_all()) == Errc::kTlsFailed);
+  CHECK(deliver(server, hello, plain, cut_all()) == Errc::kTlsTooOld);
+  CHECK(server.error_detail() == make_error_code(Errc::kTlsTooOld).message());  // one sentence, once
   old.feed(take(server));
   CHECK(old.alert() == SSL_AD_PROTOCOL_VERSION);
 }

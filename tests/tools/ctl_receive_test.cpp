@@ -218,7 +218,7 @@ TEST_CASE("receive: requests that were taken back make room for others") {
   receiver.daemon.ask(++next, uri());
   const auto decline = receiver.daemon.expect("channel.decline");
   CHECK(decline.params["request"] == next);
-  CHECK(decline.params["reason"] == "busy: too many files wait");
+  CHECK(decline.params["reason"] == "busy: too many files wait at the receiver");
   receiver.daemon.reply(decline, ipc::Json::object());
   receiver.daemon.vanish();
   peers.clear();

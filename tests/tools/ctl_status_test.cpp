@@ -10,6 +10,8 @@ using namespace connd::test;
 
 namespace {
 
+constexpr const char* kOther = "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 ipc::Json identity() {
   ipc::IdentityResult result;
   result.device = kPeer;
@@ -90,6 +92,16 @@ TEST_CASE("status: for people, and as it came for programs") {
   CHECK(text.find("3 of 100") != std::string::npos);
   CHECK(text.find("the state directory cannot be written") != std::string::npos);
   CHECK(ipc::Json::parse(output_of({"status", "--json"}, "daemon.status", json)) == json);
+}
+
+TEST_CASE("fault F: status: who was turned away, by the whole id, and what lets it in") {
+  ipc::DaemonStatus status;
+  status.turned_away = {{kPeer, ipc::Reason::kNotPermitted, 3, 125}, {kOther, ipc::Reason::kDeclined, 1, 5}};
+  const std::string text = output_of({"status"}, "daemon.status", ipc::write_members(status));
+  CHECK(text.find("turned away:") != std::string::npos);
+  CHECK(text.find(std::string(" ") + kPeer + ", 3 times, last 2 min 5 s ago: not allowed; to let it in: " +
+                  "jami-connctl trust allow " + kPeer + "\n") != std::string::npos);
+  CHECK(text.find(std::string(kOther) + ", 5 s ago: declined here, or not answered in time\n") != std::string::npos);
 }
 
 TEST_CASE("connections and channels: tables with whole ids, JSON with one object per line") {
