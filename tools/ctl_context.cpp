@@ -10,13 +10,29 @@ namespace {
 
 using ipc::Reason;
 
-/// What a person can do about it.
-std::string_view advice(Reason reason) {
+/// Whether bytes went through this verb, which may be missing now.
+bool carries_data(std::string_view verb) {
+  return verb == "open" || verb == "listen" || verb == "send" || verb == "receive";
+}
+
+/// Where to find what there is, for verbs that take one of it.
+std::string_view not_found_advice(std::string_view verb) {
+  if (verb == "close") return "'jami-connctl channels' and 'jami-connctl connections' show what there is";
+  if (verb == "alias remove") return "'jami-connctl alias list' shows what there is";
+  if (verb == "crl remove") return "'jami-connctl crl list' shows what there is";
+  if (verb.starts_with("identity ") && verb != "identity revoke") {
+    return "use the device that has it: there 'jami-connctl id -v' says that the account key is here";
+  }
+  return "check the id or name; 'jami-connctl id' on the peer shows its device id";
+}
+
+/// What a person can do about it, who has typed this verb.
+std::string_view advice(Reason reason, std::string_view verb) {
   switch (reason) {
     case Reason::kDaemonAbsent:
       return {};  // the message says it
     case Reason::kNotFound:
-      return "check the id or name; 'jami-connctl id' on the peer shows its device id";
+      return not_found_advice(verb);
     case Reason::kNoAnswerOrRefused:
       return "see that the peer is online, and ask it to run: jami-connctl trust allow OUR-ID";
     case Reason::kNoNetwork:
@@ -28,19 +44,21 @@ std::string_view advice(Reason reason) {
     case Reason::kNoListener:
       return "ask the peer to run 'jami-connctl listen' for it, and to trust this device";
     case Reason::kBusy:
-      return "try again later";
+      return verb == "listen" ? "end the other one first, or listen for another name" : "try again later";
     case Reason::kBanned:
       return "lift the ban, on the device that has it, with: jami-connctl trust unset ID";
     case Reason::kNotPermitted:
       return "ask the one who may allow it: the peer, or who looks after this machine";
     case Reason::kBadCertificate:
+      if (verb.starts_with("identity ") || verb.starts_with("crl ")) return "see that it is the right file, and whole";
       return "have it renewed by whose it is; 'jami-connctl status' shows what is wrong with this device's own";
     case Reason::kTimedOut:
-      return "try again, or wait longer (--timeout, where the verb has it)";
+      return verb == "open" || verb == "send" || verb == "call" ? "try again, or wait longer with --timeout"
+                                                                : "try again";
     case Reason::kConnectionLost:
     case Reason::kReset:
     case Reason::kStalled:
-      return "data may be incomplete; try again";
+      return carries_data(verb) ? "data may be incomplete; try again" : "try again";
     case Reason::kProtocolError:
       return "update the older of the two sides";
     case Reason::kNotReady:
@@ -51,7 +69,7 @@ std::string_view advice(Reason reason) {
     case Reason::kDuplicate:
       return "use the channel that is open; see 'jami-connctl channels'";
     case Reason::kCancelled:
-      return "data may be incomplete";
+      return carries_data(verb) ? "data may be incomplete" : "";
     case Reason::kShuttingDown:
       return "try again when it runs again";
     case Reason::kInternal:
@@ -104,7 +122,7 @@ int Context::fail(const ipc::Error& error, std::string_view hint) const {
   std::string line = "jami-connctl: " + verb + ": " + printable(error.message);
   line += " (" + std::string(proto::reason_name(error.reason)) + ")";
   if (!error.detail.empty()) line += ": " + printable(error.detail);
-  if (hint.empty()) hint = advice(error.reason);
+  if (hint.empty()) hint = advice(error.reason, verb);
   if (!hint.empty()) line += ": " + std::string(hint);
   print_line(line);
   return error.exit_code();

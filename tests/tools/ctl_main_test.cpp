@@ -140,3 +140,39 @@ TEST_CASE("fault F00: an alias for an account is refused in words") {
   CHECK(program.wait() == 2);
   CHECK(program.errors().find("an alias names one device") != std::string::npos);
 }
+
+TEST_CASE("fault F: what a message says to do is of use to who has typed this verb") {
+  struct Row {
+    std::vector<std::string> words;
+    const char* method;
+    ipc::Reason reason;
+    const char* told;
+    const char* not_told;
+  };
+  const std::vector<Row> rows = {
+      {{"close", "17"}, "channel.close", ipc::Reason::kNotFound, "'jami-connctl channels'", "'jami-connctl id'"},
+      {{"alias", "remove", "x"}, "alias.remove", ipc::Reason::kNotFound, "alias list", "'jami-connctl id'"},
+      {{"crl", "remove", std::string(64, 'a')}, "crl.remove", ipc::Reason::kNotFound, "crl list", "'jami-connctl id'"},
+      {{"trust", "allow", "x"}, "trust.allow", ipc::Reason::kNotFound, "'jami-connctl id'", "list"},
+      {{"identity", "forget-account-key"},
+       "identity.forget_account_key",
+       ipc::Reason::kNotFound,
+       "use the device that has it",
+       "check the id"},
+      {{"crl", "add", "/dev/null"}, "crl.add", ipc::Reason::kBadCertificate, "the right file", "renewed"},
+      {{"connections"}, "connection.list", ipc::Reason::kConnectionLost, "try again", "data"},
+      {{"connections"}, "connection.list", ipc::Reason::kTimedOut, "try again", "--timeout"},
+  };
+  for (const Row& row : rows) {
+    PlayedDaemon daemon;
+    std::vector<std::string> words = {"--socket", daemon.path()};
+    words.insert(words.end(), row.words.begin(), row.words.end());
+    Program program(words);
+    daemon.greet();
+    daemon.fail(daemon.expect(row.method), row.reason);
+    CHECK(program.wait() != 0);
+    CAPTURE(program.errors());
+    CHECK(program.errors().find(row.told) != std::string::npos);
+    CHECK(program.errors().find(row.not_told) == std::string::npos);
+  }
+}
