@@ -184,6 +184,9 @@ void ConnectionManager::drop_attempt(ConnectionNumber number, proto::Reason reas
 }
 
 void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
+  if (chains_.taken_back(*attempt.socket()->peer_chain())) {
+    return attempt_failed(attempt, {proto::Reason::kBadCertificate, std::string(kTakenBack), false});
+  }
   const proto::DeviceId device = attempt.id().peer;
   const ConnectionNumber number = attempt.id().number;
   const proto::TimePoint now = context_.connections.loop.now();
@@ -226,7 +229,10 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
     socket.close_now(proto::Reason::kBanned, "the peer is banned");
     return fail_waiting(device, {proto::Reason::kBanned, "the peer's account or CA is banned", false});
   }
-  if (trust == Trust::kAllowed) revocations_.met(chain);
+  if (trust == Trust::kAllowed) {
+    revocations_.met(chain);
+    if (const auto former = chains_.former_chain(chain)) revocations_.met(*former);
+  }
   place_waiting(device);
   // Both sides prefer the connection that the lower id asked for. If that is the peer's, ours is not needed; the other
   // way round it is kept, so that two attempts that cross never end each other.

@@ -7,6 +7,8 @@
 
 namespace connd::daemon {
 
+using proto::CertificateChain;
+
 KnownChains::KnownChains(Stores& stores, Clock clock) : stores_(stores), clock_(std::move(clock)) {
   if (!clock_) clock_ = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
 }
@@ -40,14 +42,41 @@ std::optional<proto::ByteVector> KnownChains::key_of(const proto::DeviceId& devi
 Outcome<void> KnownChains::remember(const proto::DeviceId& device) {
   const auto chain = stores_.certificates.find(device);
   if (!chain || !*chain) return {};
-  return stores_.trust.remember(**chain);
+  return remember(**chain);
+}
+
+/// With the chain itself: its account may revoke it later.
+Outcome<void> KnownChains::remember(const proto::CertificateChain& chain) {
+  if (auto remembered = stores_.trust.remember(chain); !remembered) return remembered;
+  const proto::DeviceId device = chain.device_id();
+  const FirstMet* first = stores_.trust.first_met(device);
+  if (first == nullptr || !first->is_of(chain.account_id())) return {};
+  const auto kept = stores_.first_met.find(device);
+  if (kept && *kept && **kept == chain) return {};
+  return stores_.first_met.put(chain);
+}
+
+std::optional<CertificateChain> KnownChains::former_chain(const CertificateChain& shown) {
+  const proto::DeviceId device = shown.device_id();
+  const FirstMet* first = stores_.trust.first_met(device);
+  if (first == nullptr || first->is_of(shown.account_id())) return std::nullopt;
+  auto kept = stores_.first_met.find(device);
+  // What was kept may be of an entry that was there before this one.
+  if (!kept || !*kept || !first->is_of((*kept)->account_id())) return std::nullopt;
+  return **std::move(kept);
+}
+
+bool KnownChains::taken_back(const CertificateChain& shown) {
+  if (stores_.crls.list().empty()) return false;
+  const auto former = former_chain(shown);
+  return former && former->has_revoked(stores_.is_revoked());
 }
 
 Outcome<void> KnownChains::met(const proto::CertificateChain& chain) {
   const proto::DeviceId device = chain.device_id();
   // What it showed before comes first.
   if (auto remembered = remember(device); !remembered) return remembered;
-  if (auto remembered = stores_.trust.remember(chain); !remembered) return remembered;
+  if (auto remembered = remember(chain); !remembered) return remembered;
   facts_.erase(device);
   return stores_.certificates.put(chain);
 }

@@ -55,6 +55,12 @@ class KnownChains {
   /// TrustStore::remember; what was there stays.
   Outcome<void> met(const proto::CertificateChain& chain);
 
+  /// Of a device that shows another account's chain than that which it had when it was met first, and got an entry: the
+  /// last one of that account. It can show another whenever it likes, but does not get rid of the first one by it.
+  [[nodiscard]] std::optional<proto::CertificateChain> former_chain(const proto::CertificateChain& shown);
+  /// Whether the account that the device had, or what is above it, has revoked that chain.
+  [[nodiscard]] bool taken_back(const proto::CertificateChain& shown);
+
   /// What a search has come by.
   struct Seen {
     bool any = false;       ///< a chain of that key
@@ -90,6 +96,7 @@ class KnownChains {
     std::uint64_t crl_change = 0;  ///< the revocation lists that it was held to
   };
 
+  Outcome<void> remember(const proto::CertificateChain& chain);
   [[nodiscard]] const Facts* facts_of(const proto::DeviceId& device);
   [[nodiscard]] Facts facts_in(const proto::CertificateChain& chain) const;
   [[nodiscard]] std::error_code fault_now(const Facts& facts) const;

@@ -184,6 +184,11 @@ Outcome<void> TrustStore::remember(const proto::CertificateChain& chain) {
   return replace(subject, std::move(state));
 }
 
+const FirstMet* TrustStore::first_met(const proto::DeviceId& device) const {
+  const auto at = entries_.find(TrustSubject(device));
+  return at != entries_.end() && at->second.first_met ? &*at->second.first_met : nullptr;
+}
+
 Outcome<bool> TrustStore::unset(const TrustSubject& subject) {
   if (!entries_.contains(subject)) return false;
   if (auto replaced = replace(subject, std::nullopt); !replaced) return replaced.failure();

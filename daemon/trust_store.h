@@ -62,6 +62,9 @@ struct FirstMet {
   static FirstMet of(const proto::CertificateChain& chain);
   /// Whether an id, in hex, is one of them.
   [[nodiscard]] bool has(std::string_view id) const;
+  [[nodiscard]] bool is_of(const proto::AccountId& account) const {
+    return !issuers.empty() && issuers.front() == account;
+  }
   friend bool operator==(const FirstMet&, const FirstMet&) = default;
 };
 
@@ -101,6 +104,9 @@ class TrustStore {
   /// Writes down what the device was when it was met, unless it is known already, or the device has no entry.
   /// Persistent as the others. Whoever unsets the entry and allows the device again has it forgotten.
   Outcome<void> remember(const proto::CertificateChain& chain);
+
+  /// What is remembered with a device's entry; null while there is nothing. Valid until the next change.
+  [[nodiscard]] const FirstMet* first_met(const proto::DeviceId& device) const;
 
   /// Trust in a device by its own entry alone, and what is remembered there; costs no chain.
   [[nodiscard]] Trust of(const proto::DeviceId& device) const { return of(device, {}); }
