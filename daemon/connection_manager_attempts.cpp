@@ -55,7 +55,7 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
   context_.signalling.find_chain(
       device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve, ChainUse::kCall,
-      chains_.for_call(device, seen), [this, number, seen](const std::optional<proto::CertificateChain>& chain) {
+      chains_.for_call(seen), [this, number, seen](const std::optional<proto::CertificateChain>& chain) {
         resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt, seen->bans());
       });
 }

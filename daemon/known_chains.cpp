@@ -81,42 +81,43 @@ Outcome<void> KnownChains::met(const proto::CertificateChain& chain) {
   return stores_.certificates.put(chain);
 }
 
+/// The loop's part of it, which costs a look into the lists.
+std::error_code KnownChains::fault_of(const CheckedChain& checked) const {
+  if (checked.fault || !checked.chain.has_revoked(stores_.is_revoked())) return checked.fault;
+  return proto::make_error_code(proto::Errc::kCertificateRevoked);
+}
+
 /// What it makes of the device; nothing, when it is not valid.
-Trust KnownChains::judge(const proto::DeviceId& device, const proto::CertificateChain& chain, Seen& seen) const {
+Trust KnownChains::judge(const CheckedChain& checked, Seen& seen) const {
   seen.any = true;
-  const Trust trust = stores_.trust.of(device, chain.issuer_ids(), chain.short_device_id());
-  if (const auto valid = chain.verify(clock_(), stores_.is_revoked()); !valid) {
-    if (trust == Trust::kAllowed && !seen.fault) seen.fault = valid.error();
+  const Trust trust = stores_.trust.of(checked.chain);
+  if (const std::error_code fault = fault_of(checked)) {
+    if (trust == Trust::kAllowed && !seen.fault) seen.fault = fault;
     return Trust::kUnknown;
   }
   (trust == Trust::kBanned ? seen.banned : seen.other) = true;
   return trust;
 }
 
-std::optional<KnownChains::Shown> KnownChains::shown(const proto::DeviceId& device, proto::Bytes der) const {
-  if (der.empty()) return std::nullopt;
-  const auto chain = proto::CertificateChain::from_der(der);
-  if (!chain || chain->device_id() != device) return std::nullopt;
-  Shown out{stores_.trust.of(*chain), {}};
-  // What no entry speaks of needs no verifying: it is cheap to be a stranger.
+KnownChains::Shown KnownChains::shown(const CheckedChain& checked) const {
+  Shown out{stores_.trust.of(checked.chain), {}};
   if (out.trust == Trust::kUnknown) return out;
-  if (const auto valid = chain->verify(clock_(), stores_.is_revoked()); !valid) {
-    out.fault = valid.error();
-    if (out.trust == Trust::kAllowed) out.trust = stores_.trust.of(device, {}, chain->short_device_id());
+  out.fault = fault_of(checked);
+  if (out.fault && out.trust == Trust::kAllowed) {
+    out.trust = stores_.trust.of(checked.chain.device_id(), {}, checked.chain.short_device_id());
   }
   return out;
 }
 
-ChainWanted KnownChains::for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const {
-  return [this, device, seen = std::move(seen)](const proto::CertificateChain& chain) {
-    return !stores_.trust.has_chain_entries() || judge(device, chain, *seen) != Trust::kBanned;
+ChainWanted KnownChains::for_call(std::shared_ptr<Seen> seen) const {
+  return [this, seen = std::move(seen)](const CheckedChain& checked) {
+    return !stores_.trust.has_chain_entries() || judge(checked, *seen) != Trust::kBanned;
   };
 }
 
-ChainWanted KnownChains::for_request(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const {
-  return [this, device, seen = std::move(seen)](const proto::CertificateChain& chain) {
-    return judge(device, chain, *seen) == Trust::kAllowed;
-  };
+ChainWanted KnownChains::for_request(std::shared_ptr<Seen> seen) const {
+  return
+      [this, seen = std::move(seen)](const CheckedChain& checked) { return judge(checked, *seen) == Trust::kAllowed; };
 }
 
 const KnownChains::Facts* KnownChains::facts_of(const proto::DeviceId& device) {

@@ -200,7 +200,8 @@ void Node::find_chain(const proto::DeviceId& device, const std::optional<proto::
         if (exchange_.nodes.count(self) == 0) return;
         std::optional<proto::CertificateChain> found;
         for (const auto& chain : there) {
-          if (!found && chain.device_id() == device && wanted(chain)) found = chain;
+          if (!found && chain.device_id() == device && wanted(CheckedChain::of(chain, std::time(nullptr))))
+            found = chain;
         }
         done(std::move(found));
       });
