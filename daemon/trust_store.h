@@ -70,7 +70,7 @@ struct FirstMet {
 
 struct TrustEntry {
   TrustSubject subject;
-  Trust state;              ///< allowed or banned
+  Trust state;              ///< allowed or banned; unknown when a newer version wrote it
   std::int64_t since_unix;  ///< seconds since 1970, when it got this state
   TrustScope scope{};       ///< of what is allowed: for which uris
   /// Of a device that has been met since.
@@ -87,7 +87,8 @@ class TrustStore {
   static constexpr std::size_t kMaxFileBytes = 32 * 1024 * 1024;
 
   /// Reads `path`; no file means no entries. Failures: the file cannot be read, or anything in it is not understood:
-  /// a ban is never dropped silently.
+  /// a ban is never dropped silently. An entry that has all that is known here, and more, is a newer version's: a ban
+  /// is one, what is allowed counts as unknown (Trust::kUnknown in list()), and both stay on the disk as they are.
   static Outcome<TrustStore> open(std::string path);
 
   /// Persistent when they return ok; on failure nothing has changed, neither here nor on disk. Setting the state and
@@ -140,6 +141,7 @@ class TrustStore {
     std::int64_t since_unix;
     TrustScope scope{};
     std::optional<FirstMet> first_met{};
+    std::string kept{};  ///< the entry as a newer version wrote it, with more than is known here
   };
 
   explicit TrustStore(std::string path);
