@@ -16,6 +16,7 @@ ipc::CrlEntry entry_of(const std::string& id, const proto::RevocationList& list)
   entry.made = static_cast<std::uint64_t>(std::max<std::int64_t>(list.made_unix(), 0));
   if (const std::int64_t due = list.due_unix(); due > 0) entry.due = static_cast<std::uint64_t>(due);
   entry.number = list.number();
+  entry.too_long = entry.number && list.der().size() > RevocationSync::kMaxListBytes;
   return entry;
 }
 

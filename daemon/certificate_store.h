@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "daemon/outcome.h"
 #include "proto/certificate_chain.h"
@@ -42,6 +43,8 @@ class CertificateStore {
   /// The device whose chain is here, by the short id of its key. No file is touched.
   [[nodiscard]] std::optional<proto::DeviceId> device_of(const proto::ShortDeviceId& short_id) const;
   [[nodiscard]] std::size_t size() const { return index_.size(); }
+  /// All, the least recently used first.
+  [[nodiscard]] std::vector<proto::DeviceId> devices() const { return {by_use_.begin(), by_use_.end()}; }
 
  private:
   CertificateStore(std::string directory, std::size_t max_chains)

@@ -82,6 +82,8 @@ class ConnectAttempt {
   // From the MultiplexedSocket's owner, while the socket is ours.
   void socket_up();
   void socket_down(proto::Reason reason, const std::string& text);
+  /// From attempt_done on, until it is taken.
+  [[nodiscard]] const MultiplexedSocket* socket() const { return socket_.get(); }
   /// After attempt_done, once.
   [[nodiscard]] std::unique_ptr<MultiplexedSocket> take_socket() { return std::move(socket_); }
 

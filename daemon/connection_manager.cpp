@@ -60,7 +60,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
   if (!settings_.own_public_key.empty()) clones_timer_.arm(clones_.next_deadline());
   prune_pairs();  // the trust list may have changed without us
   dates_timer_.arm_in(kDatesInterval);
-  if (const auto own = proto::CertificateChain::from_der(settings_.own_chain)) revocations_.met(*own);
+  if (const auto own = proto::CertificateChain::from_der(settings_.own_chain)) revocations_.is_own(*own);
 }
 
 void ConnectionManager::set_settings(const Settings& settings) {

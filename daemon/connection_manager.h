@@ -136,6 +136,9 @@ struct ChannelView {
   proto::TimePoint since;
 };
 
+/// Of a device that is allowed by its own entry and shows another account's chain now.
+inline constexpr std::string_view kTakenBack = "the account that the peer had when it was met has revoked it";
+
 /// Connections whose peer's certificate has expired meanwhile are ended this late, at most.
 inline constexpr proto::Duration kDatesInterval = std::chrono::hours(1);
 
@@ -220,6 +223,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void see_channel(proto::ChannelHandle handle, const std::function<void(const ChannelView&)>& visit) const;
   /// When the DHT was asked about the revocations of an account, and answered, for the account least lately asked for.
   [[nodiscard]] std::optional<proto::TimePoint> revocations_as_of() const { return revocations_.oldest_answer(); }
+  /// Accounts whose revocations are more than the DHT takes.
+  [[nodiscard]] std::vector<proto::AccountId> too_many_revocations() const { return revocations_.too_long(); }
   /// When another daemon with this device's identity was last heard of, if there is one.
   [[nodiscard]] std::optional<proto::TimePoint> clone_seen() const;
   [[nodiscard]] ManagerTotals totals() const;

@@ -57,14 +57,13 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
     return resolved(number, peer.public_key, false);
   }
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
-  context_.signalling.find_chain(device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve,
-                                 ChainUse::kCall, chains_.for_call(device, seen),
-                                 [this, device, number, seen](const std::optional<proto::CertificateChain>& chain) {
-                                   const auto called = peers_.find(device);
-                                   if (chain && called != peers_.end()) called->second.known_by = KnownBy::kCertificate;
-                                   resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt,
-                                            seen->bans());
-                                 });
+  context_.signalling.find_chain(
+      device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve, ChainUse::kCall,
+      chains_.for_call(seen), [this, device, number, seen](const std::optional<proto::CertificateChain>& chain) {
+        const auto called = peers_.find(device);
+        if (chain && called != peers_.end()) called->second.known_by = KnownBy::kCertificate;
+        resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt, seen->bans());
+      });
 }
 
 /// Of a device that is called, or calls; `public_key` is empty while it is not known.
@@ -198,6 +197,9 @@ void ConnectionManager::drop_attempt(ConnectionNumber number, proto::Reason reas
 }
 
 void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
+  if (chains_.taken_back(*attempt.socket()->peer_chain())) {
+    return attempt_failed(attempt, {proto::Reason::kBadCertificate, std::string(kTakenBack), false});
+  }
   const proto::DeviceId device = attempt.id().peer;
   const ConnectionNumber number = attempt.id().number;
   const proto::TimePoint now = context_.connections.loop.now();
@@ -241,7 +243,10 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
     socket.close_now(proto::Reason::kBanned, "the peer is banned");
     return fail_waiting(device, {proto::Reason::kBanned, "this device has banned the peer's account or CA", false});
   }
-  if (trust == Trust::kAllowed) revocations_.met(chain);
+  if (trust == Trust::kAllowed) {
+    revocations_.met(chain);
+    if (const auto former = chains_.former_chain(chain)) revocations_.met(*former);
+  }
   place_waiting(device);
   // Both sides prefer the connection that the lower id asked for. If that is the peer's, ours is not needed; the other
   // way round it is kept, so that two attempts that cross never end each other.

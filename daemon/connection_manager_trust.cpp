@@ -21,6 +21,8 @@ void ConnectionManager::trust_changed() {
     const TrustScope scope = std::exchange(connection.scope, context_.stores.trust.scope_of(*chain));
     if (chain->has_revoked(context_.stores.is_revoked())) {
       connection.socket->close_now(proto::Reason::kBadCertificate, "the peer's certificate was revoked");
+    } else if (chains_.taken_back(*chain)) {
+      connection.socket->close_now(proto::Reason::kBadCertificate, kTakenBack);
     } else if (connection.trust == Trust::kBanned) {
       connection.socket->close_now(proto::Reason::kBanned, "this device has banned the peer");
     } else if (before == Trust::kAllowed && connection.trust == Trust::kUnknown) {

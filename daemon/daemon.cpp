@@ -471,6 +471,12 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   if (const auto asked = network_->manager->revocations_as_of()) {
     status.metrics["revocations_asked_s"] = std::chrono::duration<double>(loop_.now() - *asked).count();
   }
+  for (const proto::AccountId& account : network_->manager->too_many_revocations()) {
+    status.problems.push_back(
+        fmt::format("the revocation list of account {} is too long for the DHT (more than {} bytes): whoever is to "
+                    "know it takes it by hand, with 'jami-connctl crl add'",
+                    account.hex(), RevocationSync::kMaxListBytes));
+  }
   if (const auto seen = network_->manager->clone_seen()) {
     status.problems.push_back(
         fmt::format("another daemon runs with this device's identity (last heard of {:.0f} s ago): peers reach the one "

@@ -84,7 +84,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_chains(std::uint64_t lookup, std::vector<dht::Blob> chains);
   void on_lookup_end(std::uint64_t lookup, unsigned key_bit);
   void on_probe(bool at_short_key);
-  void on_devices(std::uint64_t search, const std::vector<Announced>& values);
+  void on_devices(std::uint64_t search, std::vector<Announced> values);
   void on_device_search_end(std::uint64_t search);
   void on_put_end(std::uint64_t send, bool ok);
   void on_records(std::uint64_t search, const std::vector<proto::ByteVector>& records);
@@ -112,8 +112,8 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     std::shared_ptr<std::set<dht::InfoHash>> seen;
     std::vector<dht::Blob> values;
     // The outcome.
-    std::vector<proto::CertificateChain> chains{};  ///< of the device's key
-    std::size_t read_bytes = 0;                     ///< of those that had not come before
+    std::vector<CheckedChain> chains{};  ///< of the device's key
+    std::size_t read_bytes = 0;          ///< of those that had not come before
 
     void run();
   };
@@ -138,7 +138,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
     proto::AccountId account;
     std::function<void(const std::optional<DhtDevice>&)> found;
     std::set<proto::DeviceId> seen;
-    unsigned pending = 0;  ///< searches that go on
+    unsigned pending = 0;  ///< searches that go on, and values that are being read
     std::unique_ptr<Timer> timer;
     std::unique_ptr<Timer> pause;
   };
@@ -193,6 +193,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void search_records(std::uint64_t search);
   void finish_lookup(std::uint64_t lookup, std::optional<proto::CertificateChain> chain);
   void search_devices(std::uint64_t search);
+  void on_devices_read(std::uint64_t search, const std::vector<DhtDevice>& devices);
   void finish_device_search(std::uint64_t search);
   void on_sealing_done(std::uint64_t send, const std::shared_ptr<const Sealing>& sealed);
   void put_sealed(std::uint64_t send);
@@ -378,7 +379,7 @@ struct DhtClient::Impl::Bridge {
       if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
       copies.push_back({key, chain, value->data});
     }
-    post([search, copies = std::move(copies)](Impl& self) { self.on_devices(search, copies); });
+    post([search, copies = std::move(copies)](Impl& self) mutable { self.on_devices(search, std::move(copies)); });
     return seen.load() < kMaxValuesPerKey;
   }
   void device_search_end(Generation node, std::uint64_t search) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the client looks for on the DHT: certificates of devices, and the devices of accounts.
 #include <algorithm>
+#include <ctime>
 #include <iterator>
 #include <utility>
 
@@ -15,7 +16,7 @@ constexpr unsigned kLookupRounds = 3;
 constexpr proto::Duration kLookupPause{250};
 /// Who looks for the devices of an account, and finds none, looks again until its time is over.
 constexpr proto::Duration kDeviceSearchPause{500};
-/// Values read in one go: 30 ms of the pool, or of the loop, which verifies those that have the right key.
+/// Values read in one go: 30 ms of the pool, or 0.5 s where somebody has made keys that are as long as keys can be.
 constexpr std::size_t kChainsAtOnce = 16;
 
 }  // namespace
@@ -84,7 +85,8 @@ void DhtClient::Impl::ChainReading::run() {
   for (const dht::Blob& packed : values) {
     if (!seen->insert(dht::InfoHash::get(packed)).second) continue;
     read_bytes += packed.size();
-    if (auto chain = chain_of(packed, device)) chains.push_back(std::move(*chain));
+    if (auto chain = chain_of(packed, device))
+      chains.push_back(CheckedChain::of(*std::move(chain), std::time(nullptr)));
   }
 }
 
@@ -123,8 +125,8 @@ void DhtClient::Impl::on_chains_read(std::uint64_t id, const std::shared_ptr<Cha
   Lookup& lookup = found->second;
   lookup.reading.reset();
   lookup.read_bytes += reading->read_bytes;
-  for (proto::CertificateChain& chain : reading->chains) {
-    if (lookup.wanted(chain)) return finish_lookup(id, std::move(chain));
+  for (CheckedChain& checked : reading->chains) {
+    if (lookup.wanted(checked)) return finish_lookup(id, std::move(checked.chain));
   }
   read_some(id);
   if (!lookup.reading && lookup.pending == 0) end_round(id);
@@ -186,12 +188,31 @@ void DhtClient::Impl::search_devices(std::uint64_t id) {
   }
 }
 
-void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>& values) {
-  for (const Announced& value : values) {
-    const auto device = device_of(value);
+/// Certificates are read on the pool, and anybody may have put them there.
+void DhtClient::Impl::on_devices(std::uint64_t id, std::vector<Announced> values) {
+  const auto search = device_searches_.find(id);
+  if (values.empty() || search == device_searches_.end()) return;
+  ++search->second.pending;                                         // until they are read
+  const auto devices = std::make_shared<std::vector<DhtDevice>>();  // second owner: the pool
+  loop_.post_work(
+      [devices, values = std::move(values)] {
+        for (const Announced& value : values) {
+          if (auto device = device_of(value)) devices->push_back(*std::move(device));
+        }
+      },
+      [weak = weak_from_this(), generation = generation_, id, devices] {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->on_devices_read(id, *devices);
+        if (generation == self->generation_) self->on_device_search_end(id);
+      });
+}
+
+void DhtClient::Impl::on_devices_read(std::uint64_t id, const std::vector<DhtDevice>& devices) {
+  for (const DhtDevice& device : devices) {
     const auto search = device_searches_.find(id);
     if (search == device_searches_.end()) return;
-    if (!device || !search->second.seen.insert(device->id).second) continue;
+    if (!search->second.seen.insert(device.id).second) continue;
     const auto call = search->second.found;  // a copy: the callback may end the search, or the client
     call(device);
   }
@@ -199,7 +220,7 @@ void DhtClient::Impl::on_devices(std::uint64_t id, const std::vector<Announced>&
 
 void DhtClient::Impl::on_device_search_end(std::uint64_t id) {
   const auto search = device_searches_.find(id);
-  if (search == device_searches_.end() || --search->second.pending != 0) return;
+  if (search == device_searches_.end() || search->second.pending == 0 || --search->second.pending != 0) return;
   if (!search->second.seen.empty() || shutting_down_) return finish_device_search(id);
   search->second.pause->arm_in(kDeviceSearchPause);
 }

@@ -31,7 +31,13 @@ Outcome<json> JsonFile::load() const {
                                                  ", this jami-connd knows 1; use the jami-connd that wrote it");
   }
   const auto entries = document.find(list);
-  if (entries == document.end() || !entries->is_array() || document.size() != 2) return damaged("no list of " + list);
+  if (entries == document.end() || !entries->is_array()) return damaged("no list of " + list);
+  for (const auto& [name, value] : document.items()) {
+    if (name == "v" || name == list) continue;
+    return failure(
+        std::errc::not_supported,
+        path + ": has '" + name + "', which this jami-connd does not know; use the jami-connd that wrote it");
+  }
   if (entries->size() > max_entries) return damaged("more than " + std::to_string(max_entries) + " entries");
   return std::move(*entries);
 }

@@ -7,6 +7,8 @@
 
 namespace connd::daemon {
 
+using proto::CertificateChain;
+
 KnownChains::KnownChains(Stores& stores, Clock clock) : stores_(stores), clock_(std::move(clock)) {
   if (!clock_) clock_ = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
 }
@@ -40,54 +42,82 @@ std::optional<proto::ByteVector> KnownChains::key_of(const proto::DeviceId& devi
 Outcome<void> KnownChains::remember(const proto::DeviceId& device) {
   const auto chain = stores_.certificates.find(device);
   if (!chain || !*chain) return {};
-  return stores_.trust.remember(**chain);
+  return remember(**chain);
+}
+
+/// With the chain itself: its account may revoke it later.
+Outcome<void> KnownChains::remember(const proto::CertificateChain& chain) {
+  if (auto remembered = stores_.trust.remember(chain); !remembered) return remembered;
+  const proto::DeviceId device = chain.device_id();
+  const FirstMet* first = stores_.trust.first_met(device);
+  if (first == nullptr || !first->is_of(chain.account_id())) return {};
+  const auto kept = stores_.first_met.find(device);
+  if (kept && *kept && **kept == chain) return {};
+  return stores_.first_met.put(chain);
+}
+
+std::optional<CertificateChain> KnownChains::former_chain(const CertificateChain& shown) {
+  const proto::DeviceId device = shown.device_id();
+  const FirstMet* first = stores_.trust.first_met(device);
+  if (first == nullptr || first->is_of(shown.account_id())) return std::nullopt;
+  auto kept = stores_.first_met.find(device);
+  // What was kept may be of an entry that was there before this one.
+  if (!kept || !*kept || !first->is_of((*kept)->account_id())) return std::nullopt;
+  return **std::move(kept);
+}
+
+bool KnownChains::taken_back(const CertificateChain& shown) {
+  if (stores_.crls.list().empty()) return false;
+  const auto former = former_chain(shown);
+  return former && former->has_revoked(stores_.is_revoked());
 }
 
 Outcome<void> KnownChains::met(const proto::CertificateChain& chain) {
   const proto::DeviceId device = chain.device_id();
   // What it showed before comes first.
   if (auto remembered = remember(device); !remembered) return remembered;
-  if (auto remembered = stores_.trust.remember(chain); !remembered) return remembered;
+  if (auto remembered = remember(chain); !remembered) return remembered;
   facts_.erase(device);
   return stores_.certificates.put(chain);
 }
 
+/// The loop's part of it, which costs a look into the lists.
+std::error_code KnownChains::fault_of(const CheckedChain& checked) const {
+  if (checked.fault || !checked.chain.has_revoked(stores_.is_revoked())) return checked.fault;
+  return proto::make_error_code(proto::Errc::kCertificateRevoked);
+}
+
 /// What it makes of the device; nothing, when it is not valid.
-Trust KnownChains::judge(const proto::DeviceId& device, const proto::CertificateChain& chain, Seen& seen) const {
+Trust KnownChains::judge(const CheckedChain& checked, Seen& seen) const {
   seen.any = true;
-  const Trust trust = stores_.trust.of(device, chain.issuer_ids(), chain.short_device_id());
-  if (const auto valid = chain.verify(clock_(), stores_.is_revoked()); !valid) {
-    if (trust == Trust::kAllowed && !seen.fault) seen.fault = valid.error();
+  const Trust trust = stores_.trust.of(checked.chain);
+  if (const std::error_code fault = fault_of(checked)) {
+    if (trust == Trust::kAllowed && !seen.fault) seen.fault = fault;
     return Trust::kUnknown;
   }
   (trust == Trust::kBanned ? seen.banned : seen.other) = true;
   return trust;
 }
 
-std::optional<KnownChains::Shown> KnownChains::shown(const proto::DeviceId& device, proto::Bytes der) const {
-  if (der.empty()) return std::nullopt;
-  const auto chain = proto::CertificateChain::from_der(der);
-  if (!chain || chain->device_id() != device) return std::nullopt;
-  Shown out{stores_.trust.of(*chain), {}};
-  // What no entry speaks of needs no verifying: it is cheap to be a stranger.
+KnownChains::Shown KnownChains::shown(const CheckedChain& checked) const {
+  Shown out{stores_.trust.of(checked.chain), {}};
   if (out.trust == Trust::kUnknown) return out;
-  if (const auto valid = chain->verify(clock_(), stores_.is_revoked()); !valid) {
-    out.fault = valid.error();
-    if (out.trust == Trust::kAllowed) out.trust = stores_.trust.of(device, {}, chain->short_device_id());
+  out.fault = fault_of(checked);
+  if (out.fault && out.trust == Trust::kAllowed) {
+    out.trust = stores_.trust.of(checked.chain.device_id(), {}, checked.chain.short_device_id());
   }
   return out;
 }
 
-ChainWanted KnownChains::for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const {
-  return [this, device, seen = std::move(seen)](const proto::CertificateChain& chain) {
-    return !stores_.trust.has_chain_entries() || judge(device, chain, *seen) != Trust::kBanned;
+ChainWanted KnownChains::for_call(std::shared_ptr<Seen> seen) const {
+  return [this, seen = std::move(seen)](const CheckedChain& checked) {
+    return !stores_.trust.has_chain_entries() || judge(checked, *seen) != Trust::kBanned;
   };
 }
 
-ChainWanted KnownChains::for_request(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const {
-  return [this, device, seen = std::move(seen)](const proto::CertificateChain& chain) {
-    return judge(device, chain, *seen) == Trust::kAllowed;
-  };
+ChainWanted KnownChains::for_request(std::shared_ptr<Seen> seen) const {
+  return
+      [this, seen = std::move(seen)](const CheckedChain& checked) { return judge(checked, *seen) == Trust::kAllowed; };
 }
 
 const KnownChains::Facts* KnownChains::facts_of(const proto::DeviceId& device) {

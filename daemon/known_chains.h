@@ -55,6 +55,12 @@ class KnownChains {
   /// TrustStore::remember; what was there stays.
   Outcome<void> met(const proto::CertificateChain& chain);
 
+  /// Of a device that shows another account's chain than that which it had when it was met first, and got an entry: the
+  /// last one of that account. It can show another whenever it likes, but does not get rid of the first one by it.
+  [[nodiscard]] std::optional<proto::CertificateChain> former_chain(const proto::CertificateChain& shown);
+  /// Whether the account that the device had, or what is above it, has revoked that chain.
+  [[nodiscard]] bool taken_back(const proto::CertificateChain& shown);
+
   /// What a search has come by.
   struct Seen {
     bool any = false;       ///< a chain of that key
@@ -70,16 +76,16 @@ class KnownChains {
     Trust trust;
     std::error_code fault;  ///< of a chain that would allow the device, or ban it, if it were valid
   };
-  /// Nothing: these are no certificates of that device.
-  [[nodiscard]] std::optional<Shown> shown(const proto::DeviceId& device, proto::Bytes der) const;
+  /// `checked` is of the device's key.
+  [[nodiscard]] Shown shown(const CheckedChain& checked) const;
 
   // The two ways to take a stranger's chain from elsewhere. Both are for one search each, and write down in `seen` what
   // is passed over.
 
   /// To call the device: all that it takes is its key, from any chain that does not ban it. TLS decides.
-  [[nodiscard]] ChainWanted for_call(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const;
+  [[nodiscard]] ChainWanted for_call(std::shared_ptr<Seen> seen) const;
   /// To let it in: a chain that allows it, and is valid.
-  [[nodiscard]] ChainWanted for_request(const proto::DeviceId& device, std::shared_ptr<Seen> seen) const;
+  [[nodiscard]] ChainWanted for_request(std::shared_ptr<Seen> seen) const;
 
  private:
   struct Facts {
@@ -90,10 +96,12 @@ class KnownChains {
     std::uint64_t crl_change = 0;  ///< the revocation lists that it was held to
   };
 
+  Outcome<void> remember(const proto::CertificateChain& chain);
   [[nodiscard]] const Facts* facts_of(const proto::DeviceId& device);
   [[nodiscard]] Facts facts_in(const proto::CertificateChain& chain) const;
   [[nodiscard]] std::error_code fault_now(const Facts& facts) const;
-  Trust judge(const proto::DeviceId& device, const proto::CertificateChain& chain, Seen& seen) const;
+  [[nodiscard]] std::error_code fault_of(const CheckedChain& checked) const;
+  Trust judge(const CheckedChain& checked, Seen& seen) const;
 
   Stores& stores_;
   Clock clock_;

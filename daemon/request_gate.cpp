@@ -18,6 +18,10 @@ RequestGate::Verdict refused(Trust trust, proto::Reason reason, std::string text
 // The bucket counts in half lookups, so that 30 a minute is a whole number a second.
 constexpr std::uint32_t kTokensPerLookup = 60;
 
+/// Chains of requests that are on the pool: as many as can be opened at once (the DHT client's budget for strangers),
+/// of 6 kB each.
+constexpr std::size_t kMaxChecks = 256;
+
 /// Between looks at whether a look-up is free: they come back at two a second, and end by themselves.
 constexpr proto::Duration kWaitingPause = std::chrono::milliseconds(250);
 
@@ -59,13 +63,39 @@ void RequestGate::judge(const proto::DeviceId& signer, const proto::ShortDeviceI
   if (trust == Trust::kAllowed) return done(accepted(trust));
   // What its chain could change: it is below an account or CA that is allowed, which we do not know, or no more.
   if (!stores_.trust.has_chain_entries()) return by_policy(signer, {}, done);
-  if (const auto shown = chains_.shown(signer, chain)) {
-    if (shown->trust == Trust::kBanned) {
-      return done(refused(Trust::kBanned, proto::Reason::kBanned, "its account or CA is banned"));
-    }
-    if (shown->trust == Trust::kAllowed) return done(accepted(Trust::kAllowed));
-    return by_policy(signer, shown->fault, done);
+  if (chain.empty()) return judge_unread(signer, short_id, std::move(done));
+  if (checks_ >= kMaxChecks) return done(too_many());
+  ++checks_;
+  const auto read = std::make_shared<std::optional<CheckedChain>>();  // second owner: the pool
+  loop_.post_work(
+      [read, signer, der = proto::ByteVector(chain.begin(), chain.end()), now = chains_.unix_now()] {
+        auto parsed = proto::CertificateChain::from_der(der);
+        if (parsed && parsed->device_id() == signer) *read = CheckedChain::of(*std::move(parsed), now);
+      },
+      [this, alive = std::weak_ptr<int>(alive_), read, signer, short_id, done = std::move(done)] {
+        if (alive.expired()) return;
+        --checks_;
+        judge_read(signer, short_id, *read, done);
+      });
+}
+
+/// The trust list may have changed while the chain was read.
+void RequestGate::judge_read(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id,
+                             const std::optional<CheckedChain>& read, const Done& done) {
+  const Trust trust = chains_.trust_of(signer, short_id);
+  if (trust == Trust::kBanned) return done(refused(trust, proto::Reason::kBanned, "it, its account or CA is banned"));
+  if (trust == Trust::kAllowed) return done(accepted(trust));
+  if (!read) return judge_unread(signer, short_id, done);
+  const KnownChains::Shown shown = chains_.shown(*read);
+  if (shown.trust == Trust::kBanned) {
+    return done(refused(Trust::kBanned, proto::Reason::kBanned, "its account or CA is banned"));
   }
+  if (shown.trust == Trust::kAllowed) return done(accepted(Trust::kAllowed));
+  by_policy(signer, shown.fault, done);
+}
+
+/// Whose request says nothing of itself.
+void RequestGate::judge_unread(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done) {
   if (announced_.has(signer)) return done(accepted(Trust::kAllowed));
   look_up(signer, short_id, std::move(done));
 }
@@ -112,7 +142,7 @@ void RequestGate::begin_lookup(const proto::DeviceId& signer, const proto::Short
   ++lookups_;
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
   signalling_.find_chain(
-      signer, short_id, loop_.now() + settings_.lookup_time, ChainUse::kRequest, chains_.for_request(signer, seen),
+      signer, short_id, loop_.now() + settings_.lookup_time, ChainUse::kRequest, chains_.for_request(seen),
       [this, signer, seen, done = std::move(done)](const std::optional<proto::CertificateChain>& chain) {
         // The trust list may have changed meanwhile.
         const bool allowed = chain && stores_.trust.of(*chain) == Trust::kAllowed;

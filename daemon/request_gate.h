@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <list>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -102,6 +103,9 @@ class RequestGate {
     Done done;
   };
 
+  void judge_read(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id,
+                  const std::optional<CheckedChain>& read, const Done& done);
+  void judge_unread(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
   void look_up(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
   void begin_lookup(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, Done done);
   void wait_for_lookup(Waiting waiting);
@@ -124,6 +128,8 @@ class RequestGate {
   std::vector<Waiting> waiting_;  ///< in no order
   std::mt19937_64 random_{std::random_device{}()};
   Timer waiting_timer_;
+  std::size_t checks_ = 0;                                ///< chains that are on the pool
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< the pool holds a weak_ptr: it may end after us
   std::size_t lookups_ = 0;
   proto::TokenBucket lookup_rate_;
   std::list<std::pair<proto::TimePoint, proto::DeviceId>> missing_;  ///< oldest first

@@ -6,6 +6,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "proto/bytes.h"
@@ -42,9 +44,21 @@ struct PairListen {
   friend bool operator==(const PairListen&, const PairListen&) = default;
 };
 
+/// A stranger's chain, and what was wrong with it when it was read: everything but revocation lists, which are the
+/// loop's. Made on the pool: its keys can be so long that a signature takes 10 ms.
+struct CheckedChain {
+  proto::CertificateChain chain;
+  std::error_code fault;
+
+  static CheckedChain of(proto::CertificateChain chain, std::int64_t now_unix) {
+    const auto valid = chain.verify(now_unix);
+    return {std::move(chain), valid ? std::error_code() : valid.error()};
+  }
+};
+
 /// Whether a chain of the device is what the asker looks for. Anybody can make one, for anybody's key: unless it was
 /// verified it is worth its public key and no more (KnownChains has the two that there are).
-using ChainWanted = std::function<bool(const proto::CertificateChain&)>;
+using ChainWanted = std::function<bool(const CheckedChain&)>;
 /// What a search is for: a peer's request is decided first, and opens do not keep it from that.
 enum class ChainUse : std::uint8_t { kCall, kRequest };
 

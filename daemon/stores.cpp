@@ -14,12 +14,17 @@ Outcome<Stores> Stores::open(const std::string& directory) {
   if (!certificates) return certificates.failure();
   auto issued = CertificateStore::open(directory + "/issued");
   if (!issued) return issued.failure();
+  auto first_met = CertificateStore::open(directory + "/first-met");
+  if (!first_met) return first_met.failure();
+  auto revokers = CertificateStore::open(directory + "/revokers", CrlStore::kMaxLists);
+  if (!revokers) return revokers.failure();
   auto crls = CrlStore::open(directory + "/crls");
   if (!crls) return crls.failure();
   auto pairs = PairStore::open(directory + "/pairs");
   if (!pairs) return pairs.failure();
-  return Stores{std::move(*trust),  std::move(*aliases), std::move(*requests), std::move(*certificates),
-                std::move(*issued), std::move(*crls),    std::move(*pairs)};
+  return Stores{std::move(*trust),        std::move(*aliases), std::move(*requests),
+                std::move(*certificates), std::move(*issued),  std::move(*first_met),
+                std::move(*revokers),     std::move(*crls),    std::move(*pairs)};
 }
 
 }  // namespace connd::daemon

@@ -20,6 +20,10 @@ struct Stores {
   RequestLog requests;
   CertificateStore certificates;
   CertificateStore issued;  ///< chains that this device has made for others of its account
+  /// Of devices with an entry: the last chain of the account that each had when it was met first.
+  CertificateStore first_met;
+  /// Of accounts that have lists among `crls`: the account's certificate and what is above it, by its key.
+  CertificateStore revokers;
   CrlStore crls;
   PairStore pairs;
 

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cassert>
 #include <functional>
+#include <initializer_list>
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 namespace connd::daemon {
 namespace {
@@ -61,7 +63,7 @@ std::optional<TrustScope> scope_from(const json& uris) {
 }
 
 std::optional<FirstMet> first_met_from(const json& object) {
-  if (!object.is_object() || object.size() != 2) return std::nullopt;
+  if (!object.is_object()) return std::nullopt;
   const auto short_id = proto::AccountId::from_hex(text_of(object, "short"));
   const auto issuers = object.find("issuers");
   const bool list = issuers != object.end() && issuers->is_array();
@@ -74,6 +76,15 @@ std::optional<FirstMet> first_met_from(const json& object) {
     met.issuers.push_back(*id);
   }
   return met;
+}
+
+/// The first member that is none of these; empty when there is none.
+std::string stranger_among(const json& object, std::initializer_list<std::string_view> known) {
+  if (!object.is_object()) return {};
+  for (const auto& [name, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) return name;
+  }
+  return {};
 }
 
 }  // namespace
@@ -141,11 +152,9 @@ Outcome<TrustStore> TrustStore::open(std::string path) {
 Outcome<void> TrustStore::read(const json& entry) {
   const std::string where = "entry " + std::to_string(entries_.size() + 1);
   // Not understood, one of them might be a ban.
-  const bool met = entry.is_object() && entry.contains("met");
-  const bool scoped = entry.is_object() && entry.contains("scope");
-  if (!entry.is_object() || entry.size() != 4u + (met ? 1u : 0u) + (scoped ? 1u : 0u)) {
-    return file_.damaged(where + " is not {kind, id, state, since}");
-  }
+  if (!entry.is_object()) return file_.damaged(where + " is not {kind, id, state, since}");
+  const bool met = entry.contains("met");
+  const bool scoped = entry.contains("scope");
   const auto kind = trust_kind_from(text_of(entry, "kind"));
   if (!kind) return file_.damaged(where + ": unknown kind");
   const auto subject = TrustSubject::parse(*kind, text_of(entry, "id"));
@@ -163,6 +172,15 @@ Outcome<void> TrustStore::read(const json& entry) {
     if (!scope || banned) return file_.damaged(where + ": its scope is unclear");
     out.scope = *std::move(scope);
   }
+  std::string newer = stranger_among(entry, {"kind", "id", "state", "since", "met", "scope"});
+  if (newer.empty() && met) newer = stranger_among(entry["met"], {"short", "issuers"});
+  if (!newer.empty()) {
+    // What it says may be for whom, or until when.
+    if (!banned) out.trust = Trust::kUnknown;
+    out.kept = entry.dump();
+    spdlog::warn("{}: {} has '{}', which a newer jami-connd wrote: it is kept as it is{}", file_.path, where, newer,
+                 banned ? "" : ", and lets nobody in");
+  }
   if (entries_.contains(*subject)) return file_.damaged(where + ": a second entry of " + subject->id());
   put(*subject, std::move(out));
   return {};
@@ -178,10 +196,15 @@ Outcome<void> TrustStore::set(const TrustSubject& subject, Trust trust, std::int
 Outcome<void> TrustStore::remember(const proto::CertificateChain& chain) {
   const TrustSubject subject(chain.device_id());
   const auto at = entries_.find(subject);
-  if (at == entries_.end() || at->second.first_met) return {};
+  if (at == entries_.end() || at->second.first_met || !at->second.kept.empty()) return {};
   State state = at->second;
   state.first_met = FirstMet::of(chain);
   return replace(subject, std::move(state));
+}
+
+const FirstMet* TrustStore::first_met(const proto::DeviceId& device) const {
+  const auto at = entries_.find(TrustSubject(device));
+  return at != entries_.end() && at->second.first_met ? &*at->second.first_met : nullptr;
 }
 
 Outcome<bool> TrustStore::unset(const TrustSubject& subject) {
@@ -198,6 +221,10 @@ Outcome<void> TrustStore::replace(const TrustSubject& subject, std::optional<Sta
   json entries = json::array();
   for (const TrustEntry& entry : list()) {
     json& written = entries.emplace_back();
+    if (const std::string& kept = entries_.at(entry.subject).kept; !kept.empty()) {
+      written = json::parse(kept);
+      continue;
+    }
     written = {{"kind", name_of(entry.subject.kind())},
                {"id", entry.subject.id()},
                {"state", name_of(entry.state)},
@@ -243,7 +270,7 @@ Trust TrustStore::of(const proto::DeviceId& device, std::span<const proto::Accou
   if (own != entries_.end()) {
     const State& state = own->second;
     if (state.trust == Trust::kBanned || (state.first_met && ban_of(*state.first_met))) return Trust::kBanned;
-    allowed = true;
+    allowed = state.trust == Trust::kAllowed;
   }
   for (std::size_t i = 0; i < issuers.size(); ++i) {
     if (bans(issuers[i])) return Trust::kBanned;

@@ -62,12 +62,15 @@ struct FirstMet {
   static FirstMet of(const proto::CertificateChain& chain);
   /// Whether an id, in hex, is one of them.
   [[nodiscard]] bool has(std::string_view id) const;
+  [[nodiscard]] bool is_of(const proto::AccountId& account) const {
+    return !issuers.empty() && issuers.front() == account;
+  }
   friend bool operator==(const FirstMet&, const FirstMet&) = default;
 };
 
 struct TrustEntry {
   TrustSubject subject;
-  Trust state;              ///< allowed or banned
+  Trust state;              ///< allowed or banned; unknown when a newer version wrote it
   std::int64_t since_unix;  ///< seconds since 1970, when it got this state
   TrustScope scope{};       ///< of what is allowed: for which uris
   /// Of a device that has been met since.
@@ -84,7 +87,8 @@ class TrustStore {
   static constexpr std::size_t kMaxFileBytes = 32 * 1024 * 1024;
 
   /// Reads `path`; no file means no entries. Failures: the file cannot be read, or anything in it is not understood:
-  /// a ban is never dropped silently.
+  /// a ban is never dropped silently. An entry that has all that is known here, and more, is a newer version's: a ban
+  /// is one, what is allowed counts as unknown (Trust::kUnknown in list()), and both stay on the disk as they are.
   static Outcome<TrustStore> open(std::string path);
 
   /// Persistent when they return ok; on failure nothing has changed, neither here nor on disk. Setting the state and
@@ -101,6 +105,9 @@ class TrustStore {
   /// Writes down what the device was when it was met, unless it is known already, or the device has no entry.
   /// Persistent as the others. Whoever unsets the entry and allows the device again has it forgotten.
   Outcome<void> remember(const proto::CertificateChain& chain);
+
+  /// What is remembered with a device's entry; null while there is nothing. Valid until the next change.
+  [[nodiscard]] const FirstMet* first_met(const proto::DeviceId& device) const;
 
   /// Trust in a device by its own entry alone, and what is remembered there; costs no chain.
   [[nodiscard]] Trust of(const proto::DeviceId& device) const { return of(device, {}); }
@@ -134,6 +141,7 @@ class TrustStore {
     std::int64_t since_unix;
     TrustScope scope{};
     std::optional<FirstMet> first_met{};
+    std::string kept{};  ///< the entry as a newer version wrote it, with more than is known here
   };
 
   explicit TrustStore(std::string path);

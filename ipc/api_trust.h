@@ -138,6 +138,7 @@ struct CrlEntry {
   std::uint64_t made = 0;               ///< seconds since 1970
   std::optional<std::uint64_t> due;     ///< when a newer one is promised; in the past: this one is stale
   std::optional<std::uint64_t> number;  ///< of the issuer's lists the newest has the greatest
+  bool too_long = false;                ///< to travel by the DHT: each device that is to know it takes it by hand
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("crl", self.crl);
@@ -146,6 +147,7 @@ struct CrlEntry {
     io.optional("made", self.made);
     io.optional("due", self.due);
     io.optional("number", self.number);
+    io.optional("too_long", self.too_long);
   }
 };
 struct CrlListResult {

@@ -126,8 +126,12 @@ Result<RevocationList> RevocationList::issue(std::string_view issuer_key_pem, co
   return from_der(RevocationList(std::move(crl)).der());
 }
 
+bool RevocationList::is_named_after(const X509& issuer) const {
+  return X509_NAME_cmp(X509_CRL_get_issuer(crl_.get()), X509_get_subject_name(&issuer)) == 0;
+}
+
 bool RevocationList::is_signed_by(const X509& issuer) const {
-  if (X509_NAME_cmp(X509_CRL_get_issuer(crl_.get()), X509_get_subject_name(&issuer)) != 0) return false;
+  if (!is_named_after(issuer)) return false;
   EVP_PKEY* const key = X509_get0_pubkey(&issuer);
   const bool genuine = key != nullptr && X509_CRL_verify(crl_.get(), key) == 1;
   ERR_clear_error();
@@ -169,14 +173,14 @@ std::string RevocationList::pem() const {
 }
 
 bool RevocationList::revokes(const X509& certificate, const X509& issuer) const {
-  if (X509_NAME_cmp(X509_CRL_get_issuer(crl_.get()), X509_get_subject_name(&issuer)) != 0) return false;
+  return claims(certificate, issuer) && is_signed_by(issuer);
+}
+
+bool RevocationList::claims(const X509& certificate, const X509& issuer) const {
+  if (!is_named_after(issuer)) return false;
   X509_REVOKED* entry = nullptr;
   // 2: listed with the reason removeFromCRL, which is for delta lists.
-  if (X509_CRL_get0_by_cert(crl_.get(), &entry, const_cast<X509*>(&certificate)) != 1) return false;
-  EVP_PKEY* const key = X509_get0_pubkey(&issuer);
-  const bool genuine = key != nullptr && X509_CRL_verify(crl_.get(), key) == 1;
-  ERR_clear_error();
-  return genuine;
+  return X509_CRL_get0_by_cert(crl_.get(), &entry, const_cast<X509*>(&certificate)) == 1;
 }
 
 ByteVector RevocationList::der() const {

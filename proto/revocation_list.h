@@ -29,6 +29,8 @@ class RevocationList {
   /// Whether this list is `issuer`'s, truly signed by it, and has `certificate`. A list whose next update is overdue
   /// still counts: what was revoked stays so.
   [[nodiscard]] bool revokes(const X509& certificate, const X509& issuer) const;
+  /// The same but for the signature: what it says, in the issuer's name, whoever made it.
+  [[nodiscard]] bool claims(const X509& certificate, const X509& issuer) const;
 
   /// A list by `issuer`, whose key in PEM that is, of all that `former` has (null: nothing), and these certificates;
   /// its number is one more than that of `former`. Times are seconds since 1970. Errors: kKeyUnreadable, kKeyMismatch
@@ -36,6 +38,8 @@ class RevocationList {
   static Result<RevocationList> issue(std::string_view issuer_key_pem, const X509& issuer, const RevocationList* former,
                                       const std::vector<const X509*>& taken_back, std::int64_t now_unix);
 
+  /// Whether its issuer has that one's name; whose it truly is says the signature.
+  [[nodiscard]] bool is_named_after(const X509& issuer) const;
   /// Whether it is `issuer`'s, truly signed by it.
   [[nodiscard]] bool is_signed_by(const X509& issuer) const;
   /// Its number (RFC 5280, 5.2.3): of two lists of one issuer the later one has the greater. Nothing: it has none, or

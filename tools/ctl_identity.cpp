@@ -65,22 +65,21 @@ std::optional<std::string> read_passphrase(const Context& context, const std::st
   return std::nullopt;
 }
 
+void print_member(const Context& context, const Json& reply, const char* name) {
+  if (context.json) return print_json(reply);
+  // PEM, as the file that people expect.
+  const auto text = reply.find(name);
+  if (text == reply.end() || !text->is_string()) return;
+  const auto& pem = text->get_ref<const std::string&>();
+  std::fwrite(pem.data(), 1, pem.size(), stdout);
+}
+
 /// Calls, and prints the text that is the result's member `name`.
 int print_text(const Context& context, std::string_view method, Json params, const char* name) {
   int exit_code = 0;
   const auto reply = context.call(method, std::move(params), exit_code);
-  if (!reply) return exit_code;
-  if (context.json) {
-    print_json(*reply);
-    return 0;
-  }
-  // PEM, as the file that people expect.
-  const auto text = reply->find(name);
-  if (text != reply->end() && text->is_string()) {
-    const auto& pem = text->get_ref<const std::string&>();
-    std::fwrite(pem.data(), 1, pem.size(), stdout);
-  }
-  return 0;
+  if (reply) print_member(context, *reply, name);
+  return reply ? 0 : exit_code;
 }
 
 int call_for_nothing(const Context& context, std::string_view method, Json params) {
@@ -124,6 +123,13 @@ int run_sign(const Context& context, const IdentityArguments& arguments) {
   return joined(context, arguments, *account);
 }
 
+/// Others hear of it by the DHT otherwise.
+void warn_of_length(const Context& context, const ipc::CrlEntry& list) {
+  if (!list.too_long) return;
+  context.say("warning: the list is too long to travel by itself (" + std::to_string(list.revoked) +
+              " certificates): each device that is to know it takes it with 'jami-connctl crl add'");
+}
+
 int run_revoke(const Context& context, const IdentityArguments& arguments) {
   Json params = {{"device", arguments.device}};
   if (!arguments.file.empty()) {
@@ -131,12 +137,17 @@ int run_revoke(const Context& context, const IdentityArguments& arguments) {
     if (!chain) return kExitFailure;
     params["chain"] = *chain;
   }
-  const int code = print_text(context, "identity.revoke", std::move(params), "pem");
-  if (code == 0)
-    context.say(
-        "the device is banned here, and its certificates are taken back; devices that the list does "
-        "not reach by itself take it with 'jami-connctl crl add'");
-  return code;
+  int exit_code = 0;
+  const auto reply = context.call("identity.revoke", std::move(params), exit_code);
+  if (!reply) return exit_code;
+  print_member(context, *reply, "pem");
+  context.say(
+      "the device is banned here, and its certificates are taken back; devices that the list does "
+      "not reach by itself take it with 'jami-connctl crl add'");
+  if (const auto list = reply->find("crl"); list != reply->end()) {
+    if (const auto entry = ipc::read_result<ipc::CrlEntry>(*list)) warn_of_length(context, *entry);
+  }
+  return 0;
 }
 
 int run_import(const Context& context, const IdentityArguments& arguments) {
@@ -176,6 +187,7 @@ int run_crl_add(const Context& context, const IdentityArguments& arguments) {
   } else {
     std::printf("%s\n", printable(entry->crl).c_str());
   }
+  warn_of_length(context, *entry);
   return 0;
 }
 

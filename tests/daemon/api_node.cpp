@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
@@ -90,7 +91,8 @@ void ApiNode::find_chain(const proto::DeviceId& device, const std::optional<prot
                          std::function<void(std::optional<proto::CertificateChain>)> done) {
   const auto it = world_.nodes.find(device);
   std::optional<proto::CertificateChain> found;
-  if (it != world_.nodes.end() && wanted(it->second->chain)) found = it->second->chain;
+  if (it != world_.nodes.end() && wanted(CheckedChain::of(it->second->chain, std::time(nullptr))))
+    found = it->second->chain;
   world_.world.loop.post([world = &world_, self = id, found, done = std::move(done)] {
     if (world->nodes.count(self) != 0) done(found);
   });

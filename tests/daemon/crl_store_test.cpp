@@ -92,3 +92,48 @@ TEST_CASE("fault B7: of an issuer's lists from anywhere only a newer one that it
   CHECK(store->is_revoked(*alice_chain().certificate(0), account));
   CHECK(CrlStore::open(dir.file("crls"))->newest_of(account)->number() == 3);
 }
+
+TEST_CASE("fault B7: an issuer none of whose lists has all of another has few of them, and keeps no other out") {
+  TempDir dir;
+  auto store = CrlStore::open(dir.file("crls"));
+  REQUIRE(store);
+  using proto::RevocationList;
+  const X509& account = *alice_chain().certificate(1);
+  std::optional<RevocationList> former;
+  for (std::size_t i = 0; i < CrlStore::kMaxLearntOfIssuer; ++i) {
+    // Each has one that no other has, and a greater number.
+    auto numbered = *RevocationList::from_pem(crl_pem(1, {static_cast<long>(100 + i)}));
+    for (std::size_t n = 0; n <= i; ++n) numbered = *RevocationList::issue(key_pem(1), account, &numbered, {}, kNow);
+    CHECK(*store->learn(numbered, account));
+    former = std::move(numbered);
+  }
+  const auto one_more = *RevocationList::issue(key_pem(1), account, &*former, {}, kNow);  // it has the last one's
+  CHECK(*store->learn(one_more, account));
+  CHECK(store->list().size() == CrlStore::kMaxLearntOfIssuer);
+  auto more = *RevocationList::from_pem(crl_pem(1, {7}));
+  for (std::size_t n = 0; n < 20; ++n) more = *RevocationList::issue(key_pem(1), account, &more, {}, kNow);
+  const auto refused = store->learn(more, account);
+  REQUIRE(!refused.ok());
+  CHECK(refused.failure().code == std::errc::file_too_large);
+  CHECK(store->list().size() == CrlStore::kMaxLearntOfIssuer);
+  CHECK(*store->learn(*RevocationList::issue(key_pem(2), *alice_chain().certificate(2), nullptr, {}, kNow),
+                      *alice_chain().certificate(2)));
+}
+
+TEST_CASE("fault B7: whose a list is is looked at for each key, and again when the list comes anew") {
+  TempDir dir;
+  auto store = CrlStore::open(dir.file("crls"));
+  REQUIRE(store);
+  const auto impostor = chain({device_spec(0), issuer_spec(4)});
+  const std::string pem = crl_pem(1, {7});
+  for (int i = 0; i < 2; ++i) {
+    const auto id = store->add(pem);
+    REQUIRE(id);
+    for (int again = 0; again < 2; ++again) {
+      CHECK(alice_is_revoked(*store));
+      CHECK_FALSE(store->is_revoked(*impostor.certificate(0), *impostor.certificate(1)));
+    }
+    REQUIRE(*store->remove(*id));
+    CHECK_FALSE(alice_is_revoked(*store));
+  }
+}

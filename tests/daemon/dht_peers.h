@@ -89,7 +89,7 @@ bool run_until(Loop& loop, F done, milliseconds limit = seconds(30)) {
   return !late;
 }
 
-inline const ChainWanted kAny = [](const proto::CertificateChain&) { return true; };
+inline const ChainWanted kAny = [](const CheckedChain&) { return true; };
 
 /// A client that keeps what it hears.
 struct Peer {

@@ -80,12 +80,18 @@ void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_k
   });
 }
 
+namespace {
+const proto::Identity& shown_by(std::size_t number, const Node::Options& options) {
+  return options.shows != nullptr ? *options.shows : node_identity(number);
+}
+}  // namespace
+
 Node::Node(Exchange& exchange, std::size_t number, const Options& options)
-    : id(node_identity(number).chain.device_id()),
-      public_key(node_identity(number).chain.public_key_der()),
-      chain(node_identity(number).chain),
+    : id(shown_by(number, options).chain.device_id()),
+      public_key(shown_by(number, options).chain.public_key_der()),
+      chain(shown_by(number, options).chain),
       exchange_(exchange),
-      stores_(open_stores(dir_.path())) {
+      stores_(open_stores(options.state != nullptr ? options.state->path() : dir_.path())) {
   events_.set_sink([this](std::uint64_t, const std::string& type, const nlohmann::json& data) {
     all_events.emplace_back(type, data);
   });
@@ -101,7 +107,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   settings.native = options.native;
   settings.clock = options.clock;
   if (options.shows_chain) settings.own_chain = chain.der();
-  auto tls = proto::TlsContext::create(node_identity(number));
+  auto tls = proto::TlsContext::create(shown_by(number, options));
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));
   exchange.add(*this);
@@ -194,7 +200,8 @@ void Node::find_chain(const proto::DeviceId& device, const std::optional<proto::
         if (exchange_.nodes.count(self) == 0) return;
         std::optional<proto::CertificateChain> found;
         for (const auto& chain : there) {
-          if (!found && chain.device_id() == device && wanted(chain)) found = chain;
+          if (!found && chain.device_id() == device && wanted(CheckedChain::of(chain, std::time(nullptr))))
+            found = chain;
         }
         done(std::move(found));
       });

@@ -81,6 +81,8 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
     bool native = true;
     daemon::KnownChains::Clock clock{};
     bool shows_chain = false;
+    const proto::Identity* shows = nullptr;  ///< in place of the `identity`-th; outlives the node
+    const TempDir* state = nullptr;          ///< in place of a directory of its own; outlives the node
   };
   Node(Exchange& exchange, std::size_t identity, const Options& options);
   Node(Exchange& exchange, std::size_t identity) : Node(exchange, identity, Options{}) {}
@@ -104,6 +106,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   void settle();
 
   [[nodiscard]] std::size_t events(const std::string& type) const;
+  [[nodiscard]] daemon::Stores& stores() { return stores_; }
 
   const proto::DeviceId id;
   const proto::ByteVector public_key;

@@ -32,7 +32,9 @@ class Gated final : private Signalling, private ConnectionAsker {
 
   RequestGate::Verdict judge(const CertificateChain& signer = alice_chain(), const proto::ByteVector& carried = {}) {
     std::optional<RequestGate::Verdict> out;
+    const int before = lookups;
     gate->judge(signer.device_id(), signer.short_device_id(), carried, [&](const RequestGate::Verdict& v) { out = v; });
+    if (!carried.empty()) run_until([&] { return out || lookups > before || asked; });  // it is read on the pool
     if (pending) std::exchange(pending, nullptr)();
     if (!out) {
       REQUIRE(asked);
@@ -48,6 +50,12 @@ class Gated final : private Signalling, private ConnectionAsker {
     REQUIRE(stores.trust.ban(TrustSubject(TrustKind::kAccount, account), 1).ok());
   }
 
+  void run_until(const std::function<bool()>& done) {
+    BeforeWait check(loop, [&] {
+      if (done()) loop.stop();
+    });
+    if (!done()) loop.run();
+  }
   /// What was put off to a later turn runs.
   void pass_a_turn() {
     Timer end(loop, [this] { loop.stop(); });
@@ -74,7 +82,7 @@ class Gated final : private Signalling, private ConnectionAsker {
     ++lookups;
     pending = [this, device, wanted = std::move(wanted), done = std::move(done)] {
       for (const CertificateChain& one : there) {
-        if (one.device_id() == device && wanted(one)) return done(one);
+        if (one.device_id() == device && wanted(CheckedChain::of(one, now))) return done(one);
       }
       done(std::nullopt);
     };
@@ -295,4 +303,30 @@ TEST_CASE("fault A4: an announcement counts while the account is allowed") {
   // What is above the account is seen in TLS.
   here.ban(alice_chain().account_id());
   CHECK_FALSE(here.judge().accept);
+}
+
+TEST_CASE("fault A6: what requests carry is read off the loop, of so many at once, and the list of then counts") {
+  Gated here;
+  here.allow(alice_chain().account_id());
+  constexpr int kAll = 300;
+  std::map<Reason, int> refused;
+  int accepted = 0;
+  const auto ask = [&](const CertificateChain& chain) {
+    here.gate->judge(chain.device_id(), chain.short_device_id(), chain.der(),
+                     [&](const RequestGate::Verdict& v) { v.accept ? ++accepted : ++refused[v.reason]; });
+  };
+  ask(alice_chain());
+  CHECK(accepted == 0);
+  for (int i = 1; i < kAll; ++i) ask(of_account(4));
+  CHECK(refused[Reason::kBusy] == kAll - 256);  // may come again
+  here.run_until([&] { return accepted + refused[Reason::kNotPermitted] == 256; });
+  CHECK(accepted == 1);
+  // Banned while it is read; and the gate's end is the end of it.
+  ask(alice_chain());
+  here.ban(alice_chain().account_id());
+  here.run_until([&] { return refused[Reason::kBanned] == 1; });
+  ask(alice_chain());
+  here.gate.reset();
+  here.pass_a_turn();
+  CHECK(accepted + refused[Reason::kNotPermitted] + refused[Reason::kBanned] == 257);
 }

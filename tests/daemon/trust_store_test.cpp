@@ -354,3 +354,37 @@ TEST_CASE("fault B6: a scope on the disk that is not understood stops the start"
   write_file(path, document("banned", good));
   CHECK(!TrustStore::open(path));
 }
+
+TEST_CASE("compat: what a newer version has added to an entry is kept, and what it allows lets nobody in") {
+  TempDir dir;
+  const std::string path = dir.file("trust.json");
+  const auto of = [](char digit, const char* state, const std::string& more) {
+    return R"({"kind":"device","id":")" + std::string(64, digit) + R"(","state":")" + state + R"(","since":7,)" + more +
+           "}";
+  };
+  const std::string until = R"("until":9)";
+  const std::string met = R"("met":{"short":")" + std::string(40, 'b') + R"(","issuers":[],"seen":1})";
+  write_file(path, R"({"v":1,"entries":[)" + of('a', "allowed", until) + "," + of('b', "banned", until) + "," +
+                       of('c', "allowed", met) + "]}");
+  const auto id = [](char digit) { return *DeviceId::from_hex(std::string(64, digit)); };
+  for (int start = 0; start < 2; ++start) {
+    auto store = opened(path);
+    CHECK(store.size() == 3 + static_cast<std::size_t>(start));
+    CHECK(store.of(id('a')) == Trust::kUnknown);
+    CHECK(store.of(id('b')) == Trust::kBanned);
+    CHECK(store.of(id('c')) == Trust::kUnknown);
+    REQUIRE(store.allow(TrustSubject(device(static_cast<std::uint8_t>(start))), 8));  // written anew
+    const std::string text = read_file(path);
+    CHECK(text.find(until) != std::string::npos);
+    CHECK(text.find(R"("seen":1)") != std::string::npos);
+  }
+  // Said again, here, it is this version's.
+  auto store = opened(path);
+  REQUIRE(store.allow(TrustSubject(id('a')), 10));
+  CHECK(opened(path).of(id('a')) == Trust::kAllowed);
+  // More beside the entries is not understood at all: nothing is read, and nothing written.
+  write_file(path, R"({"v":1,"entries":[],"groups":[]})");
+  const auto newer = TrustStore::open(path);
+  REQUIRE(!newer.ok());
+  CHECK(newer.failure().text.find("has 'groups', which this jami-connd does not know") != std::string::npos);
+}

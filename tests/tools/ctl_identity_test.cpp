@@ -158,3 +158,25 @@ TEST_CASE("identity: a passphrase is the first line, whatever is below it") {
   daemon.reply(request, {{"account", "PEM\n"}});
   CHECK(program.wait() == 0);
 }
+
+TEST_CASE("fault B7: a list that is too long to travel is told where it is made, and where it is added") {
+  for (const bool made_here : {true, false}) {
+    for (const bool too_long : {true, false}) {
+      PlayedDaemon daemon;
+      std::vector<std::string> arguments = {"--socket", daemon.path()};
+      if (made_here) arguments.insert(arguments.end(), {"identity", "revoke", "laptop"});
+      if (!made_here) arguments.insert(arguments.end(), {"crl", "add", "-"});
+      Program program(arguments);
+      program.write("CRL\n");
+      program.in.reset();
+      daemon.greet();
+      const auto request = daemon.expect(made_here ? "identity.revoke" : "crl.add");
+      const ipc::Json entry = {
+          {"crl", std::string(64, 'c')}, {"issuer", "CN=x"}, {"revoked", 400}, {"too_long", too_long}};
+      daemon.reply(request, made_here ? ipc::Json{{"pem", "CRL\n"}, {"crl", entry}} : entry);
+      CHECK(program.wait() == 0);
+      const bool told = program.errors().find("too long to travel by itself (400 certificates)") != std::string::npos;
+      CHECK(told == too_long);
+    }
+  }
+}
