@@ -6,7 +6,7 @@ namespace connd::daemon {
 bool AskedRequests::add(AskedRequest request) {
   if (count_of(request.client) >= max_per_client_) return false;
   const proto::ChannelHandle channel = request.incoming.channel;
-  of_client_[request.client].insert(channel);
+  of_client_[request.client].emplace(request.deadline, channel);
   ++of_uid_[request.uid];
   deadlines_.emplace(request.deadline, channel);
   requests_.emplace(channel, std::move(request));
@@ -20,7 +20,7 @@ std::optional<AskedRequest> AskedRequests::take(proto::ChannelHandle channel) {
   requests_.erase(it);
   deadlines_.erase({request.deadline, channel});
   const auto its = of_client_.find(request.client);
-  its->second.erase(channel);
+  its->second.erase({request.deadline, channel});
   if (its->second.empty()) of_client_.erase(its);
   if (const auto count = of_uid_.find(request.uid); --count->second == 0) of_uid_.erase(count);
   return request;
@@ -45,7 +45,9 @@ std::vector<proto::ChannelHandle> AskedRequests::of_client(ClientNumber client, 
   std::vector<proto::ChannelHandle> found;
   const auto its = of_client_.find(client);
   if (its == of_client_.end()) return found;
-  for (auto it = its->second.begin(); it != its->second.end() && found.size() < most; ++it) found.push_back(*it);
+  for (auto it = its->second.begin(); it != its->second.end() && found.size() < most; ++it) {
+    found.push_back(it->second);
+  }
   return found;
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// AskedRequests: peers' requests for channels that a local client was asked about and has not answered. Pure.
+/// AskedRequests: peers' requests for channels that wait for a local client: that it was asked about and has not
+/// answered; or that it takes unasked, as soon as it has taken the fds of those before. Pure.
 #pragma once
 
 #include <optional>
 #include <set>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -32,7 +32,7 @@ class AskedRequests {
   /// The request, taken out; nothing when it is not there.
   std::optional<AskedRequest> take(proto::ChannelHandle channel);
   [[nodiscard]] const AskedRequest* find(proto::ChannelHandle channel) const;
-  /// Of a client, at most `most`; or of one of its listeners alone.
+  /// Of a client, at most `most`, the one that ends first first; or of one of its listeners alone.
   [[nodiscard]] std::vector<proto::ChannelHandle> of_client(ClientNumber client, std::size_t most) const;
   [[nodiscard]] std::vector<proto::ChannelHandle> of_listener(ClientNumber client, ListenerNumber listener) const;
   /// Those whose time is over.
@@ -44,9 +44,10 @@ class AskedRequests {
 
  private:
   const std::size_t max_per_client_;
+  using ByDeadline = std::set<std::pair<proto::TimePoint, proto::ChannelHandle>>;
   std::unordered_map<proto::ChannelHandle, AskedRequest> requests_;
-  std::set<std::pair<proto::TimePoint, proto::ChannelHandle>> deadlines_;
-  std::unordered_map<ClientNumber, std::unordered_set<proto::ChannelHandle>> of_client_;
+  ByDeadline deadlines_;
+  std::unordered_map<ClientNumber, ByDeadline> of_client_;
   std::unordered_map<uid_t, std::size_t> of_uid_;
 };
 

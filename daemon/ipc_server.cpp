@@ -51,6 +51,7 @@ IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListen
       turns_(context.loop, [this](ClientNumber client) { return serve(client); }),
       listeners_(settings_.listeners, settings_.reservations, settings_.places),
       asked_(settings_.max_asked_per_client),
+      held_(settings_.max_asked_per_client),
       reserve_(reserve_fd()),
       later_(context.loop,
              [this] {
@@ -198,9 +199,12 @@ void IpcServer::count(IpcSession::Counted what) {
 bool IpcServer::serve(ClientNumber client) {
   IpcSession* session = find(client);
   if (session == nullptr) return false;
-  const bool more = session->work();
+  bool more = session->work();
   const bool ends = session->state() == IpcSession::State::kEnding || session->state() == IpcSession::State::kGone;
-  if (!ends) return more;
+  if (!ends) {
+    more = accept_held(*session) || more;
+    return more;
+  }
   if (!take_back(*session)) return true;
   session->end();
   if (session->state() != IpcSession::State::kGone) return true;
@@ -226,18 +230,20 @@ bool IpcServer::take_back(IpcSession& session) {
   }
   waiting_.remove_client(client);
   if (!listeners_.remove_client(client, kTakenBackPerPiece)) return false;
-  for (const proto::ChannelHandle channel : asked_.of_client(client, kTakenBackPerPiece)) {
-    asked_.take(channel);
-    refuse(channel, proto::Reason::kDeclined, "the peer's application has gone");
+  for (AskedRequests* table : {&asked_, &held_}) {
+    for (const proto::ChannelHandle channel : table->of_client(client, kTakenBackPerPiece)) {
+      table->take(channel);
+      refuse(channel, proto::Reason::kDeclined, "the peer's application has gone");
+    }
   }
-  ask_timer_.arm(asked_.next_deadline());
+  arm_ask_timer();
   abandon_tokens(client);
   for (std::size_t i = 0; i < kTakenBackPerPiece && !session.opens().empty(); ++i) {
     const auto [key, open] = *session.opens().begin();
     if (manager_ != nullptr && manager_->cancel_open(open.open, proto::Reason::kCancelled)) cancelled(session);
     (void)forget_open(session, key);  // where nobody answers it
   }
-  if (!session.opens().empty() || asked_.count_of(client) > 0) return false;
+  if (!session.opens().empty() || asked_.count_of(client) + held_.count_of(client) > 0) return false;
   return owners_.orphan(client, kTakenBackPerPiece);
 }
 

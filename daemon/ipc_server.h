@@ -118,6 +118,8 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   [[nodiscard]] ListenerTable& listeners() { return listeners_; }
   [[nodiscard]] const ChannelOwners& owners() const { return owners_; }
   [[nodiscard]] const AskedRequests& asked() const { return asked_; }
+  /// Channels that listeners take unasked, and that are not accepted until their clients have taken those before.
+  [[nodiscard]] const AskedRequests& held() const { return held_; }
   [[nodiscard]] const UidShares& shares() const { return turns_.shares(); }
   /// What each user has that has clients, by uid.
   [[nodiscard]] std::vector<ipc::UserStatus> users() const;
@@ -181,6 +183,9 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   [[nodiscard]] std::optional<ipc::Error> no_open(IpcSession& session, const std::string& peer, std::size_t name);
   void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
+  void hold(const IpcSession& session, const Listener& listener, const IncomingChannel& request);
+  bool accept_held(IpcSession& session);
+  void arm_ask_timer();
   void expire_asked();
   void abandon(proto::ChannelHandle channel, std::string_view text);
   void expire_tokens();
@@ -212,6 +217,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   ListenerTable listeners_;
   ChannelOwners owners_;
   AskedRequests asked_;
+  AskedRequests held_;  ///< for listeners that take all: they wait for unsent_fds of their client's
   AttachTokens tokens_;
   ClientNumber policy_owner_ = 0;
   /// That the policy's owner has not answered; as many as the gate asks.

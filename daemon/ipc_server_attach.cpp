@@ -28,7 +28,8 @@ std::string IpcServer::new_token(const IpcSession& session, proto::ChannelHandle
 ipc::Outcome<void> IpcServer::attach(IpcSession& session, const ipc::Json& id, std::string_view token) {
   const ClientNumber client = session.number();
   const bool fresh = session.idle() && owners_.count_of(client) == 0 && !listeners_.has_any(client) &&
-                     asked_.count_of(client) == 0 && waiting_.count_of(client) == 0 && policy_owner_ != client;
+                     asked_.count_of(client) == 0 && held_.count_of(client) == 0 && waiting_.count_of(client) == 0 &&
+                     policy_owner_ != client;
   if (!fresh) {
     return ipc::make_error(ipc::Reason::kInvalidArgument,
                            "a connection that becomes a channel has nothing else, and says nothing before the answer");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/api.h"
+#include "daemon/fd_limits.h"
 #include "daemon/ipc_server.h"
 
 namespace connd::daemon {
@@ -19,6 +20,9 @@ ipc::Error open_error(const OpenError& error, const std::string& peer) {
 /// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
 constexpr std::size_t kLeastChannelInfo = 200;
 
+/// Of the channels that wait for a client's fds to go, so many are accepted in one piece of work.
+constexpr std::size_t kHeldPerPiece = 16;
+
 double age(proto::TimePoint since, proto::TimePoint now) {
   return std::chrono::duration<double>(now - since).count();
 }
@@ -28,7 +32,8 @@ double age(proto::TimePoint since, proto::TimePoint now) {
 /// What it opens, and what it was asked about and may accept, counts.
 bool IpcServer::has_all_channels(IpcSession& session) const {
   const std::size_t owned = owners_.count_of(session.number());
-  return owned + session.opens().size() + asked_.count_of(session.number()) >= settings_.max_channels_per_client;
+  const std::size_t waiting = asked_.count_of(session.number()) + held_.count_of(session.number());
+  return owned + session.opens().size() + waiting >= settings_.max_channels_per_client;
 }
 
 /// Administrators have no share: they may close others' channels.
@@ -36,8 +41,9 @@ bool IpcServer::user_has_all_channels(const IpcSession& session) const {
   const uid_t uid = session.credentials().uid;
   const auto user = users_.find(uid);
   const std::size_t opens = user != users_.end() ? user->second.opens : 0;
-  return !session.admin() && owners_.count_of_user(uid) + opens + asked_.count_of_user(uid) >=
-                                 settings_.places.share(settings_.max_channels);
+  const std::size_t waiting = asked_.count_of_user(uid) + held_.count_of_user(uid);
+  return !session.admin() &&
+         owners_.count_of_user(uid) + opens + waiting >= settings_.places.share(settings_.max_channels);
 }
 
 // ---- opens ----
@@ -155,7 +161,9 @@ void IpcServer::answer_open(IpcSession& session, const IpcSession::PendingOpen& 
     return session.reply(open.id, ipc::write_members(result));
   }
   const auto reason =
-      owned != nullptr || asked_.find(opened.channel) != nullptr ? ipc::Reason::kDuplicate : ipc::Reason::kReset;
+      owned != nullptr || asked_.find(opened.channel) != nullptr || held_.find(opened.channel) != nullptr
+          ? ipc::Reason::kDuplicate
+          : ipc::Reason::kReset;
   ipc::Error error = ipc::make_error(reason);
   error.peer = open.peer;
   session.fail(open.id, error);
@@ -214,8 +222,42 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   }
   if (session->congested())
     return refuse(request.channel, proto::Reason::kBusy, "the peer's application does not read");
-  listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)
-                                           : ask(*session, *listener, request);
+  if (listener->mode == ipc::ListenMode::kAsk) return ask(*session, *listener, request);
+  const bool busy = session->unsent_fds() >= FdLimits::kTransient || held_.count_of(session->number()) > 0;
+  busy && !listener->attach ? hold(*session, *listener, request) : accept_at_once(*session, *listener, request);
+}
+
+/// Each channel that is accepted has two descriptors here until its app's end has been sent. A peer that asks for
+/// hundreds at once would take twice as many as the channels that there may be; so the later ones wait.
+void IpcServer::hold(const IpcSession& session, const Listener& listener, const IncomingChannel& request) {
+  AskedRequest held{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
+                    session.credentials().uid};
+  if (!held_.add(std::move(held))) {
+    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many channels to take");
+  }
+  arm_ask_timer();
+}
+
+/// Those for which there is room now, a piece of them. True: there is something to write, and maybe room for more.
+bool IpcServer::accept_held(IpcSession& session) {
+  std::size_t taken = 0;
+  for (; taken < kHeldPerPiece && session.unsent_fds() < FdLimits::kTransient; ++taken) {
+    const auto next = held_.of_client(session.number(), 1);
+    if (next.empty() || session.state() != IpcSession::State::kOpen) break;
+    const auto held = held_.take(next.front());
+    arm_ask_timer();
+    const Listener* listener = listeners_.find(held->listener);
+    if (listener == nullptr) {
+      refuse(held->incoming.channel, proto::Reason::kDeclined, "the peer's application listens no more");
+    } else {
+      accept_at_once(session, *listener, held->incoming);
+    }
+  }
+  return taken > 0;
+}
+
+void IpcServer::arm_ask_timer() {
+  ask_timer_.arm(std::min(asked_.next_deadline(), held_.next_deadline()));
 }
 
 void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
@@ -244,7 +286,7 @@ void IpcServer::ask(IpcSession& session, const Listener& listener, const Incomin
   if (!asked_.add(std::move(asked))) {
     return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many requests to answer");
   }
-  ask_timer_.arm(asked_.next_deadline());
+  arm_ask_timer();
   session.notify("channel.request",
                  ipc::write_members(ipc::ChannelRequested{listener.number, request.channel, request.device.hex(),
                                                           request.account.hex(), request.uri}));
@@ -254,16 +296,18 @@ std::optional<AskedRequest> IpcServer::take_asked(const IpcSession& session, pro
   const AskedRequest* asked = asked_.find(channel);
   if (asked == nullptr || asked->client != session.number()) return std::nullopt;
   auto taken = asked_.take(channel);
-  ask_timer_.arm(asked_.next_deadline());
+  arm_ask_timer();
   return taken;
 }
 
 void IpcServer::refuse_listener(ClientNumber client, ListenerNumber listener) {
-  for (const proto::ChannelHandle channel : asked_.of_listener(client, listener)) {
-    asked_.take(channel);
-    refuse(channel, proto::Reason::kDeclined, "the peer's application listens no more");
+  for (AskedRequests* table : {&asked_, &held_}) {
+    for (const proto::ChannelHandle channel : table->of_listener(client, listener)) {
+      table->take(channel);
+      refuse(channel, proto::Reason::kDeclined, "the peer's application listens no more");
+    }
   }
-  ask_timer_.arm(asked_.next_deadline());
+  arm_ask_timer();
 }
 
 void IpcServer::expire_asked() {
@@ -271,13 +315,20 @@ void IpcServer::expire_asked() {
     refuse(channel, proto::Reason::kDeclined, "the peer's application did not answer");
     on_channel_request_cancelled(channel, proto::Reason::kTimedOut);
   }
-  ask_timer_.arm(asked_.next_deadline());
+  for (const proto::ChannelHandle channel : held_.expired(context_.loop.now())) {
+    held_.take(channel);
+    refuse(channel, proto::Reason::kBusy, "the peer's application does not take its channels");
+  }
+  arm_ask_timer();
 }
 
 void IpcServer::on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) {
   const auto asked = asked_.take(channel);
-  if (!asked) return;
-  ask_timer_.arm(asked_.next_deadline());
+  if (!asked) {
+    if (held_.take(channel)) arm_ask_timer();  // nobody has heard of it
+    return;
+  }
+  arm_ask_timer();
   if (IpcSession* session = find(asked->client)) {
     session->notify("channel.request_cancelled", ipc::write_members(ipc::RequestCancelled{channel, reason}));
   }

@@ -211,8 +211,10 @@ void IpcSession::become(State state) {
 }
 
 void IpcSession::on_timer() {
+  const std::size_t unsent = channel_.queued_fds();
   if (channel_.stalled_for_fds()) channel_.retry_fds();
   flush();
+  if (channel_.queued_fds() < unsent) owner_.on_session_ready(*this);  // there is room for others
   if (state_ == State::kDraining && loop_.now() >= drain_until_) become(State::kGone);
   update();
 }

@@ -112,6 +112,8 @@ class IpcSession {
 
   /// Not all that it has said was worked for yet.
   [[nodiscard]] bool behind() const;
+  /// fds that it was given and that have not left this process: each is a descriptor of ours.
+  [[nodiscard]] std::size_t unsent_fds() const { return channel_.queued_fds(); }
   /// It does not read what it is told.
   [[nodiscard]] bool congested() const { return channel_.queued_bytes() > kMaxQueuedForRequests; }
 

@@ -41,15 +41,17 @@ class Reachability {
   /// What was put expires after ten minutes.
   static constexpr proto::Duration kFullWakeInterval{300'000};
   /// Who goes deaf without a sign does so, at worst, when a test has just passed. The next one comes after this time,
-  /// it and the one behind it fail (kTestTime each), and a new node listens 1 to 3 s after kRenew: 30 + 3 + 3 + 3 = 39
-  /// s, of the 45 that the measure gives.
+  /// it and the one behind it fail (kTestTime each), and a new node listens 1 to 3 s after kRenew: 30 + 2.5 + 2.5 + 3
+  /// = 38 s, of the 45 that the measure gives.
   static constexpr proto::Duration kTestInterval{30'000};
   /// From a sign to its test: the wake has done its work by then.
   static constexpr proto::Duration kTestDelay{1'000};
-  /// A put and what it brings back: three round trips, one of them repeated after a second.
-  static constexpr proto::Duration kTestTime{3'000};
-  /// Between the beginnings of tests, however many signs there are.
-  static constexpr proto::Duration kTestGap{3'000};
+  /// A put and what it brings back: three round trips of half a second, one of them repeated after another.
+  static constexpr proto::Duration kTestTime{2'500};
+  /// Between the beginnings of tests, however many signs there are. A listen that a flap of the link has killed is back
+  /// at worst, when a test had just begun, after kTestGap, two tests that fail, and a new node: 2 + 2.5 + 2.5 + 3 = 10
+  /// s, which is what the measure gives.
+  static constexpr proto::Duration kTestGap{2'000};
   static constexpr unsigned kFailuresToRenew = 2;
   /// While nothing helps. A test that passes begins anew with none, but for kRenewGap.
   static constexpr std::array kRenewPauses{proto::Duration(60'000), proto::Duration(120'000), proto::Duration(300'000),

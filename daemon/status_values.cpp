@@ -99,6 +99,7 @@ void add_metrics(const DhtStatus& dht, ipc::Json& metrics) {
   }
   metrics["dht_dropped_values"] = gate.bad_values;
   metrics["dht_refused_values"] = gate.refused_values;
+  metrics["dht_names_cut"] = gate.names_cut;
   metrics["lan_received"] = dht.lan.received;
   metrics["lan_nodes"] = dht.lan.nodes;
   metrics["lan_dropped"] = dht.lan.dropped;

@@ -36,6 +36,11 @@ bool FdChannel::on_readable() {
   if (room == 0) return false;
   const bool takes_fds = options_.role == Role::kClient;
   const auto received = receive_with_fds(socket_.get(), codec_.prepare(room), takes_fds ? &received_fds_ : nullptr);
+  if (!received && options_.role == Role::kServer && received.error() == std::errc::connection_reset) {
+    // It closed with answers unread, which is its right. A client that misses answers has lost them.
+    read_failure_ = Ended{};
+    return true;
+  }
   if (!received) {
     read_failure_ = Ended{make_error(Reason::kConnectionLost, received.error().message()), false};
     return true;

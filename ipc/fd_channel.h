@@ -33,8 +33,8 @@ class FdChannel {
     Message message;
     Fd fd;
   };
-  /// Nothing more will come. Without an error the other end closed between two lines. With `answer` the error is worth
-  /// sending to the other end (id null) before the owner flushes and closes.
+  /// Nothing more will come. Without an error the other end closed between two lines; a client may leave answers
+  /// unread. With `answer` the error is worth sending to the other end (id null) before the owner flushes and closes.
   struct Ended {
     std::optional<Error> error;
     bool answer = false;

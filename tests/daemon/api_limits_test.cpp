@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
+#include "daemon/fd_limits.h"
 #include "tests/daemon/api_pair.h"
 
 using namespace connd;
@@ -36,6 +37,55 @@ TEST_CASE("hundreds of opens in flight on one socket: each fd comes with its own
       return got.size() >= in.uri().size();
     }));
     CHECK(got == in.uri());
+  }
+}
+
+TEST_CASE("channels whose fds cannot be sent yet are not accepted yet: there are few descriptors more than channels") {
+  // 64 are on their way to a client that does not read, as many are ready for it.
+  constexpr std::size_t kAhead = ipc::kMaxUncollectedFds + FdLimits::kTransient;
+  const std::size_t later = GENERATE(1, 100);
+  const std::size_t many = kAhead + later;
+  Pair pair;
+  auto slow = std::make_unique<RawClient>(pair.world, pair.bob.path());
+  slow->write(ipc::request_line(1, "listen.add", {{"uri", "n"}, {"prefix", true}}) + "\n");
+  CHECK(slow->line().contains("result"));
+  pair.receiver.listen("other");
+  std::vector<ipc::ChannelSocket> opened;
+  std::size_t declined = 0;
+  for (std::size_t i = 0; i < many; ++i) {
+    pair.sender->connect_device(pair.bob.id.hex(), "n" + std::to_string(i), [&](auto channel) {
+      if (channel.ok()) return opened.push_back(std::move(*channel));
+      declined += channel.error().reason == Reason::kDeclined ? 1 : 0;
+    });
+  }
+  // Others' go on, and this one's request comes behind all of those.
+  (void)pair.join("other");
+  REQUIRE(pair.run_until([&] { return opened.size() >= kAhead; }));
+  CHECK(opened.size() == kAhead);
+  SECTION("it reads: all come, in their order") {
+    for (std::size_t i = 0; i < many; ++i) {
+      const Json line = slow->line();
+      REQUIRE(line.value("method", "") == "channel.opened");
+      CHECK(line["params"].value("uri", "") == "n" + std::to_string(i));
+    }
+    CHECK(pair.run_until([&] { return opened.size() == many; }));
+  }
+  SECTION("it goes: they are declined") {
+    slow.reset();
+    CHECK(pair.run_until([&] { return declined == later; }));
+  }
+  SECTION("it listens no more: so are they") {
+    slow->write(ipc::request_line(2, "listen.remove", {{"listener", 1}}) + "\n");
+    CHECK(pair.run_until([&] { return declined == later; }));
+  }
+  SECTION("they are taken back: nobody hears of them") {
+    CHECK(pair.bob.server->held().size() == later);
+    opened.clear();
+    pair.sender.leave();
+    REQUIRE(pair.run_until([&] { return pair.bob.server->held().size() == 0; }));
+    for (const char* what : {"channel.opened", "channel.closed"}) {
+      for (std::size_t i = 0; i < kAhead; ++i) CHECK(slow->line().value("method", "") == what);
+    }
   }
 }
 

@@ -42,6 +42,19 @@ class NoFreeFd {
   rlimit before_{};
 };
 
+/// Alice and Bob are connected, and a request of hers waits for him.
+struct OneWaits {
+  std::vector<OpenResult> results;  // outlives Alice, whose end answers what is left
+  Two two;
+  OpenResult warm = two.alice.open(two.bob, "warm");
+  OneWaits() {
+    opened(warm);
+    two.bob.accept = false;
+    two.alice.open_later(two.bob, "x", results);
+    REQUIRE(two.world.run_until([this] { return two.bob.requests.size() == 1; }));
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
@@ -72,13 +85,9 @@ TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
 }
 
 TEST_CASE("no free descriptor: the peer's request is refused with resource-limit, and the next one is served") {
-  Two two;
-  auto warm = two.alice.open(two.bob, "warm");
-  opened(warm);
-  two.bob.accept = false;
-  std::vector<OpenResult> results;
-  two.alice.open_later(two.bob, "x", results);
-  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  OneWaits waits;
+  Two& two = waits.two;
+  std::vector<OpenResult>& results = waits.results;
   two.bob.settle();
   {
     const NoFreeFd none;
@@ -96,13 +105,8 @@ TEST_CASE("no free descriptor: the peer's request is refused with resource-limit
 }
 
 TEST_CASE("a request whose connection has just failed is over") {
-  std::vector<OpenResult> results;  // outlives Alice, whose end answers what is left
-  Two two;
-  auto warm = two.alice.open(two.bob, "warm");
-  opened(warm);
-  two.bob.accept = false;
-  two.alice.open_later(two.bob, "x", results);
-  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  OneWaits waits;
+  Two& two = waits.two;
   two.bob.manager->close_connections(two.alice.id, Reason::kConnectionLost, "cut by the test");
   const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<OpenError>(accepted));
@@ -112,13 +116,9 @@ TEST_CASE("a request whose connection has just failed is over") {
 }
 
 TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
-  Two two;
-  auto warm = two.alice.open(two.bob, "warm");
-  opened(warm);
-  two.bob.accept = false;
-  std::vector<OpenResult> results;
-  two.alice.open_later(two.bob, "x", results);
-  REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
+  OneWaits waits;
+  Two& two = waits.two;
+  std::vector<OpenResult>& results = waits.results;
   two.bob.settle();
   const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<ipc::Fd>(accepted));

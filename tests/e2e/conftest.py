@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures of the e2e tests, and the daemons' logs where a test fails."""
+import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -76,6 +78,26 @@ def attacked(nodes, shared_lab):
 def netns():
     if harness.default_mode() != "netns":
         pytest.skip("needs network namespaces, which need root")
+
+
+@pytest.fixture
+def disk_of(tmp_path):
+    """Makes a file system of so many megabytes, and says where it is."""
+    if os.geteuid() != 0:
+        pytest.skip("a full disk needs a mount, which needs root")
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(megabytes):
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)]
+        done = subprocess.run(command, check=False, capture_output=True)
+        if done.returncode != 0:
+            pytest.skip(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
+        return place
+
+    yield mount
+    if place.is_mount():
+        harness.run("umount", "-l", str(place))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -41,22 +41,30 @@ STARTS = threading.Semaphore(4)
 # Side, kind and length of an outage, and how many one after the other. With --full six of each, of the long ones in worlds
 # side by side: 35 minutes for each size of the DHT.
 CASES = [("callee", "link", 9, 1), ("callee", "link", 5, 1), ("caller", "link", 9, 1), ("callee", "drop", 9, 1)]
+FLAPS = (0.1, 0.2, 0.5)
 if FULL:
     CASES = [(side, how, seconds, count) for side in ("callee", "caller") for how in ("link", "drop")
              for seconds, count, worlds in ((5, 6, 1), (20, 6, 1), (130, 6, 1), (600, 3, 2)) for _ in range(worlds)]
 
 
-def reachable_after_an_outage(nodes):
-    ready = threading.Barrier(len(CASES))
-    times = rounds(list(enumerate(CASES)), lambda world: outages(world[0], nodes, *world[1], ready))
+def reachable_after_an_outage(nodes, cases=CASES):
+    ready = threading.Barrier(len(cases))
+    times = rounds(list(enumerate(cases)), lambda world: outages(world[0], nodes, *world[1], ready))
     late, by_case = [], {}
-    for case, took in zip(CASES, times, strict=True):
+    for case, took in zip(cases, times, strict=True):
         by_case.setdefault(case[:3], []).extend(took)
     for (side, how, seconds), took in by_case.items():
         print(f"nodes={nodes} side={side} how={how} seconds={seconds}: {shown(took)}")
         limit = SIGN_SECONDS if how == "link" else NO_SIGN_SECONDS
         late += [(side, how, seconds, t) for t in took if t is None or t > limit]
     assert not late, late
+
+
+@pytest.mark.skipif(not FULL, reason="takes minutes (CONND_FULL=1)")
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_fault_e00_reachable_after_a_flap(netns, nodes):
+    """So short that nobody notices but the listens: what was sent meanwhile failed, and they are dead."""
+    reachable_after_an_outage(nodes, [("callee", "link", seconds, 4) for seconds in FLAPS for _ in range(2)])
 
 
 def reachable_is_told():

@@ -1,31 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FAULTS E7, E9, E13, E17: a daemon whose disk is full, which is told to stay on the LAN, whom a banned peer calls."""
 import os
-import subprocess
 
 import pytest
-from harness import FULL, LIBC, SCALE, ApiError, run, until
+from harness import FULL, LIBC, SCALE, ApiError, until
 
 IN_OPEN = 0x20
 
 
 @pytest.fixture
-def full_disk(tmp_path):
+def full_disk(disk_of):
     """A file system without room, and how to make some."""
-    if os.geteuid() != 0:
-        pytest.skip("a full disk needs a mount, which needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=False, capture_output=True)
-    if done.returncode != 0:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
+    place = disk_of(1)
     (place / "state").mkdir(mode=0o700)
     filler = place / "other"
     with pytest.raises(OSError), open(filler, "wb", buffering=0) as file:
         while True:
             file.write(b"x" * 4096)
-    yield place / "state", filler
-    run("umount", "-l", str(place))
+    return place / "state", filler
 
 
 def problems(node):

@@ -2,10 +2,11 @@
 """FAULTS H, E4, E5, E6, E10: `send` and `receive` between people who do not know each other well, and machines that can little."""
 import signal
 import subprocess
+import time
 
 import pytest
-from harness import FULL
-from test_files import MEGA, Receiver, finished, make, one_line, places, shown_by_send, tree, under_way
+from harness import FULL, ApiError, until
+from test_files import MEGA, Receiver, finished, header, make, one_line, places, shown_by_send, tree, under_way
 
 __all__ = ["places", "under_way"]  # fixtures
 
@@ -35,6 +36,49 @@ def test_fault_e6_a_sender_that_was_stopped_goes_on(under_way):
     sender.send_signal(signal.SIGCONT)
     assert finished(sender)[0] == 0 and receiver.wait()[0] == 0
     assert (his / "large").read_bytes() == path.read_bytes()
+
+
+def hold_places(peer, bob, count):
+    """As many files to Bob, of which something has come and nothing more does."""
+    requests = [peer.api.send("channel.open", peer=bob.device, uri=f"file://{peer.name} {n}", timeout=60) for n in range(count)]
+    return [peer.api.opened(request, 60).send(header(MEGA) + b"some") for request in requests]
+
+
+@pytest.mark.skipif(not FULL, reason="takes more than a minute (CONND_FULL=1); peer_places_test.cpp has the rules")
+def test_fault_e6_all_places_are_taken_by_who_does_not_get_on(lab, tmp_path):
+    """Two peers have all 256. Others get in after a minute, one place for each; who gets on keeps his, and so do the rest."""
+    alice, bob, carol, dave = (lab.node(name).start() for name in ("alice", "bob", "carol", "dave"))
+    for peer in (alice, carol, dave):
+        bob.allow(peer)
+    his = tmp_path / "his"
+    his.mkdir()
+    files = [make(tmp_path / f"daves {n}", 1000) for n in range(11)]
+    receiver = Receiver(bob, his)
+    held = hold_places(alice, bob, 128) + hold_places(carol, bob, 128)
+    begun = time.monotonic()
+    # Half are one peer's, at most: its next one waits, and so does everybody's.
+    for peer in (alice, dave):
+        with pytest.raises(ApiError) as late:
+            peer.api.open(bob.device, "file://one more", timeout=5)
+        assert late.value.reason == "timed-out", peer.name
+    until(lambda: time.monotonic() > begun + 40, 60, "forty seconds have passed")
+    held[0].send(b"x" * 65_536)  # a step
+    until(lambda: time.monotonic() > begun + 50, 60, "ten more have passed")
+    done = dave.ctl("send", bob.device, str(files[0]))
+    print(f"256 places taken: another peer's file came {time.monotonic() - begun:.1f} s after their last step")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - begun > 59, "who is silent for less keeps his place"
+    ended, _ = alice.api.wait("channel.closed", 20)
+    assert ended["channel"] == held[1].handle and held[1].receive(1) == b"\x08", "the one that has not got on for the longest"
+    done = dave.ctl("send", bob.device, *map(str, files[1:]))
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in his.iterdir() if not path.name.startswith(".")} >= {file.name for file in files}
+    places = [c for c in bob.api.call("channel.list")["channels"] if c["uri"].startswith("file://")]
+    print(f"{len(places)} of 256 have theirs still")
+    assert 256 - 11 <= len(places) < 256
+    held[0].send(b"x" * (MEGA - 65_540) + bytes(32))  # with a wrong sum: it was listened to, to its end
+    assert held[0].receive(1) == b"\x05"
+    receiver.popen.kill()
 
 
 def test_fault_e4_e5_what_is_not_what_it_seems_here(places):

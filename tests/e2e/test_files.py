@@ -13,7 +13,7 @@ import tempfile
 import termios
 
 import pytest
-from harness import SCALE, ApiError, Deadline, run, sized, until
+from harness import SCALE, ApiError, Deadline, sized, until
 
 MEGA = 1_000_000
 
@@ -377,17 +377,8 @@ def test_daemon_of_the_receiver_stops(lab, tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 8 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("a full disk needs a mount, which needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], check=False, capture_output=True)
-    if done.returncode != 0:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
-    yield place
-    run("umount", str(place))
+def small_disk(disk_of):
+    return disk_of(8)
 
 
 def test_disk_that_is_too_small_is_told_at_once(places, small_disk):

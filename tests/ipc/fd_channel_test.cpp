@@ -332,6 +332,24 @@ TEST_CASE("the end of the other side: after its lines, and not in the middle of 
   CHECK(ended.error->code == kParseError);
 }
 
+TEST_CASE("a client that closes with answers unread has ended, as any other; a daemon that does so is lost") {
+  // The kernel says ECONNRESET once, where it says EOF otherwise.
+  for (const Role role : {Role::kServer, Role::kClient}) {
+    INFO((role == Role::kServer ? "of a server" : "of a client"));
+    Half half(role);
+    CHECK(half.channel->send(request_line(1, "unread", Json::object())));
+    half.channel->on_writable();
+    write_all(half.raw.get(), request_line(7, "hello", Json::object()) + "\n");
+    half.raw.reset();
+    CHECK(half.channel->on_readable());
+    CHECK(std::holds_alternative<FdChannel::Incoming>(half.channel->next()));
+    const auto ended = half.ended();
+    CHECK_FALSE(ended.answer);
+    CHECK(ended.error.has_value() == (role == Role::kClient));
+    if (ended.error) CHECK(ended.error->reason == Reason::kConnectionLost);
+  }
+}
+
 TEST_CASE("the queue is bounded, and a lost peer is noticed") {
   Half half(Role::kServer, {.max_queued_bytes = 1000});
   const std::string line(400, 'x');

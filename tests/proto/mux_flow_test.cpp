@@ -13,6 +13,18 @@ using connd::tests::open;
 using Kind = MuxEvent::Kind;
 using namespace std::chrono_literals;
 
+namespace {
+
+/// The peer sends all that it may, and the app takes it a millisecond later.
+void fill_and_take(ReceiveWindow& window, TimePoint& now) {
+  now += 1ms;
+  const std::uint32_t n = window.promised();
+  REQUIRE(window.received(n).ok());
+  window.consumed(n, now);
+}
+
+}  // namespace
+
 TEST_CASE("D1: an app that does not read stops its own channel, within the bound") {
   MuxPair pair;
   const ChannelHandle stuck = open(pair.client, "stuck", pair.now);
@@ -48,10 +60,7 @@ TEST_CASE("windows: how far they grow depends on the path's round trip") {
   ReceiveWindow fast(pool);
   fast.open(now);
   for (int i = 0; i < 40; ++i) {
-    now += 1ms;
-    const std::uint32_t n = fast.promised();
-    REQUIRE(fast.received(n).ok());
-    fast.consumed(n, now);
+    fill_and_take(fast, now);
     CHECK(fast.window() <= kShortPathWindow);
   }
   CHECK(fast.window() == kShortPathWindow);
@@ -62,24 +71,14 @@ TEST_CASE("windows: a fast channel's grows to the maximum, the pool is never pas
   TimePoint now{};
   ReceiveWindow fast(pool);
   fast.open(now);
-  for (int i = 0; i < 40; ++i) {
-    now += 1ms;
-    const std::uint32_t n = fast.promised();
-    REQUIRE(fast.received(n).ok());
-    fast.consumed(n, now);
-  }
+  for (int i = 0; i < 40; ++i) fill_and_take(fast, now);
   CHECK(fast.window() == kMaxWindow);
   // Forty more that all want much: promised plus held stays within the pool.
   std::vector<std::unique_ptr<ReceiveWindow>> many;
   for (int i = 0; i < 40; ++i) {
     many.push_back(std::make_unique<ReceiveWindow>(pool));
     many.back()->open(now);
-    for (int k = 0; k < 20; ++k) {
-      now += 1ms;
-      const std::uint32_t n = many.back()->promised();
-      REQUIRE(many.back()->received(n).ok());
-      many.back()->consumed(n, now);
-    }
+    for (int k = 0; k < 20; ++k) fill_and_take(*many.back(), now);
     CHECK(pool.left() >= 0);
   }
   // Idle for long: as its promise is used, the window shrinks.

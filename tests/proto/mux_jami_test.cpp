@@ -17,12 +17,12 @@ using namespace std::chrono_literals;
 namespace {
 
 /// An end to which a test speaks raw messages; its version message is taken off.
-struct RawPeer {
+struct RawJamiPeer {
   TimePoint now{Duration{5'000}};
   MuxEnd end;
   ByteVector out;
 
-  explicit RawPeer(MuxConfig config = {}) : end(config, now, jami_dialect()) {
+  explicit RawJamiPeer(MuxConfig config = {}) : end(config, now, jami_dialect()) {
     CHECK(replies() == " 0/65535:81a17601");
   }
   void say(const control::Message& message) {
@@ -57,18 +57,7 @@ struct RawPeer {
 TEST_CASE("Jami's dialect: open, data both ways, the end of both directions") {
   MuxPair pair({}, {}, jami_dialect);
   CHECK(pair.client.mux->hello_received());  // it does not wait for anything
-  const ChannelHandle a = open(pair.client, "sip", pair.now);
-  pair.settle();
-  REQUIRE(pair.client.seen(Kind::kOpened).size() == 1);
-  const auto requested = pair.server.seen(Kind::kRequested);
-  REQUIRE(requested.size() == 1);
-  CHECK(requested[0].name == "sip");
-  const ChannelHandle b = requested[0].channel;
-  pair.client.write(a, std::string(300'000, 'x'));
-  pair.server.write(b, "hello");
-  pair.settle();
-  CHECK(pair.server.received[b] == std::string(300'000, 'x'));
-  CHECK(pair.client.received[a] == "hello");
+  const auto [a, b] = connd::tests::open_and_talk(pair, "sip");
 
   pair.client.mux->finish(a);
   CHECK(pair.client.mux->channel_count() == 0);
@@ -97,7 +86,7 @@ TEST_CASE("Jami's dialect: declined, with the one reason there is; busy ids are 
 }
 
 TEST_CASE("Jami's dialect: ids from either half, from either side, and answers in any order") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.end.accept_all = false;
   const ChannelHandle low = peer.offered(1, "a");
   const ChannelHandle high = peer.offered(40'000, "b");
@@ -110,7 +99,7 @@ TEST_CASE("Jami's dialect: ids from either half, from either side, and answers i
 }
 
 TEST_CASE("Jami's dialect: EOF frees the id at once; data and EOF for what is not open is ignored") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.data(9, 100);
   peer.end_of(9);
   peer.offered(9, "a");
@@ -125,7 +114,7 @@ TEST_CASE("Jami's dialect: EOF frees the id at once; data and EOF for what is no
 }
 
 TEST_CASE("Jami's dialect: an abort is an EOF") {
-  RawPeer peer;
+  RawJamiPeer peer;
   const ChannelHandle a = peer.offered(9, "a");
   (void)peer.replies();
   peer.end.mux->reset(a, Reason::kCancelled, "");
@@ -134,7 +123,7 @@ TEST_CASE("Jami's dialect: an abort is an EOF") {
 }
 
 TEST_CASE("B13 in Jami's dialect: a cancelled open waits for its answer with nobody to hear it") {
-  RawPeer peer;
+  RawJamiPeer peer;
   const ChannelHandle a = open(peer.end, "a", peer.now);
   CHECK(peer.replies() == " 0/0:93a1610100");
   peer.end.mux->reset(a, Reason::kCancelled, "");
@@ -154,7 +143,7 @@ TEST_CASE("B13 in Jami's dialect: a cancelled open waits for its answer with nob
 }
 
 TEST_CASE("Jami's dialect: a request that its sender ends before the answer is over") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.end.accept_all = false;
   const ChannelHandle a = peer.offered(9, "a");
   peer.end_of(9);
@@ -163,7 +152,7 @@ TEST_CASE("Jami's dialect: a request that its sender ends before the answer is o
 }
 
 TEST_CASE("B11 in Jami's dialect: requests for ids that are not free") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.offered(9, "a");
   (void)peer.replies();
   SECTION("open: ignored") {
@@ -192,7 +181,7 @@ TEST_CASE("B11 in Jami's dialect: requests for ids that are not free") {
 }
 
 TEST_CASE("Jami's dialect: answers for ids that nobody asked for are ignored") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.say(control::ChannelRequest{"x", 5, true});
   peer.say(control::Refuse{6, 0, "", "x"});
   CHECK(peer.end.events.empty());
@@ -200,14 +189,14 @@ TEST_CASE("Jami's dialect: answers for ids that nobody asked for are ignored") {
 }
 
 TEST_CASE("Jami's dialect: names that cannot be are declined") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.raw("9200c40693a2c0af0300");
   CHECK(peer.replies() == " 0/0:93a2c0af0302");
   CHECK_FALSE(peer.end.error);
 }
 
 TEST_CASE("E1 in Jami's dialect: beacons are answered, on either control channel, and sent to who answers them") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.raw("92cdffffc40481a170c3");
   CHECK(peer.replies() == " 0/65535:81a170c2");
   peer.raw("9200c40481a170c3");
@@ -244,7 +233,7 @@ TEST_CASE("E1 in Jami's dialect: beacons are answered, on either control channel
 TEST_CASE("B14 in Jami's dialect: beacons without end, unknown maps without end") {
   const auto message = GENERATE(as<std::string>{}, "92cdffffc40481a170c3", "92cdffffc40481a170c2", "9200c40481a17801",
                                 "92cdffffc40481a17601", "9200c40593a1780507", "9200c40593a1780501");
-  RawPeer peer;
+  RawJamiPeer peer;
   int sent = 0;
   while (!peer.end.error && sent < 1'000'000) {
     peer.raw(message);
@@ -265,13 +254,13 @@ TEST_CASE("Jami's dialect: what is no message, or no control object, ends the co
       {"9200c40101", Errc::kBadControlObject},
       {"92cdffffc40481a17001", Errc::kBadControlObject},
   }));
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.raw(stream);
   CHECK(peer.end.error == error);
 }
 
 TEST_CASE("D2: a channel whose app does not read slows the connection down, and then stalls") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.end.take_at_once = false;
   const ChannelHandle stuck = peer.offered(1, "stuck");
   const ChannelHandle other = peer.offered(2, "other");
@@ -326,7 +315,7 @@ TEST_CASE("D2: a channel whose app does not read slows the connection down, and 
 TEST_CASE("fault J1: a peer that has been asked is not dead because its answer is not read") {
   MuxConfig config;
   config.max_buffer = 2 * kHeldMark;
-  RawPeer peer(config);
+  RawJamiPeer peer(config);
   peer.end.take_at_once = false;
   peer.raw("92cdffffc40481a17601");
   const ChannelHandle slow = peer.offered(1, "slow");
@@ -350,7 +339,7 @@ TEST_CASE("fault J1: a peer that has been asked is not dead because its answer i
 }
 
 TEST_CASE("D2: what waits for an app whose channel has ended stays, and is counted until it is taken") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.end.take_at_once = false;
   const ChannelHandle a = peer.offered(1, "a");
   peer.data(1, 1'000);
@@ -366,7 +355,7 @@ TEST_CASE("D2: channels that have ended on the wire count: a peer that ends each
   constexpr std::size_t kBody = 65'535;
   MuxConfig config;
   config.max_buffer = std::uint64_t{16} << 20;
-  RawPeer peer(config);
+  RawJamiPeer peer(config);
   peer.end.take_at_once = false;
   // What their apps hold, ended on the wire or not, for all that the mux may think.
   const auto held = [&] {
@@ -396,7 +385,7 @@ TEST_CASE("D2: channels that have ended on the wire count: a peer that ends each
 }
 
 TEST_CASE("D2: a channel that held too much, and then ended, gets no more: its app may take its time") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.end.take_at_once = false;
   const ChannelHandle a = peer.offered(1, "a");
   while (!peer.end.mux->reading_stopped()) peer.data(1, 65'535);
@@ -414,7 +403,7 @@ TEST_CASE("D2: a channel that held too much, and then ended, gets no more: its a
 }
 
 TEST_CASE("Jami's dialect: a connection that goes away declines") {
-  RawPeer peer;
+  RawJamiPeer peer;
   peer.offered(1, "a");
   (void)peer.replies();
   peer.end.mux->go_away(Reason::kIdle, "", peer.now);

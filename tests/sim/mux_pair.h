@@ -156,4 +156,26 @@ inline proto::ChannelHandle open(MuxEnd& end, const std::string& name, proto::Ti
   return opened->channel;
 }
 
+struct BothEnds {
+  proto::ChannelHandle client;
+  proto::ChannelHandle server;
+};
+/// The pair's first channel, opened by the client, after which something has gone both ways.
+inline BothEnds open_and_talk(MuxPair& pair, const std::string& name) {
+  using Kind = proto::MuxEvent::Kind;
+  const proto::ChannelHandle a = open(pair.client, name, pair.now);
+  pair.settle();
+  REQUIRE(pair.client.seen(Kind::kOpened).size() == 1);
+  const auto requested = pair.server.seen(Kind::kRequested);
+  REQUIRE(requested.size() == 1);
+  CHECK(requested[0].name == name);
+  const proto::ChannelHandle b = requested[0].channel;
+  pair.client.write(a, std::string(300'000, 'x'));
+  pair.server.write(b, "hello");
+  pair.settle();
+  CHECK(pair.server.received[b] == std::string(300'000, 'x'));
+  CHECK(pair.client.received[a] == "hello");
+  return {a, b};
+}
+
 }  // namespace connd::tests
