@@ -5,6 +5,7 @@
 #include <cassert>
 #include <cerrno>
 
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 namespace connd::daemon {
@@ -20,7 +21,8 @@ ChannelSocket::ChannelSocket(ChannelHost& host, proto::ChannelHandle handle, ipc
       handle_(handle),
       options_(options),
       fd_(std::move(fd)),
-      held_(host.mux().max_held()) {}
+      held_(host.mux().max_held()),
+      ending_(options.strict_end, host.mux().rules().half_close) {}
 
 proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
   auto watch = poller.watch(fd_.get(), *this);
@@ -30,7 +32,7 @@ proto::Result<void> ChannelSocket::start(EdgePoller& poller) {
 }
 
 proto::Result<void> ChannelSocket::attach(ipc::Fd fd, EdgePoller& poller) {
-  if (over_ || fd_) return std::make_error_code(std::errc::operation_canceled);
+  if (over() || fd_) return std::make_error_code(std::errc::operation_canceled);
   fd_ = std::move(fd);
   return start(poller);  // the first edge says that it can be written to
 }
@@ -42,35 +44,94 @@ void ChannelSocket::leave_connection(ChannelEnds& ends) {
 }
 
 void ChannelSocket::shut() {
-  over_ = true;
+  ending_.end();
   watch_.reset();
   fd_.reset();
 }
 
 void ChannelSocket::on_edge(std::uint32_t events) {
-  if (over_) return;
-  // EPOLLHUP with our own direction still open can only mean that the app's end is closed. After our SHUT_WR the app's
-  // SHUT_WR shows the same; then nothing but the end is left to tell either.
-  if ((events & EPOLLHUP) != 0) app_closed_ = true;
+  if (over()) return;
   if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) eof_ahead_ = true;
   if ((events & EPOLLPRI) != 0) urgent_ = true;
   if ((events & EPOLLOUT) != 0) write_held();
-  if (over_) return;
-  // The app closed while bytes for it lay unread: it did not take everything. Nothing needs to be sent to know that,
-  // and where there is no credit nothing can be.
-  if ((events & EPOLLERR) != 0) {
-    app_closed_ = true;
-    return abort(proto::Reason::kReset, kAppGone);
-  }
-  if (app_closed_ && options_.strict_end && send_ == SendHalf::kOpen) await_finish();
+  // EPOLLHUP with our own direction still open can only mean that the app's end is closed. After our SHUT_WR the app's
+  // SHUT_WR shows the same; then nothing but the end is left to tell either.
+  if ((events & EPOLLHUP) != 0) ending_.app_closed();
+  // It closed while bytes for it lay unread: it did not take everything. Nothing needs to be sent to know that, and
+  // where there is no credit nothing can be.
+  if ((events & EPOLLERR) != 0) ending_.app_broken();
+  go_on();
   // After finish() our direction has ended without the app's EOF being read: nothing reads up to it any more.
-  if (eof_read_ || send_ >= SendHalf::kHeldBack) {
-    if (app_closed_) app_gone();
-  } else if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
-    host_->mux().set_ready(handle_, true);
-    host_->channel_has_work();
-    look_for_end();
+  if (over() || ending_.complete() || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) == 0) return;
+  host_->mux().set_ready(handle_, true);
+  host_->channel_has_work();
+  look_for_end();
+}
+
+// ---- the end ----
+
+/// Does what the table says, until it says no more.
+void ChannelSocket::go_on() {
+  using Action = proto::ChannelEnding::Action;
+  for (;;) {
+    const Action action = ending_.next(held_.empty(), static_cast<bool>(fd_));
+    log_halves();
+    if (action == Action::kNone) return;
+    act(action);
   }
+}
+
+void ChannelSocket::act(proto::ChannelEnding::Action action) {
+  using Action = proto::ChannelEnding::Action;
+  switch (action) {
+    case Action::kNone:
+      return;
+    case Action::kSayEnd:
+      host_->mux().finish(handle_);
+      return host_->channel_has_work();
+    case Action::kShutWrite:
+      return shut_app(SHUT_WR);
+    case Action::kShutBoth:
+      return shut_app(SHUT_RDWR);
+    case Action::kAwaitFinish:
+      return await_finish();
+    case Action::kClosed:
+      return ends_->channel_over(*this, proto::Reason::kClosed, {});
+    case Action::kNotFinished:
+      return ends_->channel_over(*this, proto::Reason::kReset, kNotFinished);
+    case Action::kAppGone:
+      return ends_->channel_over(*this, proto::Reason::kReset, kAppGone);
+    case Action::kNotTaken:
+      return ends_->channel_over(*this, proto::Reason::kStalled, kNotTaken);
+  }
+}
+
+/// What the app has written and we have not read goes nowhere any more, if `how` shuts that too.
+void ChannelSocket::shut_app(int how) {
+  ::shutdown(fd_.get(), how);
+  char byte;
+  if (how == SHUT_RDWR && ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0) ending_.lost();
+}
+
+/// The app has closed its end, and finish() was not read yet.
+void ChannelSocket::await_finish() {
+  grace_ = std::make_unique<Timer>(host_->loop(), [this] { finish_is_late(); });
+  grace_->arm_in(kFinishGrace);
+}
+
+void ChannelSocket::finish_is_late() {
+  if (over() || ending_.ours() != proto::OurHalf::kOpen) return;
+  if (++graces_ < kMostGraces && host_->finish_may_come(handle_)) return grace_->arm_in(kFinishGrace);
+  ending_.finish_is_late();
+  go_on();
+}
+
+void ChannelSocket::log_halves() {
+  const std::pair now(ending_.ours(), ending_.peers());
+  if (now == logged_) return;
+  spdlog::debug("channel={} ours={}->{} peers={}->{}", handle_, name_of(logged_.first), name_of(now.first),
+                name_of(logged_.second), name_of(now.second));
+  logged_ = now;
 }
 
 // ---- from the app to the peer ----
@@ -78,7 +139,8 @@ void ChannelSocket::on_edge(std::uint32_t events) {
 std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
   if (!fd_) {  // finished before it was attached
     host_->mux().set_ready(handle_, false);
-    if (send_ == SendHalf::kFinishing) send_eof();
+    ending_.all_read();
+    go_on();
     return 0;
   }
   iovec data{room.data(), room.size()};
@@ -95,7 +157,7 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
     // makes none, finishing wants to see the end, and a read stops behind an fd that was sent along (and is dropped),
     // and before a byte that was sent out of band (and is dropped, too).
     const bool emptied = !urgent_ && static_cast<std::size_t>(n) < room.size() && (message.msg_flags & MSG_CTRUNC) == 0;
-    if (emptied && !eof_ahead_ && send_ != SendHalf::kFinishing) host_->mux().set_ready(handle_, false);
+    if (emptied && !eof_ahead_ && !ending_.finishing()) host_->mux().set_ready(handle_, false);
     return static_cast<std::size_t>(n);
   }
   nothing_read(n);
@@ -106,20 +168,18 @@ std::size_t ChannelSocket::read_app(proto::MutableBytes room) {
 void ChannelSocket::nothing_read(ssize_t n) {
   host_->mux().set_ready(handle_, false);
   if (n == 0) {
-    eof_read_ = true;
-    app_ended_writing();
+    ending_.app_ended();
   } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-    if (send_ == SendHalf::kFinishing) send_eof();
+    ending_.all_read();
   } else {
-    // ECONNRESET: the app closed while bytes for it lay unread. It is gone, and it did not take everything.
-    eof_read_ = app_closed_ = true;
-    abort(proto::Reason::kReset, kAppGone);
+    ending_.app_broken();  // ECONNRESET: it closed while bytes for it lay unread
   }
+  go_on();
 }
 
 void ChannelSocket::look_for_end() {
-  const bool may_be_next = eof_ahead_ || send_ == SendHalf::kFinishing;
-  if (over_ || eof_read_ || send_ >= SendHalf::kHeldBack || !may_be_next) return;
+  const bool may_be_next = eof_ahead_ || ending_.finishing();
+  if (over() || ending_.complete() || !may_be_next) return;
   if (host_->mux().has_credit(handle_)) return;  // it is read in its turn
   char byte;
   ssize_t n;
@@ -129,105 +189,36 @@ void ChannelSocket::look_for_end() {
   if (n <= 0) nothing_read(n);
 }
 
-void ChannelSocket::app_ended_writing() {
-  const bool clean = !options_.strict_end || send_ == SendHalf::kFinishing;
-  if (clean) {
-    send_eof();
-  } else if (app_closed_ && !finish_may_be_clean()) {
-    abort(proto::Reason::kReset, kNotFinished);
-  }
-  // Else finish() may still come: the app has only shut down its end, or said it right before it closed.
-}
-
-/// The app has closed its end, and finish() was not read yet.
-void ChannelSocket::await_finish() {
-  if (grace_) return;
-  grace_ = std::make_unique<Timer>(host_->loop(), [this] { finish_is_late(); });
-  grace_->arm_in(kFinishGrace);
-}
-
-void ChannelSocket::finish_is_late() {
-  if (send_ != SendHalf::kOpen || over_) return;
-  if (++graces_ < kMostGraces && host_->finish_may_come(handle_)) return grace_->arm_in(kFinishGrace);
-  abort(proto::Reason::kReset, kNotFinished);
-}
-
-/// Whether finish() would still make a clean end, with the app's end closed: see app_gone.
-bool ChannelSocket::finish_may_be_clean() const {
-  return half_close() ? receive_ == ReceiveHalf::kEnded : held_.empty();
-}
-
 void ChannelSocket::finish() {
-  if (over_ || send_ != SendHalf::kOpen) return;
-  if (eof_read_) {
-    send_eof();
-    return;
-  }
   // What the app wrote before is in the socket: the pump reads until it is empty, and then ends.
-  send_ = SendHalf::kFinishing;
-  host_->mux().set_ready(handle_, true);
-  host_->channel_has_work();
-  look_for_end();
-}
-
-void ChannelSocket::send_eof() {
-  if (send_ >= SendHalf::kHeldBack) return;
-  if (!half_close()) {
-    send_ = SendHalf::kHeldBack;
-    if (app_closed_) app_gone();
-    return;
+  if (ending_.finish()) {
+    host_->mux().set_ready(handle_, true);
+    host_->channel_has_work();
+    look_for_end();
   }
-  send_ = SendHalf::kEnded;
-  host_->mux().finish(handle_);
-  host_->channel_has_work();
-  finish_if_both_ended();
-  if (!over_ && app_closed_ && eof_read_) app_gone();
-}
-
-/// The app's end is closed. Whether that is an abort depends on what it leaves behind.
-void ChannelSocket::app_gone() {
-  if (over_) return;
-  if (send_ == SendHalf::kHeldBack && held_.empty()) {
-    end_for_good();
-  } else if (send_ < SendHalf::kHeldBack) {
-    // With grace_ the app may have said finish() right before it closed.
-    if (!grace_ || !finish_may_be_clean()) abort(proto::Reason::kReset, kNotFinished);
-  } else if (options_.strict_end || !held_.empty()) {
-    // It ended its own direction well, and will not take the peer's.
-    abort(proto::Reason::kReset, kAppGone);
-  }
-  // Else the peer may end in its own time; data that still comes has nowhere to go, and then the peer hears of it.
-}
-
-/// The app is done, in both directions.
-void ChannelSocket::end_for_good() {
-  send_ = SendHalf::kEnded;
-  receive_ = ReceiveHalf::kEnded;
-  host_->mux().finish(handle_);
-  host_->channel_has_work();
-  finish_if_both_ended();
+  go_on();
 }
 
 // ---- from the peer to the app ----
 
 void ChannelSocket::deliver(proto::Bytes bytes) {
-  if (over_) return;
+  if (over()) return;
   const std::size_t taken = fd_ && held_.empty() ? write_app(bytes) : 0;
-  if (over_) return;
+  if (over()) return;
   if (!held_.append(bytes.subspan(taken))) {
     // The mux lets nobody pass its window, or what the brake leaves, which is held_'s bound.
-    abort(proto::Reason::kInternal, "more data than the channel may hold");
+    ending_.end();
+    ends_->channel_over(*this, proto::Reason::kInternal, "more data than the channel may hold");
   }
 }
 
 void ChannelSocket::write_held() {
-  while (!held_.empty() && !over_) {
+  while (!held_.empty() && !over()) {
     const std::size_t taken = write_app(held_.data());
     if (taken == 0) return;
     held_.consume(taken);
   }
-  if (over_) return;
-  if (receive_ == ReceiveHalf::kEnding) end_receive();
+  go_on();
 }
 
 /// Returns how much the kernel took; that much credit goes back to the peer.
@@ -250,44 +241,15 @@ std::size_t ChannelSocket::write_app(proto::Bytes bytes) {
     }
   }
   if (error != 0 && error != EAGAIN && error != EWOULDBLOCK && error != ENOBUFS) {
-    app_closed_ = true;
-    abort(proto::Reason::kReset, kAppGone);
+    ending_.app_broken();
+    go_on();
   }
   return taken;
 }
 
 void ChannelSocket::peer_ended() {
-  if (over_ || receive_ != ReceiveHalf::kOpen) return;
-  receive_ = ReceiveHalf::kEnding;
-  if (!half_close()) {
-    cut_ = send_ < SendHalf::kHeldBack;
-    send_ = SendHalf::kEnded;
-  }
-  if (fd_ && held_.empty()) end_receive();
-}
-
-void ChannelSocket::end_receive() {
-  if (receive_ == ReceiveHalf::kEnded) return;
-  receive_ = ReceiveHalf::kEnded;
-  // What the app has written and we have not read goes nowhere any more; what it would still write fails.
-  ::shutdown(fd_.get(), cut_ ? SHUT_RDWR : SHUT_WR);
-  char byte;
-  if (cut_ && ::recv(fd_.get(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0) {
-    return abort(proto::Reason::kStalled, kNotTaken);
-  }
-  finish_if_both_ended();
-}
-
-void ChannelSocket::finish_if_both_ended() {
-  if (over_ || send_ != SendHalf::kEnded || receive_ != ReceiveHalf::kEnded) return;
-  over_ = true;
-  ends_->channel_over(*this, proto::Reason::kClosed, {});
-}
-
-void ChannelSocket::abort(proto::Reason reason, std::string_view text) {
-  if (over_) return;
-  over_ = true;
-  ends_->channel_over(*this, reason, text);
+  ending_.peer_ended();
+  go_on();
 }
 
 }  // namespace connd::daemon

@@ -2,11 +2,7 @@
 /// ChannelSocket: where one app meets one peer. It owns the daemon's end of the app's socketpair and what the app has
 /// not taken yet, and moves bytes between that fd and the mux.
 ///
-/// The two directions end on their own. Ours (app to peer) ends with EOF on the fd or, with `strict_end`, only by
-/// finish(): every other end is an abort. The peer's ends when all of it was written to the fd, which then reads EOF.
-///
-/// Where the dialect has no half close (DialectRules), the end of our direction is held back until the app has closed
-/// its end for good, and ends both; the peer's end ends ours too.
+/// How it ends is proto::ChannelEnding's table; this is its hands.
 #pragma once
 
 #include <chrono>
@@ -14,10 +10,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "daemon/edge_poller.h"
 #include "ipc/fd.h"
 #include "proto/bytes.h"
+#include "proto/channel_ending.h"
 #include "proto/chunk_queue.h"
 #include "proto/mux.h"
 #include "proto/reason.h"
@@ -121,39 +119,24 @@ class ChannelSocket final : public EdgeHandler {
   [[nodiscard]] ChannelEnd end(proto::Reason reason, std::string text) const {
     return {handle_, reason, std::move(text), bytes_in_, bytes_out_};
   }
-  [[nodiscard]] bool over() const { return over_; }
+  [[nodiscard]] bool over() const { return ending_.over(); }
   /// Both directions have ended well; only the app has not taken everything.
-  [[nodiscard]] bool ended_on_wire() const { return send_ == SendHalf::kEnded && receive_ != ReceiveHalf::kOpen; }
+  [[nodiscard]] bool ended_on_wire() const { return ending_.ended_on_wire(); }
   /// Bytes that the app has not taken.
   [[nodiscard]] std::size_t held() const { return held_.size(); }
   [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
   [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
 
  private:
-  /// Our direction, from the app to the peer.
-  enum class SendHalf : std::uint8_t {
-    kOpen,
-    kFinishing,
-    kHeldBack,  ///< complete, and the peer cannot be told before the app needs no answer any more
-    kEnded,
-  };
-  /// The peer's direction.
-  enum class ReceiveHalf : std::uint8_t { kOpen, kEnding, kEnded };
-
   void write_held();
   std::size_t write_app(proto::Bytes bytes);
   void nothing_read(ssize_t n);
-  void app_ended_writing();
-  void send_eof();
-  void end_for_good();
-  [[nodiscard]] bool half_close() const { return host_->mux().rules().half_close; }
-  void end_receive();
-  void app_gone();
+  void go_on();
+  void act(proto::ChannelEnding::Action action);
+  void shut_app(int how);
+  void log_halves();
   void await_finish();
   void finish_is_late();
-  [[nodiscard]] bool finish_may_be_clean() const;
-  void finish_if_both_ended();
-  void abort(proto::Reason reason, std::string_view text);
 
   ChannelHost* host_;  ///< null once the connection has gone
   ChannelEnds* ends_;
@@ -162,14 +145,10 @@ class ChannelSocket final : public EdgeHandler {
   ipc::Fd fd_;
   EdgePoller::Watch watch_;  // after fd_: it goes before the fd is closed
   proto::ChunkQueue held_;   ///< what the peer sent and the app has not taken: at most Mux::max_held
-  SendHalf send_ = SendHalf::kOpen;
-  ReceiveHalf receive_ = ReceiveHalf::kOpen;
-  bool app_closed_ = false;  ///< the app's end is closed, not just shut down
-  bool eof_ahead_ = false;   ///< an edge has told of EOF: it is behind the bytes that are still to be read
-  bool urgent_ = false;      ///< the app has sent out-of-band bytes: a read ends before each, and is no short one
-  bool eof_read_ = false;    ///< the app writes no more
-  bool cut_ = false;         ///< the peer's end has cut off what the app had written
-  bool over_ = false;
+  proto::ChannelEnding ending_;
+  std::pair<proto::OurHalf, proto::PeersHalf> logged_{};
+  bool eof_ahead_ = false;        ///< an edge has told of EOF: it is behind the bytes that are still to be read
+  bool urgent_ = false;           ///< the app has sent out-of-band bytes: a read ends before each, and is no short one
   std::unique_ptr<Timer> grace_;  ///< kFinishGrace, once it has begun
   int graces_ = 0;                ///< that are over
   std::uint64_t bytes_in_ = 0;

@@ -2,6 +2,9 @@
 #include "daemon/connect_attempt.h"
 
 #include <ctime>
+#include <utility>
+
+#include "daemon/tls_link.h"
 
 namespace connd::daemon {
 
@@ -143,8 +146,10 @@ void ConnectAttempt::start_tls() {
   peer.native_demanded = kind_ == PeerKind::kNative;
   peer.now_unix = static_cast<std::int64_t>(std::time(nullptr));
   peer.is_revoked = context_.stores.is_revoked();
-  socket_ = std::make_unique<MultiplexedSocket>(context_.connections, context_.socket_owner, id_.number, context_.tls,
-                                                peer, std::move(*path_), context_.mux);
+  auto link = std::make_unique<TlsLink>(context_.connections.poller, context_.connections.scratch, context_.tls, peer,
+                                        std::move(*path_));
+  socket_ = std::make_unique<MultiplexedSocket>(context_.connections, context_.socket_owner, id_.number,
+                                                std::move(link), context_.mux);
   path_.reset();
   agent_.reset();
   socket_->start();

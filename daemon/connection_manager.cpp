@@ -420,10 +420,11 @@ ManagerTotals ConnectionManager::totals() const {
 
 void ConnectionManager::add_to(ManagerTotals& totals, const MultiplexedSocket& socket) {
   ++totals.connections;
-  totals.bytes_in += socket.bytes_in();
-  totals.bytes_out += socket.bytes_out();
-  totals.tls_records_in += socket.tls().records_in();
-  totals.tls_records_out += socket.tls().records_out();
+  const Link::Counts counts = socket.link().counts();
+  totals.bytes_in += counts.bytes_in;
+  totals.bytes_out += counts.bytes_out;
+  totals.tls_records_in += counts.records_in;
+  totals.tls_records_out += counts.records_out;
 }
 
 void ConnectionManager::each_channel(const std::function<void(const ChannelView&)>& visit) const {

@@ -221,7 +221,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   const auto elapsed = now - attempt.started();
   spdlog::info("connection={} peer={} up after_ms={} role={} local={} remote={} trust={}", number, device.abbreviated(),
                elapsed.count(), connection.role == proto::ConnectRole::kCaller ? "caller" : "callee",
-               socket.path().local, socket.path().remote, name_of(trust));
+               socket.link().path().local, socket.link().path().remote, name_of(trust));
   Peer& peer = peers_[device];
   json event = {{"connection", number},
                 {"peer", device.hex()},

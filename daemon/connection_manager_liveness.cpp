@@ -26,7 +26,7 @@ std::chrono::nanoseconds boot_time() {
 
 void ConnectionManager::network_changed(const std::vector<std::string>& addresses) {
   for (auto& [number, connection] : connections_) {
-    const auto local = HostPort::parse(connection.socket->path().local, 0);
+    const auto local = HostPort::parse(connection.socket->link().path().local, 0);
     connection.stranded = local && std::find(addresses.begin(), addresses.end(), local->host) == addresses.end();
     connection.socket->probe();
   }

@@ -18,9 +18,9 @@ constexpr proto::Duration kPairsInterval = std::chrono::minutes(5);
 /// secret is then of no use to that one, and no harm.
 void ConnectionManager::remember_pair(const MultiplexedSocket& socket, Trust trust, proto::ConnectRole role) {
   const bool wanted = trust == Trust::kAllowed || (trust == Trust::kUnknown && role == proto::ConnectRole::kCaller);
-  if (!wanted || !socket.tls().native()) return;
+  if (!wanted || !socket.link().native()) return;
   proto::PairSecret secret;
-  if (!socket.tls().export_secret(proto::kPairExporterLabel, secret)) return;
+  if (!socket.link().export_secret(proto::kPairExporterLabel, secret)) return;
   context_.stores.pairs.add(socket.peer(), secret, trust == Trust::kAllowed);
   OPENSSL_cleanse(secret.data(), secret.size());
   pairs_changed();

@@ -83,7 +83,7 @@ std::chrono::microseconds IceTransport::round_trip() const {
   return info ? std::chrono::microseconds(info->min_rtt) : std::chrono::microseconds::max();
 }
 
-IceTransport::Delivery IceTransport::delivery() const {
+Link::Delivery IceTransport::delivery() const {
   const int fd = path_.socket.get();
   const auto info = kernel_info(fd);
   int queued = 0;

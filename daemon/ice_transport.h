@@ -8,6 +8,7 @@
 
 #include "daemon/edge_poller.h"
 #include "daemon/ice_agent.h"
+#include "daemon/link.h"
 #include "proto/bytes.h"
 #include "proto/result.h"
 #include "proto/rfc4571.h"
@@ -16,11 +17,7 @@ namespace connd::daemon {
 
 class IceTransport {
  public:
-  enum class Status {
-    kMore,     ///< there may be more
-    kBlocked,  ///< nothing more now; on_edge tells when
-    kEnded,    ///< receive: the peer closed the TCP connection
-  };
+  using Status = Link::Status;  ///< of receive, kEnded: the peer closed the TCP connection
 
   /// `handler` is told of edges. Throws nothing; an error of registration is reported by the first receive.
   IceTransport(EdgePoller& poller, IcePath path, EdgeHandler& handler);
@@ -56,12 +53,8 @@ class IceTransport {
   [[nodiscard]] const IcePath& path() const { return path_; }
   /// The shortest round trip that the kernel has seen on this connection; very long when it does not know.
   [[nodiscard]] std::chrono::microseconds round_trip() const;
-  /// How the bytes that were sent get on. All zero when the kernel does not know.
-  struct Delivery {
-    bool complete = true;            ///< the peer's kernel has them all
-    std::uint64_t acknowledged = 0;  ///< bytes that it has, ever
-  };
-  [[nodiscard]] Delivery delivery() const;
+  /// All zero when the kernel does not know.
+  [[nodiscard]] Link::Delivery delivery() const;
 
  private:
   void answer_stun(proto::Bytes message, proto::Buffer& output);

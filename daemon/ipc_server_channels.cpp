@@ -473,14 +473,15 @@ std::vector<ipc::ConnectionInfo> IpcServer::connections() const {
     info.state = view.closing ? ipc::ConnectionState::kClosing : ipc::ConnectionState::kConnected;
     info.trust = api::to_api(view.trust);
     info.channels = socket.channel_count();
-    info.dialect = socket.tls().native() ? ipc::Dialect::kNative : ipc::Dialect::kJami;
-    info.local_address = socket.path().local;
-    info.remote_address = socket.path().remote;
+    info.dialect = socket.link().native() ? ipc::Dialect::kNative : ipc::Dialect::kJami;
+    info.local_address = socket.link().path().local;
+    info.remote_address = socket.link().path().remote;
     if (const auto rtt = socket.mux_state()->round_trip()) {
       info.rtt_ms = std::chrono::duration<double, std::milli>(*rtt).count();
     }
-    info.bytes_in = socket.bytes_in();
-    info.bytes_out = socket.bytes_out();
+    const Link::Counts counts = socket.link().counts();
+    info.bytes_in = counts.bytes_in;
+    info.bytes_out = counts.bytes_out;
   });
   std::sort(connections.begin(), connections.end(),
             [](const auto& a, const auto& b) { return a.connection < b.connection; });

@@ -2,7 +2,6 @@
 #include "daemon/multiplexed_socket.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <utility>
 
@@ -29,8 +28,8 @@ constexpr std::size_t kSendHighWater = proto::Mux::kOutputTarget;
 /// Rounds of making and sending output in one turn of one connection: as with reads.
 constexpr int kSendsPerTurn = 1;
 
-proto::MuxConfig with_side(proto::MuxConfig config, bool tls_client) {
-  config.side = tls_client ? proto::MuxSide::kClient : proto::MuxSide::kServer;
+proto::MuxConfig with_side(proto::MuxConfig config, bool client) {
+  config.side = client ? proto::MuxSide::kClient : proto::MuxSide::kServer;
   return config;
 }
 
@@ -70,53 +69,40 @@ constexpr std::uint32_t kCancelPause = 1'000;
 }  // namespace
 
 MultiplexedSocket::MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
-                                     const proto::TlsContext& tls, const proto::TlsPeer& peer, IcePath path,
-                                     proto::MuxConfig config)
+                                     std::unique_ptr<Link> link, const proto::MuxConfig& config)
     : TurnClient(context.turns),
       context_(context),
       owner_(owner),
       number_(number),
-      peer_(peer.expected),
-      mux_config_(with_side(config, path.controlling)),
-      tls_(tls, path.controlling ? proto::TlsRole::kClient : proto::TlsRole::kServer, peer, proto::Framing::kRfc4571),
+      mux_config_(with_side(config, link->client())),
       opens_(kOpenBurst, kOpenRate, context.loop.now()),
       cancels_(kCancelBurst, kCancelRate, context.loop.now()),
       timer_(context.loop, [this] { on_deadline(); }),
-      transport_(context.poller, std::move(path), *this) {}
+      link_(std::move(link)) {}
 
 MultiplexedSocket::~MultiplexedSocket() = default;
 
 void MultiplexedSocket::start() {
-  if (const auto started = tls_.start(); !started) return fail(started.error());
-  if (!path().early.empty()) {
-    std::size_t filled = 0;
-    auto taken = decrypt(path().early, filled);
-    if (taken) taken = take_plain(proto::Bytes(context_.scratch.plain).first(filled));
-    if (!taken) return fail(taken.error());
-  }
+  if (const auto started = link_->start(*this); !started) return fail(started.error());
   request_turn();
 }
 
 // ---- bytes in ----
 
-void MultiplexedSocket::on_edge(std::uint32_t events) {
-  transport_.note(events);
-  if (state_ == State::kDraining) return request_turn();
-  if ((events & EPOLLOUT) != 0) request_turn();
-  if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) receive();
+void MultiplexedSocket::link_ready(bool readable, bool writable) {
+  if (writable || state_ == State::kDraining) request_turn();
+  if (readable && state_ < State::kClosing) receive();
 }
 
 void MultiplexedSocket::receive() {
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
     if (state_ >= State::kClosing || reading_stopped()) return;
-    const auto status = transport_.receive(proto::MutableBytes(context_.scratch.cipher).first(read_bytes_));
+    const auto status = take_received();
     if (!status) return fail(status.error());
-    if (const auto taken = take_received(); !taken) return fail(taken.error());
-    if (tls_.peer_closed()) return end(end_reason_, "the peer closed the connection", {});
-    if (*status == IceTransport::Status::kEnded) return fail(make_error_code(proto::Errc::kTlsTruncated));
-    if (*status == IceTransport::Status::kBlocked) return send_error_ ? fail(send_error_) : all_read();
+    if (*status == Link::Status::kEnded) return end(end_reason_, "the peer closed the connection", {});
+    if (*status == Link::Status::kBlocked) return send_error_ ? fail(send_error_) : all_read();
   }
-  transport_.again();
+  link_->again();
 }
 
 /// Where the dialect has no credit, the connection is read at the pace of an app that reads slowly (proto::Brake). Only
@@ -128,64 +114,26 @@ bool MultiplexedSocket::reading_stopped() {
   return true;
 }
 
-proto::Result<void> MultiplexedSocket::take_received() {
-  request_turn();  // TLS may have something to say, and credit goes back
-  const std::uint64_t before = bytes_in_;
+proto::Result<Link::Status> MultiplexedSocket::take_received() {
+  request_turn();  // the link may have something to say, and credit goes back
+  const std::uint64_t before = link_->counts().bytes_in;
   events_ = 0;
-  const auto taken = take_pieces();
-  const auto read = static_cast<std::size_t>(bytes_in_ - before);
+  const auto status = link_->receive(read_bytes_);
+  const auto read = static_cast<std::size_t>(link_->counts().bytes_in - before);
   read_bytes_ = events_ <= kEventsPerTurn ? std::clamp(2 * read, kFirstRead, PumpScratch::kBytes)
                                           : std::max(read_bytes_ * kEventsPerTurn / events_, kLeastRead);
-  return taken;
+  return status;
 }
 
-proto::Result<void> MultiplexedSocket::take_pieces() {
-  std::size_t filled = 0;
-  for (;;) {
-    const auto piece = transport_.next(tls_.output());
-    if (!piece) return piece.error();
-    if (!*piece) break;
-    bytes_in_ += (*piece)->size();
-    const auto decrypted = decrypt(**piece, filled);
-    if (decrypted) {
-      if (mux_) mux_->heard(now());
-      continue;
-    }
-    // What came before the error is good.
-    (void)take_plain(proto::Bytes(context_.scratch.plain).first(filled));
-    return decrypted;
-  }
-  return take_plain(proto::Bytes(context_.scratch.plain).first(filled));
-}
-
-/// Decrypts `cipher` behind the `filled` bytes of plaintext that wait in the scratch buffer.
-proto::Result<void> MultiplexedSocket::decrypt(proto::Bytes cipher, std::size_t& filled) {
-  if (const auto fed = tls_.feed(cipher); !fed) return fed;
-  if (state_ == State::kHandshaking && tls_.handshake_done()) {
-    if (const auto ready = after_handshake(); !ready) return ready;
-  }
-  const proto::MutableBytes plain = context_.scratch.plain;
-  for (;;) {
-    if (filled == plain.size()) {
-      if (const auto taken = take_plain(plain); !taken) return taken;
-      filled = 0;
-    }
-    const auto n = tls_.read(plain.subspan(filled));
-    if (!n) return n.error();
-    if (*n == 0) return {};
-    filled += *n;
-  }
-}
-
-proto::Result<void> MultiplexedSocket::after_handshake() {
+proto::Result<void> MultiplexedSocket::link_secured() {
   proto::MuxConfig config = mux_config_;
-  config.max_window = proto::max_window_for(transport_.round_trip());
-  mux_ = std::make_unique<proto::Mux>(config, tls_.native() ? proto::native_dialect() : proto::jami_dialect(),
+  config.max_window = proto::max_window_for(link_->round_trip());
+  mux_ = std::make_unique<proto::Mux>(config, link_->native() ? proto::native_dialect() : proto::jami_dialect(),
                                       context_.handles.channels, context_.loop.now());
-  if (!tls_.native()) {
+  if (!link_->native()) {
     // One of Jami's devices may answer no beacons; its kernel does.
-    transport_.ask_kernel(2 * std::chrono::ceil<std::chrono::seconds>(mux_config_.keepalive_interval));
-    transport_.limit_unread();
+    link_->watch_silence(2 * std::chrono::ceil<std::chrono::seconds>(mux_config_.keepalive_interval));
+    link_->limit_unread();
   }
   arm_timer();
   state_ = State::kGreeting;
@@ -195,8 +143,8 @@ proto::Result<void> MultiplexedSocket::after_handshake() {
   return {};
 }
 
-proto::Result<void> MultiplexedSocket::take_plain(proto::Bytes plain) {
-  if (plain.empty() || state_ >= State::kClosing) return {};
+proto::Result<void> MultiplexedSocket::link_plain(proto::Bytes plain) {
+  if (state_ >= State::kClosing) return {};
   mux_->feed(plain, now());
   const auto taken = take_events();
   // A Jami peer has just said that it answers beacons: until then there was no time to wait for.
@@ -220,7 +168,7 @@ void MultiplexedSocket::on_event(const proto::MuxEvent& event) {
   switch (event.kind) {
     case Kind::kHello:
       state_ = State::kUp;
-      transport_.release_others();  // it has come through TLS: this is the path, at its side as well
+      link_->agreed();  // it has come by this link: its side uses it as well
       return owner_.on_up(*this);
     case Kind::kRequested:
       return owner_.on_channel_requested(*this, event.channel, event.name, event.unique);
@@ -247,7 +195,7 @@ void MultiplexedSocket::on_event(const proto::MuxEvent& event) {
 void MultiplexedSocket::on_violation(const proto::MuxEvent& event) {
   if (std::exchange(violation_told_, true)) return;
   spdlog::warn("connection={} peer={} broke the protocol, and goes on: {} (further ones are not logged)", number_,
-               peer_.abbreviated(), log_quote(event.text));
+               peer().abbreviated(), log_quote(event.text));
 }
 
 void MultiplexedSocket::on_channel_event(const proto::MuxEvent& event) {
@@ -280,16 +228,22 @@ void MultiplexedSocket::close_from_peer(const proto::MuxEvent& event) {
 // ---- bytes out ----
 
 bool MultiplexedSocket::on_turn() {
+  const bool more = take_turn();
+  if (state_ != State::kDown && link_->next_deadline() != link_deadline_) arm_timer();
+  return more;
+}
+
+bool MultiplexedSocket::take_turn() {
   sweep();
   if (state_ == State::kClosing) say_good_bye();
   if (state_ >= State::kDraining) return state_ == State::kDraining && drain();
   if (paused_ && !reading_stopped()) {
     paused_ = false;
-    transport_.again();
+    link_->again();
   }
   const bool more = send_some();
   // Until its time is over, a goaway waits for apps that have not taken everything yet, and for output to leave.
-  const bool quiet = channels_.empty() && tls_.output().empty();
+  const bool quiet = channels_.empty() && link_->unsent() == 0;
   if (mux_ && mux_->finished(now()) && (quiet || mux_->go_away_over())) {
     close_drained(end_reason_, channels_.empty() ? "the connection was closed; no channel was open any more"
                                                  : "the connection was closed before its channels had ended");
@@ -301,20 +255,15 @@ bool MultiplexedSocket::on_turn() {
 bool MultiplexedSocket::send_some() {
   if (send_error_) return drop_output();
   for (int round = 0; round < kSendsPerTurn; ++round) {
-    while (tls_.output().size() < kSendHighWater && make_output()) {
+    while (link_->unsent() < kSendHighWater && make_output()) {
     }
     if (state_ >= State::kClosing) return true;
-    const std::size_t before = tls_.output().size();
-    const auto status = transport_.send(tls_.output());
-    bytes_out_ += before - tls_.output().size();
+    const auto status = link_->flush();
     if (!status) {
       send_error_ = status.error();
-      // Its end is ahead; what it sent before, data and ends of channels, comes first.
-      transport_.note(EPOLLHUP);
-      transport_.again();
       return drop_output();
     }
-    if (*status == IceTransport::Status::kBlocked) return false;  // EPOLLOUT wakes us
+    if (*status == Link::Status::kBlocked) return false;  // link_ready wakes us
     if (!mux_ || !mux_->has_output()) return false;
   }
   return true;
@@ -322,7 +271,6 @@ bool MultiplexedSocket::send_some() {
 
 /// Nothing can be sent any more: what is made goes nowhere. False: there is nothing to do.
 bool MultiplexedSocket::drop_output() {
-  tls_.output().clear();
   if (!mux_) return false;
   do {
     mux_->output_taken();
@@ -331,7 +279,7 @@ bool MultiplexedSocket::drop_output() {
   return false;
 }
 
-/// Takes one batch from the mux through TLS. False when there is nothing to send.
+/// Gives one batch of the mux to the link. False when there is nothing to send.
 bool MultiplexedSocket::make_output() {
   if (!mux_ || state_ >= State::kClosing) return false;
   mux_->flush_control();
@@ -341,7 +289,7 @@ bool MultiplexedSocket::make_output() {
     serve(*turn);
   }
   if (mux_->output().empty()) return false;
-  const auto written = tls_.write(mux_->output());
+  const auto written = link_->write(mux_->output());
   mux_->output_taken();
   if (!written) fail(written.error());
   return written.ok();
@@ -472,10 +420,6 @@ void MultiplexedSocket::sweep() {
 
 // ---- the end ----
 
-const proto::CertificateChain* MultiplexedSocket::peer_chain() const {
-  return tls_.peer_chain() ? &*tls_.peer_chain() : nullptr;
-}
-
 void MultiplexedSocket::close_gracefully(proto::Reason reason, std::string_view text) {
   if (!up()) return close_now(reason, text);
   end_reason_ = reason;
@@ -491,7 +435,7 @@ void MultiplexedSocket::close_now(proto::Reason reason, std::string_view text) {
 void MultiplexedSocket::fail(std::error_code error) {
   const bool ours = error.category() == proto::error_category();
   std::string text = error.message();
-  if (!tls_.error_detail().empty() && tls_.error_detail() != text) text += " (" + tls_.error_detail() + ")";
+  if (!link_->error_detail().empty() && link_->error_detail() != text) text += " (" + link_->error_detail() + ")";
   // A peer that broke the protocol may have sent more: to close with unread input would take back what tells it so.
   const bool listens = ours && error != proto::Errc::kPeerNotAnswering && error != proto::Errc::kTlsTruncated;
   drains_ |= listens && mux_ != nullptr && state_ < State::kClosing;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// MultiplexedSocket: the connection with one peer device. It owns the transport, TLS, the mux and the ChannelSockets,
-/// and pumps bytes between them.
+/// MultiplexedSocket: the connection with one peer device. It owns the link, the mux and the ChannelSockets, and pumps
+/// bytes between them. What carries the link is nothing to it.
 ///
-/// The way of a byte: an app's fd is read straight into the mux's output, behind room for a frame header; TLS encrypts
-/// that into its own output, RFC 4571 headers included; the socket sends from there. Back: the socket is read into a
-/// scratch buffer that all connections share, TLS decrypts into a second one, and frames' bodies are written to apps
-/// from it. Nothing is queued while windows are open. Output is made and flushed once per loop turn.
+/// The way of a byte: an app's fd is read straight into the mux's output, behind room for a frame header; the link
+/// encrypts that into its own output, and sends from there. Back: the link reads and decrypts by two buffers that all
+/// links share, and frames' bodies are written to apps from the second one. Nothing is queued while windows are open.
+/// Output is made and flushed once per loop turn.
 #pragma once
 
 #include <memory>
@@ -14,23 +14,13 @@
 #include <vector>
 
 #include "daemon/channel_socket.h"
-#include "daemon/ice_transport.h"
+#include "daemon/link.h"
 #include "daemon/turn_queue.h"
 #include "proto/connect.h"
 #include "proto/mux.h"
-#include "proto/tls_session.h"
 #include "proto/token_bucket.h"
 
 namespace connd::daemon {
-
-/// Read buffers that all connections share: one thread, and nothing stays in them beyond one call.
-struct PumpScratch {
-  /// NOTES, "Throughput": reads of 64 KiB cost a fifth of the speed.
-  static constexpr std::size_t kBytes = 256 * 1024;
-  proto::ByteVector cipher = proto::ByteVector(kBytes);
-  /// Plaintext of everything that one read can complete, the record that was waiting included.
-  proto::ByteVector plain = proto::ByteVector(kBytes + proto::TlsSession::kMaxRecordPlaintext);
-};
 
 /// Numbers that clients see: none comes again while the daemon runs, whatever identity its network has.
 struct HandleSources {
@@ -50,13 +40,13 @@ struct ConnectionContext {
 
 using ConnectionNumber = std::uint64_t;
 
-class MultiplexedSocket final : private EdgeHandler, private TurnClient, private ChannelHost {
+class MultiplexedSocket final : private Link::Owner, private TurnClient, private ChannelHost {
  public:
   /// Who is told. Calls come out of the pump between two mux events; any member function may be called from them, but
   /// the MultiplexedSocket is not destroyed there.
   class Owner {
    public:
-    /// TLS is done, the peer is who it should be, and its hello, if its dialect has one, is here.
+    /// The link is secured, and the peer's hello, if its dialect has one, is here.
     virtual void on_up(MultiplexedSocket& socket) = 0;
     virtual void on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri,
                                       bool unique) = 0;
@@ -83,12 +73,12 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
     ~Owner() = default;
   };
 
-  /// The TLS role follows the ICE role in `path`: controlling is the client.
-  MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number,
-                    const proto::TlsContext& tls, const proto::TlsPeer& peer, IcePath path, proto::MuxConfig config);
+  /// `link` has not begun. The mux's side follows its TLS role.
+  MultiplexedSocket(const ConnectionContext& context, Owner& owner, ConnectionNumber number, std::unique_ptr<Link> link,
+                    const proto::MuxConfig& config);
   ~MultiplexedSocket();
 
-  /// Begins the handshake. Once.
+  /// Begins the handshake. Once, in the turn that made the link.
   void start();
 
   // ---- channels ----
@@ -134,30 +124,30 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   [[nodiscard]] ConnectionNumber number() const { return number_; }
   [[nodiscard]] bool may_open();
   [[nodiscard]] bool up() const { return state_ == State::kUp; }
-  /// TLS is done, so that the peer can be told why the connection ends.
+  /// The link is secured, so that the peer can be told why the connection ends.
   [[nodiscard]] bool can_say_why() const { return mux_ != nullptr && state_ < State::kClosing; }
   /// Up, and new channels may be opened.
   [[nodiscard]] bool usable() const { return up() && !mux_->going_away(); }
-  [[nodiscard]] const proto::DeviceId& peer() const { return peer_; }
+  [[nodiscard]] const proto::DeviceId& peer() const { return link_->peer(); }
   /// Set when up.
-  [[nodiscard]] const proto::CertificateChain* peer_chain() const;
-  [[nodiscard]] const IcePath& path() const { return transport_.path(); }
-  [[nodiscard]] const proto::TlsSession& tls() const { return tls_; }
+  [[nodiscard]] const proto::CertificateChain* peer_chain() const { return link_->peer_chain(); }
+  [[nodiscard]] const Link& link() const { return *link_; }
   [[nodiscard]] const proto::Mux* mux_state() const { return mux_.get(); }
   /// What the dialect can do; once up.
   [[nodiscard]] const proto::DialectRules& rules() const { return mux_->rules(); }
   [[nodiscard]] std::size_t channel_count() const { return channels_.size(); }
   [[nodiscard]] const ChannelSocket* channel(proto::ChannelHandle handle) const;
-  [[nodiscard]] std::uint64_t bytes_in() const { return bytes_in_; }
-  [[nodiscard]] std::uint64_t bytes_out() const { return bytes_out_; }
 
  private:
   /// What one read takes is at least, and grows with what is read, as long as little work comes with it.
   static constexpr std::size_t kFirstRead = std::size_t{16} << 10;
   enum class State : std::uint8_t { kHandshaking, kGreeting, kUp, kClosing, kDraining, kDown };
 
-  // EdgeHandler, TurnClient, ChannelHost
-  void on_edge(std::uint32_t events) override;
+  // Link::Owner, TurnClient, ChannelHost
+  void link_ready(bool readable, bool writable) override;
+  proto::Result<void> link_secured() override;
+  void link_heard() override { mux_->heard(now()); }
+  proto::Result<void> link_plain(proto::Bytes plain) override;
   bool on_turn() override;
   proto::Mux& mux() override { return *mux_; }
   Loop& loop() override { return context_.loop; }
@@ -170,18 +160,15 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
 
   void receive();
   void all_read();
-  proto::Result<void> take_received();
-  proto::Result<void> take_pieces();
-  proto::Result<void> decrypt(proto::Bytes cipher, std::size_t& filled);
-  proto::Result<void> take_plain(proto::Bytes plain);
+  proto::Result<Link::Status> take_received();
   proto::Result<void> take_events();
   bool reading_stopped();
-  proto::Result<void> after_handshake();
   void on_event(const proto::MuxEvent& event);
   void on_channel_event(const proto::MuxEvent& event);
   void on_violation(const proto::MuxEvent& event);
   void close_from_peer(const proto::MuxEvent& event);
 
+  bool take_turn();
   bool send_some();
   bool make_output();
   bool drop_output();
@@ -207,10 +194,8 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   const ConnectionContext context_;
   Owner& owner_;
   const ConnectionNumber number_;
-  const proto::DeviceId peer_;
   const proto::MuxConfig mux_config_;
-  proto::TlsSession tls_;
-  std::unique_ptr<proto::Mux> mux_;  ///< once TLS is done
+  std::unique_ptr<proto::Mux> mux_;  ///< once the link is secured
   proto::TokenBucket opens_;         ///< of ours: the peer ends a connection that asks for more (PROTOCOL.md, 14)
   proto::TokenBucket cancels_;       ///< may cross its answers, and are noise to it then
   bool cancelled_too_many_ = false;
@@ -224,17 +209,17 @@ class MultiplexedSocket final : private EdgeHandler, private TurnClient, private
   std::error_code end_error_;
   std::error_code send_error_;           ///< then nothing is sent any more, and what has come is still read
   bool drains_ = false;                  ///< what is queued goes before the end
-  bool all_said_ = false;                ///< close_notify is with TLS
+  bool all_said_ = false;                ///< the link is closed
   bool paused_ = false;                  ///< the mux has stopped reading
   bool probe_due_ = false;               ///< once all that has come is read
   std::size_t events_ = 0;               ///< of what was read last: frames that are more than bytes of a channel
   std::size_t read_bytes_ = kFirstRead;  ///< at the next read, by how much work the last one was
   bool violation_told_ = false;          ///< one line for each connection: its peer must not fill the log
-  std::uint64_t acknowledged_ = 0;       ///< by the peer's kernel, at the last look: bytes
-  std::uint64_t bytes_in_ = 0;
-  std::uint64_t bytes_out_ = 0;
+  std::uint64_t acknowledged_ = 0;       ///< by the peer's machine, at the last look: bytes
+  proto::TimePoint link_deadline_ = proto::kNever;  ///< that the timer knows of
+  proto::TimePoint down_at_ = proto::kNever;        ///< while it drains
   Timer timer_;
-  IceTransport transport_;  // last: its watch must not call into what is half destroyed
+  std::unique_ptr<Link> link_;  // last: it must not call into what is half destroyed
 };
 
 }  // namespace connd::daemon

@@ -18,28 +18,26 @@ void MultiplexedSocket::close_drained(proto::Reason reason, std::string_view tex
 /// The peer has, or will have, all that was said, whatever this side does now. With channels it may be sending, and
 /// closing before it has heard of the end would answer that by a reset.
 bool MultiplexedSocket::all_delivered() const {
-  return mux_->channel_count() == 0 && !mux_->has_output() && tls_.output().empty() && transport_.quiet();
+  return mux_->channel_count() == 0 && !mux_->has_output() && link_->quiet();
 }
 
-/// Moves what the mux still has to say into TLS, as far as there is room; close_notify is the last.
+/// Gives the link what the mux still has to say, as far as there is room, and then its end.
 void MultiplexedSocket::write_rest() {
-  while (!all_said_ && tls_.output().size() < proto::Mux::kOutputTarget) {
+  while (!all_said_ && link_->unsent() < proto::Mux::kOutputTarget) {
     mux_->flush_control();
-    all_said_ = mux_->output().empty() || !tls_.write(mux_->output());
+    all_said_ = mux_->output().empty() || !link_->write(mux_->output());
     mux_->output_taken();
   }
-  if (all_said_) (void)tls_.close();
+  if (all_said_) link_->close();
 }
 
-/// True when the socket has taken everything.
+/// True when everything was sent.
 proto::Result<bool> MultiplexedSocket::send_rest() {
   for (;;) {
     if (mux_) write_rest();
-    const std::size_t before = tls_.output().size();
-    const auto status = transport_.send(tls_.output());
-    bytes_out_ += before - tls_.output().size();
+    const auto status = link_->flush();
     if (!status) return status.error();
-    if (*status == IceTransport::Status::kBlocked) return false;
+    if (*status == Link::Status::kBlocked) return false;
     if (!mux_ || all_said_) return true;
   }
 }
@@ -52,22 +50,27 @@ bool MultiplexedSocket::drain() {
     if (!more) report_down();
     return more;
   }
-  using Status = IceTransport::Status;
+  using Status = Link::Status;
   const auto sent = send_rest();
-  if (sent && *sent) transport_.end_output();
-  const Status read = sent ? transport_.discard(context_.scratch.cipher) : Status::kEnded;
+  if (sent && *sent) link_->end_output();
+  const Status read = sent ? link_->discard() : Status::kEnded;
   if (read == Status::kEnded) report_down();
   return more || read == Status::kMore;
 }
 
-/// Begins to end the channels. The connection is down then as soon as the socket has taken what it takes at once; or,
-/// if it drains, when the peer has what is queued, or the time for it is over.
+/// Begins to end the channels. The connection is down then as soon as the link has sent what it sends at once; or, if
+/// it drains, when the peer has what is queued, or the time for it is over.
 void MultiplexedSocket::say_good_bye() {
-  const bool waits = drains_ && mux_ && !tls_.peer_closed() && !all_delivered();
+  const bool may_wait = drains_ && mux_ && !link_->peer_closed();
+  bool waits = may_wait && !all_delivered();
   if (mux_) mux_->go_away(end_reason_, end_text_, now());
-  if (!waits) (void)send_rest();
+  if (!waits) {
+    const auto sent = send_rest();
+    waits = may_wait && sent && !*sent;
+  }
   state_ = State::kDraining;
-  timer_.arm_in(kDrainTime);
+  down_at_ = now() + kDrainTime;
+  arm_timer();
 
   ending_ = std::move(channels_);
   channels_.clear();

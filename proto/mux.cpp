@@ -32,13 +32,13 @@ Mux::Mux(const MuxConfig& config, std::unique_ptr<Dialect> dialect, HandleSource
       pool_(config.max_buffer, config.max_window),
       brake_(config.max_buffer),
       last_id_(config.side == MuxSide::kClient ? kClientLastId : kServerLastId),
+      control_(*codec_, rules_.gathers),
       out_(kOutputBound),
       requests_(kRequestBurst, kRequestRate, now),
       noise_(kNoiseBurst, kNoiseRate, now),
       windows_(kWindowBurst, 0, now),
       hello_received_(!rules_.hello),
-      answers_pings_(rules_.hello),
-      last_received_(now) {
+      keepalive_(config_.keepalive_interval, rules_.hello, now) {
   send(control::Hello{rules_.hello ? kProtocolVersion : kJamiVersion,
                       std::min(config_.max_channels, config_.told_channels), kMaxName});
 }
@@ -55,7 +55,7 @@ Result<Mux::Opened> Mux::open(const std::string& name, bool unique, TimePoint no
   if (name.size() > kMaxName || name.size() > peer_max_name_ || !is_utf8(name)) return Errc::kBadChannelName;
   if (our_pending_names_ + name.size() > kMaxPendingNameBytes) return Errc::kTooManyPending;
   // A request that is taken back goes out all the same: only what the peer causes may pass the bound of the backlog.
-  if (backlog_ + name.size() > kMaxControlBacklog / 2) return Errc::kTooManyPending;
+  if (control_.size() + name.size() > kMaxControlBacklog / 2) return Errc::kTooManyPending;
   if (by_id_.size() >= config_.max_channels) return Errc::kNoFreeChannel;
   if (by_id_.size() >= peer_max_channels_) return Errc::kPeerTakesNoMore;
   const std::optional<WireId> id = free_id();
@@ -151,11 +151,8 @@ void Mux::finish(ChannelHandle handle) {
 }
 
 void Mux::send_end(const Channel& channel) {
-  // Data committed so far is in out_, ahead of every chunk; an accept of this channel is in the control frame.
-  seal_control();
-  ByteVector frame(codec_->header_bytes());
-  codec_->write_header(frame.data(), channel.id, 0);
-  queue_chunk(std::move(frame));
+  // Data committed so far is in out_, ahead of all that waits.
+  control_.add_end(channel.id);
 }
 
 void Mux::release(ChannelHandle handle) {
@@ -168,9 +165,7 @@ void Mux::go_away(Reason reason, std::string_view text, TimePoint now) {
   if (failed_) {
     // What waits, answers to a flood above all, is of no use to a connection that ends, and the peer may not read it
     // all.
-    control_body_.clear();
-    chunks_.clear();
-    backlog_ = 0;
+    control_.clear();
   }
   send(control::GoAway{static_cast<std::uint64_t>(reason), std::string(text)});
   go_away_sent_ = true;
@@ -235,19 +230,8 @@ void Mux::consumed(ChannelHandle handle, std::size_t bytes, TimePoint now) {
 
 // ---- bytes out ----
 
-void Mux::flush_control() {
-  seal_control();
-  while (!chunks_.empty() && out_.size() < kOutputTarget) {
-    const bool fits = out_.append(chunks_.front());
-    assert(fits);
-    (void)fits;
-    backlog_ -= chunks_.front().size();
-    chunks_.pop_front();
-  }
-}
-
 bool Mux::has_output() const {
-  return !out_.empty() || !control_body_.empty() || !chunks_.empty() || !order_.empty();
+  return !out_.empty() || !control_.empty() || !order_.empty();
 }
 
 void Mux::send(const control::Message& message) {
@@ -258,56 +242,23 @@ void Mux::send(const control::Message& message) {
 
 /// Objects that must stand in one frame.
 void Mux::send_group(const ByteVector& objects) {
-  if (backlog_ > kMaxControlBacklog) return;  // the connection is at its end, and what is said no longer matters
-  if (rules_.gathers) {
-    if (!control_body_.empty() && control_body_.size() + objects.size() > kControlFrameTarget) seal_control();
-    control_body_.insert(control_body_.end(), objects.begin(), objects.end());
-    backlog_ += objects.size();
-  } else {
-    queue_chunk(objects);
-  }
-  if (backlog_ > kMaxControlBacklog) failed_ = Errc::kControlFlood;
-}
-
-void Mux::seal_control() {
-  if (control_body_.empty()) return;
-  ByteVector frame(codec_->header_bytes());
-  codec_->write_header(frame.data(), kControlChannel, control_body_.size());
-  frame.insert(frame.end(), control_body_.begin(), control_body_.end());
-  backlog_ -= control_body_.size();
-  control_body_.clear();
-  queue_chunk(std::move(frame));
-}
-
-void Mux::queue_chunk(ByteVector chunk) {
-  backlog_ += chunk.size();
-  if (!chunks_.empty() && chunks_.back().size() + chunk.size() <= kControlFrameTarget) {
-    chunks_.back().insert(chunks_.back().end(), chunk.begin(), chunk.end());
-  } else {
-    chunks_.push_back(std::move(chunk));
-  }
+  if (!control_.add(objects)) failed_ = Errc::kControlFlood;
 }
 
 // ---- time ----
 
 TimePoint Mux::next_deadline() const {
-  const TimePoint alive = ping_sent_ == kNever ? last_received_ + config_.keepalive_interval : dead_at_;
-  return std::min({answers_pings_ ? alive : kNever, go_away_deadline_, brake_.deadline()});
+  return std::min({keepalive_.deadline(), go_away_deadline_, brake_.deadline()});
 }
 
 Result<void> Mux::on_timeout(TimePoint now) {
   if (failed_) return failed_;
-  if (ping_sent_ != kNever) {
-    // What is not read may hold the answer.
-    if (reading_stopped()) allow_more_time(now);
-    if (now >= dead_at_) {
-      failed_ = Errc::kPeerNotAnswering;
-      return failed_;
-    }
-  } else if (answers_pings_ && now - last_received_ >= config_.keepalive_interval) {
-    ping(now);
-    dead_at_ = now + config_.keepalive_interval;
+  const Keepalive::Due due = keepalive_.on_timeout(now, reading_stopped());
+  if (due == Keepalive::Due::kDead) {
+    failed_ = Errc::kPeerNotAnswering;
+    return failed_;
   }
+  if (due == Keepalive::Due::kPing) ping();
   if (now >= go_away_deadline_) {
     go_away_over_ = true;  // finished() from now on; nothing more to wake up for
     go_away_deadline_ = kNever;
@@ -317,22 +268,7 @@ Result<void> Mux::on_timeout(TimePoint now) {
 }
 
 void Mux::probe(TimePoint now) {
-  const TimePoint limit = now + std::min(kProbeTime, config_.keepalive_interval);
-  if (failed_ || !answers_pings_) return;
-  if (ping_sent_ == kNever) {
-    ping(now);
-    dead_at_ = limit;
-  }
-  dead_at_ = std::min(dead_at_, limit);
-}
-
-void Mux::allow_more_time(TimePoint now) {
-  if (answer_due(now)) dead_at_ = now + std::min(kProbeTime, config_.keepalive_interval);
-}
-
-void Mux::ping(TimePoint now) {
-  ping_sent_ = ping_time_ = now;
-  send(control::Ping{++ping_number_});
+  if (!failed_ && keepalive_.probe(now)) ping();
 }
 
 // ---- channels ----

@@ -25,7 +25,9 @@
 #include "proto/brake.h"
 #include "proto/channel.h"
 #include "proto/control.h"
+#include "proto/control_queue.h"
 #include "proto/dialect.h"
+#include "proto/keepalive.h"
 #include "proto/reason.h"
 #include "proto/result.h"
 #include "proto/time.h"
@@ -79,7 +81,7 @@ class Mux {
   // ---- bytes in ----
 
   /// Something has come of the peer, be it part of a TLS record: a sign of life.
-  void heard(TimePoint now);
+  void heard(TimePoint now) { keepalive_.heard(now); }
   /// Gives the next bytes of the stream. They are only referred to: call next_event() until it returns nothing before
   /// they go, and before the next feed.
   void feed(Bytes plain, TimePoint now);
@@ -132,7 +134,7 @@ class Mux {
   // ---- bytes out ----
 
   /// Moves control frames that wait into output(), as long as it is short of kOutputTarget.
-  void flush_control();
+  void flush_control() { control_.flush(out_, kOutputTarget); }
   /// Plain bytes to encrypt, valid until the next call; then call output_taken().
   [[nodiscard]] Bytes output() const { return out_.data(); }
   void output_taken() { out_.clear(); }
@@ -150,14 +152,14 @@ class Mux {
   /// doubt, such as a change of the network. Again while one is under way: changes nothing.
   void probe(TimePoint now);
   /// A ping is out, and nothing has come since.
-  [[nodiscard]] bool asking() const { return ping_sent_ != kNever; }
+  [[nodiscard]] bool asking() const { return keepalive_.asking(); }
   /// The time for the answer is over: on_timeout() says that the peer is dead, unless it gets more time.
-  [[nodiscard]] bool answer_due(TimePoint now) const { return asking() && now >= dead_at_; }
+  [[nodiscard]] bool answer_due(TimePoint now) const { return keepalive_.answer_due(now); }
   /// What was sent to the peer is still arriving there, so that the ping behind it may have yet to: kProbeTime more.
-  void allow_more_time(TimePoint now);
+  void allow_more_time(TimePoint now) { keepalive_.allow_more_time(now); }
   /// Nothing has come for so long that who wants something of the peer had better probe it, too: its answer may never
   /// come, and keepalive finds out late.
-  [[nodiscard]] bool doubtful(TimePoint now) const { return now - last_received_ >= kProbeTime; }
+  [[nodiscard]] bool doubtful(TimePoint now) const { return keepalive_.doubtful(now); }
 
   // ---- state ----
 
@@ -178,7 +180,7 @@ class Mux {
   /// Promised to the peer plus held for apps, beyond kMinWindow each.
   [[nodiscard]] std::uint64_t buffered_bytes() const;
   /// From ping to pong, the last one measured.
-  [[nodiscard]] std::optional<Duration> round_trip() const { return round_trip_; }
+  [[nodiscard]] std::optional<Duration> round_trip() const { return keepalive_.round_trip(); }
 
  private:
   using Kind = MuxEvent::Kind;
@@ -227,11 +229,9 @@ class Mux {
   [[nodiscard]] std::optional<WireId> free_id();
   [[nodiscard]] bool is_ours(std::uint64_t id) const;
   [[nodiscard]] bool is_peers(std::uint64_t id) const;
-  void ping(TimePoint now);
+  void ping() { send(control::Ping{keepalive_.number()}); }
   void send(const control::Message& message);
   void send_group(const ByteVector& objects);
-  void seal_control();
-  void queue_chunk(ByteVector chunk);
 
   const MuxConfig config_;
   const std::unique_ptr<Dialect> dialect_;
@@ -256,9 +256,7 @@ class Mux {
   std::optional<WireId> unique_announced_;
   std::error_code failed_;
 
-  ByteVector control_body_;        ///< objects of the control frame that is being gathered
-  std::deque<ByteVector> chunks_;  ///< whole frames: control, and EOFs in their order
-  std::size_t backlog_ = 0;        ///< bytes in control_body_ and chunks_
+  ControlQueue control_;
   Buffer out_;
 
   TokenBucket requests_;
@@ -267,19 +265,13 @@ class Mux {
   std::size_t sent_since_window_ = 0;  ///< body bytes not yet turned into tokens of windows_
 
   bool hello_received_ = false;
-  bool answers_pings_ = true;  ///< a Jami peer that has not said its version does not
   bool go_away_sent_ = false;
   bool go_away_received_ = false;
   TimePoint go_away_deadline_ = kNever;
   bool go_away_over_ = false;  ///< that deadline has come
   std::uint64_t peer_max_channels_ = kMaxChannels;
   std::uint64_t peer_max_name_ = kMaxName;
-  TimePoint last_received_;
-  std::uint64_t ping_number_ = 0;
-  TimePoint ping_time_{};
-  TimePoint ping_sent_ = kNever;  ///< kNever: no ping that nothing has followed
-  TimePoint dead_at_ = kNever;    ///< while such a ping is out
-  std::optional<Duration> round_trip_;
+  Keepalive keepalive_;
 };
 
 }  // namespace connd::proto

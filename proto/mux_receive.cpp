@@ -25,11 +25,6 @@ void Mux::feed(Bytes plain, TimePoint now) {
   heard(now);
 }
 
-void Mux::heard(TimePoint now) {
-  last_received_ = now;
-  ping_sent_ = kNever;
-}
-
 Result<std::optional<MuxEvent>> Mux::next_event(TimePoint now) {
   while (!failed_) {
     if (!made_.empty()) {
@@ -145,7 +140,7 @@ Result<std::optional<MuxEvent>> Mux::on_message(control::Message& message, TimeP
 
 Result<std::optional<MuxEvent>> Mux::on(control::Hello& m, TimePoint now) {
   if (!rules_.hello) {
-    answers_pings_ = m.version >= kJamiVersion;
+    keepalive_.set_answers_pings(m.version >= kJamiVersion);
     return noise(now);
   }
   if (hello_received_) return Errc::kHelloRepeated;
@@ -329,8 +324,7 @@ Result<std::optional<MuxEvent>> Mux::on(control::Ping& m, TimePoint now) {
 }
 
 Result<std::optional<MuxEvent>> Mux::on(control::Pong& m, TimePoint now) {
-  const std::uint64_t number = rules_.hello ? m.number : ping_number_;  // Jami's carry none
-  if (number == ping_number_ && ping_number_ != 0) round_trip_ = now - ping_time_;
+  keepalive_.pong(rules_.hello ? m.number : keepalive_.number(), now);  // Jami's carry none
   return noise(now);
 }
 

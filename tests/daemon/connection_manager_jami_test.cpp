@@ -70,7 +70,7 @@ TEST_CASE("with a Jami peer: both call, accept and decline, one connection for a
 
   two.alice.manager->each_connection([](const ConnectionView& view) {
     REQUIRE(view.socket != nullptr);
-    CHECK_FALSE(view.socket->tls().native());
+    CHECK_FALSE(view.socket->link().native());
   });
 }
 

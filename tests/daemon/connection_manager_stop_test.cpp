@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "daemon/connection_manager.h"
+#include "daemon/tls_link.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;
@@ -20,7 +21,8 @@ namespace {
 /// The socket of the node's one connection.
 int socket_of(const Node& node) {
   int fd = -1;
-  node.manager->each_connection([&](const ConnectionView& view) { fd = view.socket->path().socket.get(); });
+  node.manager->each_connection(
+      [&](const ConnectionView& view) { fd = dynamic_cast<const TlsLink&>(view.socket->link()).fd(); });
   REQUIRE(fd >= 0);
   return fd;
 }

@@ -63,7 +63,7 @@ TEST_CASE("IceTransport: what the peer's kernel has said of what was sent") {
   std::array<char, 64 << 10> chunk{};
   std::size_t sent = 0;
   for (ssize_t n = 0; (n = ::send(raw, chunk.data(), chunk.size(), 0)) > 0;) sent += static_cast<std::size_t>(n);
-  const IceTransport::Delivery full = transport.delivery();
+  const Link::Delivery full = transport.delivery();
   CHECK_FALSE(full.complete);
   CHECK(full.acknowledged > 0);
   CHECK(full.acknowledged < sent);
