@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// Keepalive: whether the peer is alive (PROTOCOL.md, section 13). It says when a ping is due and when its answer is; anything
-/// that comes of the peer is an answer. Sans-IO: time comes in, what to do goes out.
+/// Keepalive: whether the peer is alive (PROTOCOL.md, section 13). It says when a ping is due and when its answer is;
+/// anything that comes of the peer is an answer. Sans-IO: time comes in, what to do goes out.
 #pragma once
 
 #include <algorithm>
