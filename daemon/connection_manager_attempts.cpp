@@ -238,7 +238,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   drop_attempt(number, proto::Reason::kClosed, {});
   context_.events.publish("connection.connected", event);
   if (trust == Trust::kBanned) {
-    socket.close_now(proto::Reason::kBanned, "the peer is banned");
+    socket.close_now(proto::Reason::kBanned, "this device has banned the peer");
     return fail_waiting(device, {proto::Reason::kBanned, "this device has banned the peer's account or CA", false});
   }
   if (trust == Trust::kAllowed) revocations_.met(chain);
