@@ -56,15 +56,13 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   if (!peer.public_key.empty() && !context_.stores.trust.has_chain_entries()) {
     return resolved(number, peer.public_key, false);
   }
+  peer.known_by = KnownBy::kCertificate;                    // if it is found: see resolved()
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
-  context_.signalling.find_chain(device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve,
-                                 ChainUse::kCall, chains_.for_call(device, seen),
-                                 [this, device, number, seen](const std::optional<proto::CertificateChain>& chain) {
-                                   const auto called = peers_.find(device);
-                                   if (chain && called != peers_.end()) called->second.known_by = KnownBy::kCertificate;
-                                   resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt,
-                                            seen->bans());
-                                 });
+  context_.signalling.find_chain(
+      device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve, ChainUse::kCall,
+      chains_.for_call(device, seen), [this, number, seen](const std::optional<proto::CertificateChain>& chain) {
+        resolved(number, chain ? std::optional(chain->public_key_der()) : std::nullopt, seen->bans());
+      });
 }
 
 /// Of a device that is called, or calls; `public_key` is empty while it is not known.
@@ -79,7 +77,10 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::B
   ConnectAttempt& attempt = *it->second;
   const proto::DeviceId device = attempt.id().peer;
   const auto peer = peers_.find(device);
-  if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
+  if (!public_key && peer != peers_.end()) {
+    peer->second.known_by = peer->second.public_key.empty() ? KnownBy::kNothing : KnownBy::kAnnouncement;
+    if (!peer->second.public_key.empty()) public_key = peer->second.public_key;
+  }
   if (banned || trust_of(device, public_key.value_or(proto::ByteVector())) == Trust::kBanned) {
     return attempt.reject(proto::Reason::kBanned, "this device has banned the peer, or its account or CA");
   }

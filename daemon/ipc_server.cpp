@@ -228,7 +228,7 @@ bool IpcServer::take_back(IpcSession& session) {
   if (!listeners_.remove_client(client, kTakenBackPerPiece)) return false;
   for (const proto::ChannelHandle channel : asked_.of_client(client, kTakenBackPerPiece)) {
     asked_.take(channel);
-    refuse(channel, proto::Reason::kDeclined, "the peer's application has gone");
+    refuse(channel, proto::Reason::kDeclined, "the application has gone");
   }
   ask_timer_.arm(asked_.next_deadline());
   abandon_tokens(client);

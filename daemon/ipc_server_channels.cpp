@@ -16,6 +16,13 @@ ipc::Error open_error(const OpenError& error, const std::string& peer) {
   return out;
 }
 
+/// What is said here of an application is read by the peer, to whom it is the peer's.
+std::string as_the_peer_reads(std::string_view text) {
+  constexpr std::string_view kOurs = "the application";
+  if (!text.starts_with(kOurs)) return std::string(text);
+  return "the peer's application" + std::string(text.substr(kOurs.size()));
+}
+
 /// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
 constexpr std::size_t kLeastChannelInfo = 200;
 
@@ -190,7 +197,7 @@ const OwnedChannel* IpcServer::visible_channel(const IpcSession& session, proto:
 
 void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
   if (reason == proto::Reason::kBusy) ++totals_.limits_hit;
-  if (manager_ != nullptr) manager_->refuse_channel(channel, reason, text);
+  if (manager_ != nullptr) manager_->refuse_channel(channel, reason, as_the_peer_reads(text));
 }
 
 void IpcServer::on_channel_requested(const IncomingChannel& request) {
@@ -206,14 +213,12 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   }
   const ControlTurns::Charged charged(turns_, session->credentials().uid);
   if (has_all_channels(*session)) {
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has as many channels as it may");
+    return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
   }
   if (user_has_all_channels(*session)) {
-    return refuse(request.channel, proto::Reason::kBusy,
-                  "the user of the peer's application has as many channels as he may");
+    return refuse(request.channel, proto::Reason::kBusy, "the application's user has as many channels as it may");
   }
-  if (session->congested())
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application does not read");
+  if (session->congested()) return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
   listener->mode == ipc::ListenMode::kAuto ? accept_at_once(*session, *listener, request)
                                            : ask(*session, *listener, request);
 }
@@ -221,7 +226,7 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
 void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
   if (listener.attach) {
     if (no_token(session)) {
-      return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many channels to fetch");
+      return refuse(request.channel, proto::Reason::kBusy, "the application has too many channels to fetch");
     }
   }
   auto accepted = manager_->accept_channel(request.channel, {listener.strict_end, listener.attach});
@@ -242,7 +247,7 @@ void IpcServer::ask(IpcSession& session, const Listener& listener, const Incomin
   AskedRequest asked{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
                      session.credentials().uid};
   if (!asked_.add(std::move(asked))) {
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many requests to answer");
+    return refuse(request.channel, proto::Reason::kBusy, "the application has too many requests to answer");
   }
   ask_timer_.arm(asked_.next_deadline());
   session.notify("channel.request",
@@ -261,14 +266,14 @@ std::optional<AskedRequest> IpcServer::take_asked(const IpcSession& session, pro
 void IpcServer::refuse_listener(ClientNumber client, ListenerNumber listener) {
   for (const proto::ChannelHandle channel : asked_.of_listener(client, listener)) {
     asked_.take(channel);
-    refuse(channel, proto::Reason::kDeclined, "the peer's application listens no more");
+    refuse(channel, proto::Reason::kDeclined, "the application listens no more");
   }
   ask_timer_.arm(asked_.next_deadline());
 }
 
 void IpcServer::expire_asked() {
   for (const proto::ChannelHandle channel : asked_.expired(context_.loop.now())) {
-    refuse(channel, proto::Reason::kDeclined, "the peer's application did not answer");
+    refuse(channel, proto::Reason::kDeclined, "the application did not answer");
     on_channel_request_cancelled(channel, proto::Reason::kTimedOut);
   }
   ask_timer_.arm(asked_.next_deadline());
