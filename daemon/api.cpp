@@ -85,12 +85,15 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
   }
 }
 
+bool looks_like_an_id(std::string_view text) {
+  constexpr std::size_t kLeast = 16;  // so many digits are no alias
+  return text.size() >= kLeast && text.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+}
+
 namespace {
 /// What was given where a device is meant: mostly an id of the other kind, or one that was not copied whole.
 std::string no_device_text(std::string_view peer) {
-  constexpr std::size_t kLikeAnId = 16;  // so many digits are no alias
-  const bool hex = peer.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
-  if (!hex || peer.size() < kLikeAnId) return "no such alias, and no device id (64 hex digits)";
+  if (!looks_like_an_id(peer)) return "no such alias, and no device id (64 hex digits)";
   if (peer.size() == 2 * proto::AccountId::kBytes) {
     return "this is no device id: it has 40 hex digits, as the id of an account or CA, and a device id has 64";
   }

@@ -39,6 +39,8 @@ struct Method {
 void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& request);
 
 // What more than one method needs.
+/// So many hex digits, and nothing else, that an id must be meant, of whatever kind or length.
+[[nodiscard]] bool looks_like_an_id(std::string_view text);
 /// A device id or an alias; not-found.
 [[nodiscard]] ipc::Outcome<proto::DeviceId> resolve_peer(const IpcServer& server, std::string_view peer);
 [[nodiscard]] ipc::Trust to_api(Trust trust);

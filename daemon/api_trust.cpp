@@ -52,6 +52,13 @@ void each_known_device(const IpcServer& server,
   }
 }
 
+/// Mostly one that was not copied whole.
+std::string no_id_text(const std::string& id) {
+  if (!looks_like_an_id(id)) return "no such alias, and no id of 64 or 40 hex digits";
+  return "this is no id: it has " + std::to_string(id.size()) +
+         " hex digits; a device's has 64, an account's or CA's 40";
+}
+
 /// Whom the params mean: an id, or an alias.
 ipc::Outcome<TrustSubject> subject_of(const IpcServer& server, const ipc::TrustParams& params, bool bans) {
   if (const auto device = server.context().stores.aliases.resolve(params.id)) {
@@ -60,7 +67,7 @@ ipc::Outcome<TrustSubject> subject_of(const IpcServer& server, const ipc::TrustP
   }
   const auto account = proto::AccountId::from_hex(params.id);
   if (!account) {
-    return ipc::make_error(ipc::Reason::kNotFound, "no such alias, and no id of 64 or 40 hex digits", params.id);
+    return ipc::make_error(ipc::Reason::kNotFound, no_id_text(params.id), params.id);
   }
   ipc::TrustKind kind = params.kind.value_or(ipc::TrustKind::kAccount);
   // A ban of 40 digits means whatever has that id, a device by its short one included.

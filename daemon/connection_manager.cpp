@@ -278,9 +278,9 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   while (!attempts_.empty()) abandon_attempt(attempts_.begin()->first, proto::Reason::kShuttingDown);
   gate_.give_up_all();
   for (auto& [number, connection] : connections_) {
-    connection.socket->close_drained(proto::Reason::kShuttingDown, "the daemon is shutting down");
+    connection.socket->close_drained(proto::Reason::kShuttingDown, "this device's jami-connd is shutting down");
   }
-  left_.close_all(proto::Reason::kShuttingDown, "the daemon is shutting down");
+  left_.close_all(proto::Reason::kShuttingDown, "this device's jami-connd is shutting down");
   soon();
 }
 

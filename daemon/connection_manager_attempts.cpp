@@ -56,6 +56,7 @@ void ConnectionManager::attempt_resolves(ConnectAttempt& attempt) {
   if (!peer.public_key.empty() && !context_.stores.trust.has_chain_entries()) {
     return resolved(number, peer.public_key, false);
   }
+  peer.known_by = KnownBy::kCertificate;                    // if it is found: see resolved()
   const auto seen = std::make_shared<KnownChains::Seen>();  // second owner: the search
   context_.signalling.find_chain(
       device, peer.short_id, context_.connections.loop.now() + settings_.times.resolve, ChainUse::kCall,
@@ -78,7 +79,10 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::B
   ConnectAttempt& attempt = *it->second;
   const proto::DeviceId device = attempt.id().peer;
   const auto peer = peers_.find(device);
-  if (!public_key && peer != peers_.end() && !peer->second.public_key.empty()) public_key = peer->second.public_key;
+  if (!public_key && peer != peers_.end()) {
+    peer->second.known_by = peer->second.public_key.empty() ? KnownBy::kNothing : KnownBy::kAnnouncement;
+    if (!peer->second.public_key.empty()) public_key = peer->second.public_key;
+  }
   if (banned || trust_of(device, public_key.value_or(proto::ByteVector())) == Trust::kBanned) {
     return attempt.reject(proto::Reason::kBanned, "this device has banned the peer, or its account or CA");
   }
@@ -240,7 +244,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   drop_attempt(number, proto::Reason::kClosed, {});
   context_.events.publish("connection.connected", event);
   if (trust == Trust::kBanned) {
-    socket.close_now(proto::Reason::kBanned, "the peer is banned");
+    socket.close_now(proto::Reason::kBanned, "this device has banned the peer");
     return fail_waiting(device, {proto::Reason::kBanned, "this device has banned the peer's account or CA", false});
   }
   if (trust == Trust::kAllowed) {

@@ -178,7 +178,8 @@ void ConnectionManager::accepted(const std::vector<OpenNumber>& numbers, proto::
 void ConnectionManager::deliver(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel,
                                 MultiplexedSocket& socket, proto::Result<ipc::Fd> fd) {
   if (!fd) {
-    const OpenError error{proto::Reason::kResourceLimit, "no file descriptor is free: " + fd.error().message()};
+    const OpenError error{proto::Reason::kResourceLimit,
+                          "this device's jami-connd has no file descriptor free: " + fd.error().message()};
     for (const OpenNumber number : numbers) complete(number, error);
     return;
   }
@@ -312,20 +313,21 @@ OpenError ConnectionManager::silence_of(const Peer* peer, proto::Reason reason) 
     return {ours, std::string(proto::reason_info(ours).text)};
   }
   if (reason == proto::Reason::kNotFound) {
-    return {reason,
+    return {proto::Reason::kNotFound,
             "no certificate of that device is on the DHT: it has not been online for a while, or the id is wrong"};
   }
   switch (peer != nullptr ? peer->known_by : KnownBy::kNothing) {
     case KnownBy::kStore:
-      return {reason, "nothing came back; this device has met it before" +
-                          last_connected(peer->last_up, context_.connections.loop.now()) +
-                          ", and does not know whether it is online now"};
+      return {proto::Reason::kNoAnswerOrRefused, "nothing came back; this device has met it before" +
+                                                     last_connected(peer->last_up, context_.connections.loop.now()) +
+                                                     ", and does not know whether it is online now"};
     case KnownBy::kCertificate:
       return {
-          reason,
+          proto::Reason::kNoAnswerOrRefused,
           "nothing came back, though its certificate is on the DHT, where it stays a while after a device has gone"};
     case KnownBy::kAnnouncement:
-      return {reason, "nothing came back, though it is announced on the DHT, as it is for a while after it has gone"};
+      return {proto::Reason::kNoAnswerOrRefused,
+              "nothing came back, though it is announced on the DHT, as it is for a while after it has gone"};
     case KnownBy::kNothing:
       break;
   }

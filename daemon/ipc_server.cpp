@@ -233,7 +233,7 @@ bool IpcServer::take_back(IpcSession& session) {
   for (AskedRequests* table : {&asked_, &held_}) {
     for (const proto::ChannelHandle channel : table->of_client(client, kTakenBackPerPiece)) {
       table->take(channel);
-      refuse(channel, proto::Reason::kDeclined, "the peer's application has gone");
+      refuse(channel, proto::Reason::kDeclined, "the application has gone");
     }
   }
   arm_ask_timer();

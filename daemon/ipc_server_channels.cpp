@@ -17,6 +17,13 @@ ipc::Error open_error(const OpenError& error, const std::string& peer) {
   return out;
 }
 
+/// What is said here of an application is read by the peer, to whom it is the peer's.
+std::string as_the_peer_reads(std::string_view text) {
+  constexpr std::string_view kOurs = "the application";
+  if (!text.starts_with(kOurs)) return std::string(text);
+  return "the application" + std::string(text.substr(kOurs.size()));
+}
+
 /// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
 constexpr std::size_t kLeastChannelInfo = 200;
 
@@ -198,7 +205,7 @@ const OwnedChannel* IpcServer::visible_channel(const IpcSession& session, proto:
 
 void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
   if (reason == proto::Reason::kBusy) ++totals_.limits_hit;
-  if (manager_ != nullptr) manager_->refuse_channel(channel, reason, text);
+  if (manager_ != nullptr) manager_->refuse_channel(channel, reason, as_the_peer_reads(text));
 }
 
 void IpcServer::on_channel_requested(const IncomingChannel& request) {
@@ -214,14 +221,13 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   }
   const ControlTurns::Charged charged(turns_, session->credentials().uid);
   if (has_all_channels(*session)) {
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has as many channels as it may");
+    return refuse(request.channel, proto::Reason::kBusy, "the application has as many channels as it may");
   }
   if (user_has_all_channels(*session)) {
-    return refuse(request.channel, proto::Reason::kBusy,
-                  "the user of the peer's application has as many channels as he may");
+    return refuse(request.channel, proto::Reason::kBusy, "the application's user has as many channels as it may");
   }
   if (session->congested())
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application does not read");
+    return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
   if (listener->mode == ipc::ListenMode::kAsk) return ask(*session, *listener, request);
   const bool busy = session->unsent_fds() >= FdLimits::kTransient || held_.count_of(session->number()) > 0;
   busy && !listener->attach ? hold(*session, *listener, request) : accept_at_once(*session, *listener, request);
@@ -233,7 +239,7 @@ void IpcServer::hold(const IpcSession& session, const Listener& listener, const 
   AskedRequest held{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
                     session.credentials().uid};
   if (!held_.add(std::move(held))) {
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many channels to take");
+    return refuse(request.channel, proto::Reason::kBusy, "the application has too many channels to take");
   }
   arm_ask_timer();
 }
@@ -248,7 +254,7 @@ bool IpcServer::accept_held(IpcSession& session) {
     arm_ask_timer();
     const Listener* listener = listeners_.find(held->listener);
     if (listener == nullptr) {
-      refuse(held->incoming.channel, proto::Reason::kDeclined, "the peer's application listens no more");
+      refuse(held->incoming.channel, proto::Reason::kDeclined, "the application listens no more");
     } else {
       accept_at_once(session, *listener, held->incoming);
     }
@@ -263,7 +269,7 @@ void IpcServer::arm_ask_timer() {
 void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request) {
   if (listener.attach) {
     if (no_token(session)) {
-      return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many channels to fetch");
+      return refuse(request.channel, proto::Reason::kBusy, "the application has too many channels to fetch");
     }
   }
   auto accepted = manager_->accept_channel(request.channel, {listener.strict_end, listener.attach});
@@ -284,7 +290,7 @@ void IpcServer::ask(IpcSession& session, const Listener& listener, const Incomin
   AskedRequest asked{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
                      session.credentials().uid};
   if (!asked_.add(std::move(asked))) {
-    return refuse(request.channel, proto::Reason::kBusy, "the peer's application has too many requests to answer");
+    return refuse(request.channel, proto::Reason::kBusy, "the application has too many requests to answer");
   }
   arm_ask_timer();
   session.notify("channel.request",
@@ -304,7 +310,7 @@ void IpcServer::refuse_listener(ClientNumber client, ListenerNumber listener) {
   for (AskedRequests* table : {&asked_, &held_}) {
     for (const proto::ChannelHandle channel : table->of_listener(client, listener)) {
       table->take(channel);
-      refuse(channel, proto::Reason::kDeclined, "the peer's application listens no more");
+      refuse(channel, proto::Reason::kDeclined, "the application listens no more");
     }
   }
   arm_ask_timer();
@@ -312,12 +318,12 @@ void IpcServer::refuse_listener(ClientNumber client, ListenerNumber listener) {
 
 void IpcServer::expire_asked() {
   for (const proto::ChannelHandle channel : asked_.expired(context_.loop.now())) {
-    refuse(channel, proto::Reason::kDeclined, "the peer's application did not answer");
+    refuse(channel, proto::Reason::kDeclined, "the application did not answer");
     on_channel_request_cancelled(channel, proto::Reason::kTimedOut);
   }
   for (const proto::ChannelHandle channel : held_.expired(context_.loop.now())) {
     held_.take(channel);
-    refuse(channel, proto::Reason::kBusy, "the peer's application does not take its channels");
+    refuse(channel, proto::Reason::kBusy, "the application does not take its channels");
   }
   arm_ask_timer();
 }

@@ -33,7 +33,8 @@ const std::array kOptions = {
     OptionSpec{"no-lan-discovery", "", "false", 0, 0, &Config::no_lan_discovery, kRestart,
                "do not look for, nor announce, DHT nodes on the LAN"},
     OptionSpec{"ice-request", "trusted|anyone|ask", "trusted", 0, 0, &Config::ice_request, kNow,
-               "who may connect: those that are allowed, anyone not banned, or whom a local client accepts"},
+               "who may connect: those that are allowed, anyone not banned, or whom a local client accepts "
+               "(jami-connctl requests)"},
     OptionSpec{"reserve", "WHO PREFIX", "", 0, 0, &Config::reservations, kNow,
                "only WHO, user:NAME or group:NAME, may listen for names that begin with PREFIX; may be repeated"},
     OptionSpec{"log-level", "trace|debug|info|warn|error", "info", 0, 0, &Config::log_level, kNow,

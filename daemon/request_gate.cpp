@@ -183,7 +183,7 @@ void RequestGate::by_policy(const proto::DeviceId& signer, std::error_code fault
   arm();
 }
 
-bool RequestGate::answer(std::uint64_t question, bool accept) {
+bool RequestGate::answer(std::uint64_t question, bool accept, const char* why_not) {
   const auto it = asked_.find(question);
   if (it == asked_.end()) return false;
   const Asked asked = std::move(it->second);
@@ -196,19 +196,19 @@ bool RequestGate::answer(std::uint64_t question, bool accept) {
   } else if (accept) {
     asked.done(accepted(trust));
   } else {
-    asked.done(refused(trust, proto::Reason::kDeclined, "the local client declined"));
+    asked.done(refused(trust, proto::Reason::kDeclined, why_not));
   }
   return true;
 }
 
 void RequestGate::decline_all() {
-  while (!asked_.empty()) (void)answer(asked_.begin()->first, false);
+  while (!asked_.empty()) (void)answer(asked_.begin()->first, false, "the client that decides has gone");
 }
 
 void RequestGate::give_up_all() {
   while (!asked_.empty()) {
     asker_.connection_question_over(asked_.begin()->first);
-    (void)answer(asked_.begin()->first, false);
+    (void)answer(asked_.begin()->first, false, "the daemon is shutting down");
   }
 }
 
@@ -219,7 +219,7 @@ void RequestGate::expire() {
   }
   for (const std::uint64_t number : over) {
     asker_.connection_question_over(number);
-    (void)answer(number, false);
+    (void)answer(number, false, "nobody here answered in time");
   }
   arm();
 }

@@ -83,7 +83,7 @@ class RequestGate {
   /// kBusy it may do better when it comes again: of those that wait for a look-up any one goes for the next.
   void judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, proto::Bytes chain, Done done);
   /// The local client's answer. False when the question is over.
-  bool answer(std::uint64_t question, bool accept);
+  bool answer(std::uint64_t question, bool accept) { return answer(question, accept, "declined here"); }
   /// The client that decided is gone: open questions are declined.
   void decline_all();
   /// The same for another reason: the client is told that it need not answer.
@@ -114,6 +114,7 @@ class RequestGate {
   void by_policy(const proto::DeviceId& signer, std::error_code fault, const Done& done);
   void remember_missing(const proto::DeviceId& signer);
   [[nodiscard]] bool known_missing(const proto::DeviceId& signer);
+  bool answer(std::uint64_t question, bool accept, const char* why_not);
   void expire();
   void arm();
 

@@ -186,7 +186,8 @@ void Client::stop_listening(std::uint64_t listener) {
 void Client::take_opened(const Json& params, Fd fd) {
   auto opened = read_result<ChannelOpened>(params);
   if (!opened) return bad_notification(opened.error());
-  if (!fd) return bad_notification(make_error(Reason::kProtocolError, "channel.opened without an fd"));
+  if (!fd)
+    return bad_notification(make_error(Reason::kProtocolError, "jami-connd gave a channel without its descriptor"));
   ChannelSocket channel = make_channel({opened->channel, opened->peer, opened->account, opened->half_close},
                                        std::move(opened->uri), std::move(fd));
   const auto it = listeners_.find(opened->listener);

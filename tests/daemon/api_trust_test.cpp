@@ -2,7 +2,7 @@
 // trust.* and alias.*, before there is an identity.
 #include <catch2/catch.hpp>
 
-#include "tests/daemon/api_node.h"
+#include "tests/daemon/api_pair.h"
 
 using namespace connd;
 using namespace connd::daemon;
@@ -231,4 +231,20 @@ TEST_CASE("fault B6: a peer is trusted for the uris of its scope, and narrowing 
   }
   CHECK(his.reason_of("trust.ban", {{"id", alice.id.hex()}, {"scope", Json::array({files})}}) ==
         Reason::kInvalidArgument);
+}
+
+TEST_CASE("fault F: an id that is not whole, or of the other kind, is named as that") {
+  Pair pair;
+  const std::string whole = pair.bob.id.hex();
+  const auto said = [&](const char* method, Json params) {
+    const auto reply = pair.sender.call(method, std::move(params));
+    return reply.ok() ? std::string() : reply.error().message;
+  };
+  CHECK(said("trust.allow", {{"id", whole.substr(1)}}) ==
+        "this is no id: it has 63 hex digits; a device's has 64, an account's or CA's 40");
+  CHECK(said("trust.allow", {{"id", "nobody"}}) == "no such alias, and no id of 64 or 40 hex digits");
+  CHECK(said("channel.open", {{"peer", whole.substr(1)}, {"uri", "x"}}) ==
+        "this is no device id: it has 63 hex digits, and a device id has 64");
+  CHECK(said("listen.add", {{"uri", "x"}, {"peers", Json::array({pair.bob.chain.account_id().hex()})}}) ==
+        "this is no device id: it has 40 hex digits, as the id of an account or CA, and a device id has 64");
 }

@@ -197,6 +197,29 @@ TEST_CASE("fault A3: a question names the account that was shown in TLS, none th
   CHECK(here.asked->account == of_account(5).account_id());
 }
 
+TEST_CASE("fault F: a question that nobody answered is not told as one that was declined") {
+  Gated here(IceRequestPolicy::kAsk);
+  std::vector<std::string> told;
+  const auto ask = [&] {
+    const CertificateChain& signer = alice_chain();
+    here.gate->judge(signer.device_id(), signer.short_device_id(), {}, [&](const RequestGate::Verdict& verdict) {
+      CHECK(verdict.reason == Reason::kDeclined);
+      told.push_back(verdict.text);
+    });
+  };
+  ask();
+  REQUIRE(here.asked);
+  CHECK(here.asked->deadline > here.loop.now());
+  here.gate->answer(here.asked->number, false);
+  GateSettings settings;
+  settings.policy = IceRequestPolicy::kAsk;
+  settings.ask_time = proto::Duration{0};
+  here.gate->set_settings(settings);
+  ask();
+  here.pass_a_turn();
+  CHECK(told == std::vector<std::string>{"declined here", "nobody here answered in time"});
+}
+
 TEST_CASE("fault A3: who was banned, or allowed, while its chain was looked for") {
   Gated here;
   here.allow(alice_chain().account_id());

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 from elf_hardening import lacks
+from sentences import said
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
@@ -127,14 +128,29 @@ def test_fault_f00_ctl_page_has_every_reason_with_its_sentence():
     assert stated == [(name, code, text[0].upper() + text[1:]) for name, code, text in table]
 
 
+def messages(page):
+    """(reason, sentence) of a page's section MESSAGES."""
+    text = plain(page)
+    for mark, character in (("\\(aq", "'"), ("\\(ha", "^"), ("\\&", "")):
+        text = text.replace(mark, character)
+    section = text.partition("\n.SH MESSAGES\n")[2].partition("\n.SH ")[0]
+    return [(name, sentence) for name, sentences in re.findall(r"^\.B ([\w-]+)\n((?:(?!\.TP).*\n?)*)", section, re.MULTILINE)
+            for sentence in sentences.strip().split("\n.br\n")]
+
+
+def test_fault_f_ctl_page_has_every_sentence_with_its_reason():
+    sentences = said(ROOT)
+    # It sees what it should.
+    assert len(sentences) > 100 and ("declined", "the application did not answer") in sentences
+    stated = messages("jami-connctl.1")
+    assert sorted(stated) == sorted(sentences), "tests/packaging/sentences.py puts them into the page"
+
+
 def test_fault_f_daemon_page_has_every_sentence_about_peers_with_its_reason():
     names = dict(re.findall(r'ReasonInfo\{Reason::(\w+), "([\w-]+)"', (ROOT / "proto/reason.h").read_text(encoding="utf-8")))
     rows = re.findall(r'Row\{Errc::\w+, Reason::(\w+),\s*"([^"]*)"\}', (ROOT / "proto/error.cpp").read_text(encoding="utf-8"))
     assert len(rows) > 40
-    section = plain("jami-connd.8").replace("\\(aq", "'").replace("\\(ha", "^").partition("\n.SH MESSAGES\n")[2].partition("\n.SH ")[0]
-    stated = [(name, text) for name, texts in re.findall(r"^\.B ([\w-]+)\n((?:(?!\.TP).*\n?)*)", section, re.MULTILINE)
-              for text in texts.strip().split("\n.br\n")]
-    assert sorted(stated) == sorted((names[reason], text) for reason, text in rows)
+    assert sorted(messages("jami-connd.8")) == sorted((names[reason], text) for reason, text in rows)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
