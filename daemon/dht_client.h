@@ -63,6 +63,14 @@ inline constexpr std::size_t kMaxChainBytesPerLookup = std::size_t{4} * 1024 * 1
 /// On their way from OpenDHT's thread, or waiting to be read, of all lookups together; more are left unread, and come
 /// again with the next round.
 inline constexpr std::size_t kMaxWaitingChainBytes = std::size_t{16} * 1024 * 1024;
+/// Records that others have put under a name. Longer ones are not read: no node with the default settings keeps a value
+/// that is longer than 16 KiB in all.
+inline constexpr std::size_t kMaxRecordBytes = std::size_t{12} * 1024;
+/// Of those under one name, in one search; as with chains.
+inline constexpr std::size_t kMaxRecordBytesPerKey = kMaxChainBytesPerKey;
+/// The same record is put by as many as know it: under one of so many value ids, so that nodes keep no more of it; and
+/// who takes one of them for junk has not taken all.
+inline constexpr unsigned kRecordIds = 8;
 /// Lookups at one time, and searches for devices. More wait for their turn: as many as the callers have.
 inline constexpr std::size_t kMaxLookups = 256;
 /// Requests being sent at one time. More wait for their turn: as many as there may be connections, and of those that
@@ -197,8 +205,8 @@ class DhtClient {
 
   /// Puts a record for good, as user data under SHA-1 of its name, in place of the one of that name. Not signed.
   void publish(const std::string& name, proto::Bytes data);
-  /// The records under a name, of anybody, at most kMaxValuesPerKey. `done` is called once: when the search is through,
-  /// `deadline` has passed, or the client shuts down.
+  /// The records under a name, of anybody, each once, within kMaxRecordBytesPerKey. `done` is called once: when the
+  /// search is through, `deadline` has passed, or the client shuts down.
   void find_published(const std::string& name, proto::TimePoint deadline,
                       std::function<void(const std::vector<proto::ByteVector>&)> done);
 

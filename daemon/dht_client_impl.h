@@ -76,6 +76,12 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void shutdown(std::function<void()> done);
   void close();
 
+  /// By its hash: the same comes from each node that keeps it, and from each device that has put it.
+  struct FoundRecord {
+    dht::InfoHash hash;
+    proto::ByteVector data;
+  };
+
   // What the bridge posts.
   void on_status(dht::NodeStatus v4, dht::NodeStatus v6);
   void on_stats(const dht::NodeInfo& info);
@@ -87,7 +93,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   void on_devices(std::uint64_t search, std::vector<Announced> values);
   void on_device_search_end(std::uint64_t search);
   void on_put_end(std::uint64_t send, bool ok);
-  void on_records(std::uint64_t search, const std::vector<proto::ByteVector>& records);
+  void on_records(std::uint64_t search, std::vector<FoundRecord> records);
   void finish_record_search(std::uint64_t search);
   void on_shutdown();
 
@@ -145,6 +151,7 @@ class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
   struct RecordSearch {
     dht::InfoHash key;
     std::function<void(const std::vector<proto::ByteVector>&)> done;
+    std::set<dht::InfoHash> seen{};
     std::vector<proto::ByteVector> records{};
     std::unique_ptr<Timer> timer{};
   };
@@ -386,14 +393,17 @@ struct DhtClient::Impl::Bridge {
     post_from(node, [search](Impl& self) { self.on_device_search_end(search); });
   }
 
-  bool records(std::uint64_t search, std::atomic<unsigned>& seen, const DhtValues& values) {
-    std::vector<proto::ByteVector> copies;
+  bool records(std::uint64_t search, std::atomic<std::size_t>& seen, const DhtValues& values) {
+    constexpr std::size_t kLeastBytes = 1'024;
+    std::vector<FoundRecord> copies;
     for (const auto& value : values) {
-      if (seen.fetch_add(1) >= kMaxValuesPerKey) break;
-      if (value->data.size() <= dht::MAX_VALUE_SIZE) copies.push_back(value->data);
+      const std::size_t bytes = value->data.size();
+      if (bytes == 0 || bytes > kMaxRecordBytes) continue;
+      if (seen.fetch_add(std::max(bytes, kLeastBytes)) >= kMaxRecordBytesPerKey) break;
+      copies.push_back({dht::InfoHash::get(value->data), value->data});
     }
-    post([search, copies = std::move(copies)](Impl& self) { self.on_records(search, copies); });
-    return seen.load() < kMaxValuesPerKey;
+    post([search, copies = std::move(copies)](Impl& self) mutable { self.on_records(search, std::move(copies)); });
+    return seen.load() < kMaxRecordBytesPerKey;
   }
   void record_search_end(Generation node, std::uint64_t search) {
     post_from(node, [search](Impl& self) { self.finish_record_search(search); });

@@ -15,9 +15,8 @@ void DhtClient::Impl::publish(const std::string& name, proto::Bytes data) {
     if (node_) node_->runner.cancelPut(key, former->put->id);
     kept_.erase(former);
   }
-  // A random value id, as with chains: what is not signed cannot be edited.
   auto value = std::make_shared<dht::Value>(dht::ValueType::USER_DATA.id, dht::Blob(data.begin(), data.end()),
-                                            random_value_id());
+                                            record_value_id(data, static_cast<unsigned>(chance_() % kRecordIds)));
   value->user_type = kRecordType;
   keep({key, {}, std::move(value)});
 }
@@ -38,8 +37,8 @@ void DhtClient::Impl::find_published(const std::string& name, proto::TimePoint d
 }
 
 void DhtClient::Impl::search_records(std::uint64_t id) {
-  if (!can_ask()) return;                                  // take_up_pending() comes back to it
-  auto seen = std::make_shared<std::atomic<unsigned>>(0);  // shared by the copies OpenDHT makes of the callback
+  if (!can_ask()) return;                                     // take_up_pending() comes back to it
+  auto seen = std::make_shared<std::atomic<std::size_t>>(0);  // shared by the copies OpenDHT makes of the callback
   node_->runner.get(record_searches_.at(id).key,
                     dht::GetCallback([bridge = bridge_, id, seen](const DhtValues& values) {
                       return bridge->records(id, *seen, values);
@@ -50,13 +49,11 @@ void DhtClient::Impl::search_records(std::uint64_t id) {
                     dht::Value::UserTypeFilter(kRecordType), dht::Where().valueType(dht::ValueType::USER_DATA.id));
 }
 
-void DhtClient::Impl::on_records(std::uint64_t id, const std::vector<proto::ByteVector>& records) {
+void DhtClient::Impl::on_records(std::uint64_t id, std::vector<FoundRecord> records) {
   const auto found = record_searches_.find(id);
   if (found == record_searches_.end()) return;
-  for (const auto& record : records) {
-    auto& all = found->second.records;
-    // The same comes from each node that keeps it.
-    if (all.size() < kMaxValuesPerKey && std::find(all.begin(), all.end(), record) == all.end()) all.push_back(record);
+  for (FoundRecord& record : records) {
+    if (found->second.seen.insert(record.hash).second) found->second.records.push_back(std::move(record.data));
   }
 }
 

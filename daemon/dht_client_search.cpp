@@ -16,7 +16,7 @@ constexpr unsigned kLookupRounds = 3;
 constexpr proto::Duration kLookupPause{250};
 /// Who looks for the devices of an account, and finds none, looks again until its time is over.
 constexpr proto::Duration kDeviceSearchPause{500};
-/// Values read in one go: 30 ms of the pool, or 0.5 s where somebody has made keys that are as long as keys can be.
+/// Values read in one go: 10 ms of the pool, or 0.4 s where somebody has made keys that are as long as keys can be.
 constexpr std::size_t kChainsAtOnce = 16;
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstring>
 #include <map>
 #include <random>
 #include <stdexcept>
@@ -81,6 +82,16 @@ std::uint16_t usual_port(const dht::InfoHash& node_id) {
 dht::Value::Id random_value_id() {
   dht::crypto::random_device random;
   return std::uniform_int_distribution<dht::Value::Id>(1)(random);
+}
+
+// Nodes refuse another value of an id that they have; the same one they keep for longer.
+dht::Value::Id record_value_id(proto::Bytes data, unsigned number) {
+  dht::Blob counted(data.begin(), data.end());
+  counted.push_back(static_cast<std::uint8_t>(number));
+  const dht::InfoHash hash = dht::InfoHash::get(counted);
+  dht::Value::Id id = 0;
+  std::memcpy(&id, hash.data(), sizeof id);
+  return id == 0 ? 1 : id;  // 0 is none
 }
 
 // OpenDHT 2.4 lets a certificate be stored under its short id alone. Our own nodes take it under the hash of its long

@@ -49,6 +49,8 @@ dht::InfoHash node_id_of(const dht::InfoHash& certificate_id);
 std::uint16_t usual_port(const dht::InfoHash& node_id);
 
 dht::Value::Id random_value_id();
+/// The `number`-th of a record (kRecordIds): the same wherever it is put.
+dht::Value::Id record_value_id(proto::Bytes data, unsigned number);
 
 /// The store policy of certificates at our node.
 bool may_store_certificate(dht::InfoHash key, std::shared_ptr<dht::Value>& value, const dht::InfoHash& from,

@@ -45,7 +45,7 @@ struct PairListen {
 };
 
 /// A stranger's chain, and what was wrong with it when it was read: everything but revocation lists, which are the
-/// loop's. Made on the pool: its keys can be so long that a signature takes 10 ms.
+/// loop's. Made on the pool: its keys can be so long that a signature takes 4 ms.
 struct CheckedChain {
   proto::CertificateChain chain;
   std::error_code fault;

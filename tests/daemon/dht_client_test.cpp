@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -156,6 +157,60 @@ TEST_CASE("fault A6: junk hides no certificate, and is not read on the loop") {
   }
   put(device(2).identity.second->getPacked());
   CHECK(alice.find(device(2)).has_value());
+}
+
+TEST_CASE("fault B7: junk where a list is looked for hides none") {
+  Stranger storage;
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {storage.address()}));
+  REQUIRE(run_until(loop, [&] { return alice.connected(); }));
+  const std::string name = "jami-connd:revoked:" + std::string(40, 'a');
+  const auto put = [&](dht::Blob data) {
+    dht::Value value(dht::ValueType::USER_DATA.id, std::move(data));
+    value.user_type = "jami-connd:record";
+    REQUIRE(storage.put(dht::InfoHash::get(name), std::move(value)));
+  };
+  const dht::Blob list(5'000, 0x30);
+  for (std::uint8_t i = 0; i < 100; ++i) put(dht::Blob(100, i));
+  put(dht::Blob(40'000, 0x30));  // longer than any
+  put(list);
+  std::optional<std::vector<proto::ByteVector>> found;
+  alice.client->find_published(name, loop.now() + seconds(20), [&](const auto& records) { found = records; });
+  REQUIRE(run_until(loop, [&] { return found.has_value(); }));
+  CHECK(std::count(found->begin(), found->end(), list) == 1);
+  CHECK(found->size() == 101);
+}
+
+TEST_CASE("fault B7: a list that many put is kept a few times") {
+  const proto::ByteVector list(5'000, 0x30);
+  const proto::ByteVector other(5'000, 0x31);
+  std::set<dht::Value::Id> ids;
+  for (unsigned i = 0; i < kRecordIds; ++i) {
+    CHECK(record_value_id(list, i) == record_value_id(list, i));
+    ids.insert({record_value_id(list, i), record_value_id(other, i)});
+  }
+  CHECK(ids.size() == 2 * kRecordIds);
+  CHECK(ids.count(0) == 0);
+  // Known bytes: echo -n abc, and a zero byte, through sha1sum.
+  CHECK(record_value_id(proto::ByteVector{'a', 'b', 'c'}, 0) == 0xa17cc45a80836468);
+
+  // Two devices put it, and a third finds it once.
+  Loop loop;
+  Peer server(loop, config_of(device(0), {}));
+  Peer alice(loop, config_of(device(1), {server.address()}));
+  REQUIRE(run_until(loop, [&] { return alice.connected() && server.connected(); }));
+  server.client->publish("x", list);
+  alice.client->publish("x", list);
+  std::vector<proto::ByteVector> found;
+  for (int i = 0; i < 200 && found.empty(); ++i) {
+    bool over = false;
+    alice.client->find_published("x", loop.now() + seconds(20), [&](const auto& records) {
+      found = records;
+      over = true;
+    });
+    REQUIRE(run_until(loop, [&] { return over; }));
+  }
+  CHECK(found == std::vector<proto::ByteVector>{list});
 }
 
 TEST_CASE("DhtClient: the short id finds a device of 2023, our own node serves those of 2026") {
