@@ -183,6 +183,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   [[nodiscard]] std::optional<ipc::Error> no_open(IpcSession& session, const std::string& peer, std::size_t name);
   void accept_at_once(IpcSession& session, const Listener& listener, const IncomingChannel& request);
   void ask(IpcSession& session, const Listener& listener, const IncomingChannel& request);
+  [[nodiscard]] bool room_for_another_fd(const IpcSession& session) const;
   void hold(const IpcSession& session, const Listener& listener, const IncomingChannel& request);
   bool accept_held(IpcSession& session);
   void arm_ask_timer();
@@ -217,7 +218,7 @@ class IpcServer final : public ChannelApps, public ConnectionAsker, public IpcSe
   ListenerTable listeners_;
   ChannelOwners owners_;
   AskedRequests asked_;
-  AskedRequests held_;  ///< for listeners that take all: they wait for unsent_fds of their client's
+  AskedRequests held_;  ///< for listeners that take all: they wait for room_for_another_fd
   AttachTokens tokens_;
   ClientNumber policy_owner_ = 0;
   /// That the policy's owner has not answered; as many as the gate asks.

@@ -229,12 +229,19 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   if (session->congested())
     return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
   if (listener->mode == ipc::ListenMode::kAsk) return ask(*session, *listener, request);
-  const bool busy = session->unsent_fds() >= FdLimits::kTransient || held_.count_of(session->number()) > 0;
-  busy && !listener->attach ? hold(*session, *listener, request) : accept_at_once(*session, *listener, request);
+  const bool waits = held_.count_of(session->number()) > 0 || !room_for_another_fd(*session);
+  waits && !listener->attach ? hold(*session, *listener, request) : accept_at_once(*session, *listener, request);
 }
 
 /// Each channel that is accepted has two descriptors here until its app's end has been sent. A peer that asks for
-/// hundreds at once would take twice as many as the channels that there may be; so the later ones wait.
+/// hundreds at once would take up to twice as many as there may be; so where these become few the later ones wait.
+bool IpcServer::room_for_another_fd(const IpcSession& session) const {
+  if (session.unsent_fds() < FdLimits::kTransient) return true;
+  std::size_t used = manager_->channel_count();
+  for (const auto& [number, other] : sessions_) used += other->unsent_fds();
+  return used < settings_.max_channels;
+}
+
 void IpcServer::hold(const IpcSession& session, const Listener& listener, const IncomingChannel& request) {
   AskedRequest held{request, session.number(), listener.number, context_.loop.now() + settings_.ask_time,
                     session.credentials().uid};
@@ -247,7 +254,7 @@ void IpcServer::hold(const IpcSession& session, const Listener& listener, const 
 /// Those for which there is room now, a piece of them. True: there is something to write, and maybe room for more.
 bool IpcServer::accept_held(IpcSession& session) {
   std::size_t taken = 0;
-  for (; taken < kHeldPerPiece && session.unsent_fds() < FdLimits::kTransient; ++taken) {
+  for (; taken < kHeldPerPiece && manager_ != nullptr && room_for_another_fd(session); ++taken) {
     const auto next = held_.of_client(session.number(), 1);
     if (next.empty() || session.state() != IpcSession::State::kOpen) break;
     const auto held = held_.take(next.front());

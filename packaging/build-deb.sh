@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Builds the Debian packages of what is committed, from a clean copy.
 #   packaging/build-deb.sh [DIRECTORY]                 where they go (build/deb)
+#       compiles all once more, whatever is built: the packages' flags are Debian's (dpkg-buildflags), with -g for the -dbgsym
+#       packages where the presets have -g1, so no object is the same. From the second time on ccache knows them, if DIRECTORY
+#       is the same and little has changed.
 #   packaging/build-deb.sh --built BUILD [DIRECTORY]   of the working tree, with the programs that BUILD (build/release) has:
 #       seconds instead of minutes, for tests and for trying them out; without Debian's hardening flags, and no source package
 # DEBFULLNAME and DEBEMAIL, if set, are the maintainer, who otherwise has no address.

@@ -45,7 +45,9 @@ TEST_CASE("channels whose fds cannot be sent yet are not accepted yet: there are
   constexpr std::size_t kAhead = ipc::kMaxUncollectedFds + FdLimits::kTransient;
   const std::size_t later = GENERATE(1, 100);
   const std::size_t many = kAhead + later;
-  Pair pair;
+  IpcSettings settings;
+  settings.max_channels = kAhead;
+  Pair pair({}, with_ipc(settings));
   auto slow = std::make_unique<RawClient>(pair.world, pair.bob.path());
   slow->write(ipc::request_line(1, "listen.add", {{"uri", "n"}, {"prefix", true}}) + "\n");
   CHECK(slow->line().contains("result"));
