@@ -226,8 +226,7 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
   if (user_has_all_channels(*session)) {
     return refuse(request.channel, proto::Reason::kBusy, "the application's user has as many channels as it may");
   }
-  if (session->congested())
-    return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
+  if (session->congested()) return refuse(request.channel, proto::Reason::kBusy, "the application does not read");
   if (listener->mode == ipc::ListenMode::kAsk) return ask(*session, *listener, request);
   const bool waits = held_.count_of(session->number()) > 0 || !room_for_another_fd(*session);
   waits && !listener->attach ? hold(*session, *listener, request) : accept_at_once(*session, *listener, request);

@@ -10,9 +10,9 @@
 #include "daemon/pair_store.h"
 #include "daemon/reachability.h"
 #include "daemon/request_log.h"
-#include "proto/rfc4571.h"
 #include "proto/candidate.h"
 #include "proto/connect.h"
+#include "proto/rfc4571.h"
 #include "tests/proto/doc_tables.h"
 
 using namespace connd;
