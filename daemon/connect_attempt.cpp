@@ -158,10 +158,9 @@ void ConnectAttempt::start_tls() {
 /// How far it has come.
 std::string ConnectAttempt::stage_text(proto::Reason reason) const {
   if (reason == proto::Reason::kIceFailed) {
-    return local_text_.empty()
-               ? "this device's own addresses could not be collected in time"
-               : "the peer has answered, and no address of either side can be reached from the other: both may be "
-                 "behind a NAT or a firewall";
+    if (local_text_.empty()) return "this device's own addresses could not be collected in time";
+    return std::string(role() == ConnectRole::kCaller ? "the peer has answered" : "the peer was answered") +
+           ", and no address of either side can be reached from the other: both may be behind a NAT or a firewall";
   }
   if (reason == proto::Reason::kTimedOut) return "a network path to the peer was found, and TLS was not done in time";
   return std::string(proto::reason_info(reason).text);
