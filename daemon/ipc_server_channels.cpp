@@ -21,7 +21,7 @@ ipc::Error open_error(const OpenError& error, const std::string& peer) {
 std::string as_the_peer_reads(std::string_view text) {
   constexpr std::string_view kOurs = "the application";
   if (!text.starts_with(kOurs)) return std::string(text);
-  return "the application" + std::string(text.substr(kOurs.size()));
+  return "the peer's application" + std::string(text.substr(kOurs.size()));
 }
 
 /// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
