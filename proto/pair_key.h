@@ -22,6 +22,13 @@ inline constexpr std::string_view kPairExporterLabel = "EXPERIMENTAL jami-connd 
 /// A key of the DHT.
 using PairKey = KeyId<20, struct PairKeyTag>;
 
+/// Where a peer, and nobody else that we know of, puts messages for us.
+struct PairListen {
+  PairKey key;
+  DeviceId peer;
+  friend bool operator==(const PairListen&, const PairListen&) = default;
+};
+
 /// Days of UTC since 1970.
 using PairDay = std::uint32_t;
 inline constexpr std::int64_t kSecondsPerDay = 86'400;

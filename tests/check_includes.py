@@ -20,8 +20,6 @@ FOLDERS = {
     # arpa and netinet: for inet_pton, text to address; sockets are in <sys>.
     "proto": ({"proto"}, {"msgpack.hpp", "msgpack", "openssl", "arpa", "netinet"}),
     "ipc": ({"ipc"}, {"nlohmann"}),
-    "daemon": ({"daemon", "proto", "ipc"}, {"uv.h", "glib.h", "gio", "glib", "nice", "opendht", "opendht.h", "spdlog", "fmt",
-                                            "nlohmann", "openssl", "CLI", "systemd", "msgpack.hpp"}),
     # msgpack and SHA-256 for files (tools/FILES.md): nothing of TLS, which is the daemon's.
     "tools": ({"tools", "ipc"}, {"CLI", "nlohmann", "msgpack.hpp", "openssl/evp.h"}),
     # The bench's yardstick is TLS of its own, so that a change in proto/ never moves what it is measured against.
@@ -30,13 +28,30 @@ FOLDERS = {
     "tools/examples": (set(), {"jami-connd"}),
     "tests": ({"daemon", "proto", "ipc", "tools", "tests"}, None),
 }
+# The rooms of the daemon, from the ground up: each may include those that stand before it (daemon/README.md), and these
+# libraries' headers. What says something has spdlog; what only carries bytes or turns has not.
+ROOMS = {
+    "event_loop": {"uv.h", "glib.h"},
+    "system": {"nlohmann", "openssl/crypto.h", "spdlog", "systemd"},
+    "settings": {"CLI"},
+    "trust": {"nlohmann", "spdlog"},
+    "dht": {"opendht", "opendht.h"},
+    "ice": {"nice"},
+    "link": set(),
+    "connection": {"nlohmann", "openssl/crypto.h", "spdlog"},
+    "local_api": {"nlohmann", "spdlog", "systemd"},
+    "service": {"nlohmann", "spdlog"},
+}
+for number, (room, libraries) in enumerate(ROOMS.items()):
+    below = {f"daemon/{one}" for one in list(ROOMS)[:number + 1]}
+    FOLDERS[f"daemon/{room}"] = ({"proto", "ipc"} | below, libraries)
 # Libraries that do I/O, tell the time or make threads have no place in the sans-IO core.
 NOT_IN_PROTO = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "net", "thread", "mutex", "fstream", "iostream", "filesystem",
                 "condition_variable", "future", "cstdio"}
 # Headers that cost every file that sees them seconds of compiling (fault E12): in no header, but in these few, which few
 # files include. Of the tests, the library of junk_peers and load_peers.
 HEAVY = {"CLI", "opendht", "opendht.h"}
-HEAVY_IN = {"daemon/dht_setup.h", "daemon/dht_client_impl.h", "daemon/dht_node.h", "daemon/dht_socket.h"}
+HEAVY_IN = {"daemon/dht/dht_setup.h", "daemon/dht/dht_client_impl.h", "daemon/dht/dht_node.h", "daemon/dht/dht_socket.h"}
 POSIX = {"sys", "unistd.h", "fcntl.h", "poll.h", "netdb.h", "arpa", "net", "netinet", "pwd.h", "grp.h", "signal.h", "spawn.h", "malloc.h", "sched.h",
          "linux", "ifaddrs.h", "dirent.h", "errno.h", "termios.h", "stdlib.h", "limits.h"}
 STANDARD = re.compile(r"^[a-z_0-9]+$")
@@ -48,7 +63,7 @@ GPL = "SPDX-License-Identifier: GPL-3.0-or-later"
 
 def rules_for(path):
     """The entry of FOLDERS that a file comes under: the longest that it is in."""
-    return next(folder for folder in ("/".join(path.parts[:2]), path.parts[0]) if folder in FOLDERS)
+    return next((folder for folder in ("/".join(path.parts[:2]), path.parts[0]) if folder in FOLDERS), None)
 
 
 def include_problem(folder, kind, name):
@@ -62,10 +77,11 @@ def include_problem(folder, kind, name):
             return None
         if folder == "tests" and first not in own:
             return "no such folder"
-        return None if first in own else f"{folder}/ may not include {first}/"
+        room = "/".join(name.split("/")[:2])
+        return None if first in own or room in own else f"{folder}/ may not include {room if first == 'daemon' else first}/"
     if folder == "tests":
         return None
-    if first in FOLDERS:
+    if first in FOLDERS or first == "daemon":
         return "own headers are included with quotes"
     if folder == "proto" and first in NOT_IN_PROTO:
         return "proto/ does no I/O and has no thread"
@@ -90,7 +106,8 @@ def check_source(path, text):
     for number, line in enumerate(lines, 1):
         if path.suffix in (".h", ".cpp"):
             found = INCLUDE.match(line)
-            problem = found and include_problem(rules_for(path), *found.groups())
+            rules = rules_for(path)
+            problem = found and (include_problem(rules, *found.groups()) if rules else "not in one of the daemon's rooms")
             if problem:
                 out.append(f"{path}:{number}: {problem}")
             if found and is_heavy(path, *found.groups()):
@@ -121,7 +138,7 @@ def check_tree(root):
             out.append(f"{path}: not one of the project's folders (SPEC section 8)")
             continue
         full = pathlib.Path(root) / path
-        is_source = path.suffix in SOURCES and top in FOLDERS and "corpus" not in path.parts and "vectors" not in path.parts
+        is_source = path.suffix in SOURCES and (top in FOLDERS or top == "daemon") and "corpus" not in path.parts and "vectors" not in path.parts
         if is_source and full.exists():
             out += check_source(path, full.read_text(encoding="utf-8"))
     return out
@@ -130,23 +147,25 @@ def check_tree(root):
 def self_test():
     """The rules themselves: what must be found is found, and nothing else."""
     bad = [("proto", '"', "ipc/fd.h"), ("proto", "<", "uv.h"), ("proto", "<", "sys/socket.h"), ("proto", "<", "thread"),
-           ("ipc", '"', "proto/mux.h"), ("ipc", '"', "daemon/loop.h"), ("ipc", "<", "uv.h"), ("tools", '"', "daemon/loop.h"),
-           ("tools", '"', "proto/mux.h"), ("tools", "<", "openssl/ssl.h"), ("tools/bench", '"', "proto/mux.h"), ("tools/examples", '"', "ipc/client.h"), ("daemon", '"', "tools/x.h"), ("daemon", '"', "loop.h"),
-           ("daemon", "<", "proto/mux.h"), ("tests", '"', "elsewhere/x.h")]
+           ("ipc", '"', "proto/mux.h"), ("ipc", '"', "daemon/event_loop/loop.h"), ("ipc", "<", "uv.h"), ("tools", '"', "daemon/event_loop/loop.h"),
+           ("tools", '"', "proto/mux.h"), ("tools", "<", "openssl/ssl.h"), ("tools/bench", '"', "proto/mux.h"), ("tools/examples", '"', "ipc/client.h"), ("daemon/dht", '"', "tools/x.h"), ("daemon/dht", '"', "loop.h"),
+           ("daemon/dht", "<", "proto/mux.h"), ("daemon/dht", '"', "daemon/connection/x.h"), ("daemon/link", "<", "spdlog/spdlog.h"),
+           ("daemon/connection", "<", "opendht.h"), ("daemon/connection", "<", "nice/agent.h"), ("tests", '"', "elsewhere/x.h")]
     good = [("proto", '"', "proto/mux.h"), ("proto", "<", "openssl/ssl.h"), ("proto", "<", "vector"), ("ipc", '"', "proto/result.h"),
             ("ipc", "<", "sys/socket.h"), ("ipc", "<", "nlohmann/json.hpp"), ("tools", '"', "ipc/client.h"), ("tools", "<", "unistd.h"),
             ("tools", "<", "openssl/evp.h"), ("tools/bench", "<", "openssl/ssl.h"), ("tools/examples", "<", "jami-connd/ipc/client.h"),
-            ("daemon", '"', "ipc/fd.h"), ("daemon", "<", "nice/agent.h"), ("tests", '"', "daemon/loop.h"), ("tests", "<", "uv.h")]
+            ("daemon/trust", '"', "ipc/fd.h"), ("daemon/ice", "<", "nice/agent.h"), ("daemon/link", '"', "daemon/ice/ice_agent.h"), ("tests", '"', "daemon/event_loop/loop.h"), ("tests", "<", "uv.h")]
     for case in bad:
         assert include_problem(*case), f"not found: {case}"
     for case in good:
         assert not include_problem(*case), f"wrongly found: {case}"
     assert rules_for(pathlib.PurePath("tools/bench/x.h")) == "tools/bench"
     assert rules_for(pathlib.PurePath("tools/x.h")) == rules_for(pathlib.PurePath("tools/other/x.h")) == "tools"
+    assert rules_for(pathlib.PurePath("daemon/dht/x.h")) == "daemon/dht" and rules_for(pathlib.PurePath("daemon/x.h")) is None
     assert is_heavy(pathlib.PurePath("tools/x.h"), "<", "CLI/CLI.hpp")
     assert not is_heavy(pathlib.PurePath("tools/x.cpp"), "<", "CLI/CLI.hpp")
     assert is_heavy(pathlib.PurePath("daemon/x.h"), "<", "opendht.h")
-    assert not is_heavy(pathlib.PurePath("daemon/dht_setup.h"), "<", "opendht.h")
+    assert not is_heavy(pathlib.PurePath("daemon/dht/dht_setup.h"), "<", "opendht.h")
     here = pathlib.PurePath("proto/x.h")
     assert check_source(here, f"// {GPL}\nint x;\n") == []
     example = pathlib.PurePath("tools/examples/x.cpp")

@@ -77,8 +77,8 @@ def threat_problems(text, exists, functions, code, options):
 
 
 def check_threats(root, exists, functions):
-    code = "".join(path.read_text(encoding="utf-8") for folder in ("proto", "ipc", "daemon") for path in (root / folder).glob("*.h"))
-    options = set(re.findall(r'OptionSpec\{"([a-z-]+)"', (root / "daemon/options.cpp").read_text(encoding="utf-8")))
+    code = "".join(path.read_text(encoding="utf-8") for folder in ("proto", "ipc", "daemon") for path in (root / folder).rglob("*.h"))
+    options = set(re.findall(r'OptionSpec\{"([a-z-]+)"', (root / "daemon/settings/options.cpp").read_text(encoding="utf-8")))
     assert code and options
     return [f"{THREATS}: {problem}" for problem in threat_problems((root / THREATS).read_text(encoding="utf-8"), exists, functions, code, options)]
 

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "daemon/identity_store.h"
-#include "daemon/state_dir.h"
+#include "daemon/trust/identity_store.h"
+#include "daemon/trust/state_dir.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/alias_store.h"
+#include "daemon/trust/alias_store.h"
 
 #include <catch2/catch.hpp>
 

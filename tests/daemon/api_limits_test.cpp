@@ -5,7 +5,7 @@
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
-#include "daemon/fd_limits.h"
+#include "daemon/system/fd_limits.h"
 #include "tests/daemon/api_pair.h"
 
 using namespace connd;

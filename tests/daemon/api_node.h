@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/ipc_server.h"
+#include "daemon/local_api/ipc_server.h"
 #include "ipc/client.h"
 #include "tests/daemon/manager_node.h"
 
@@ -60,7 +60,7 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
   void send(const daemon::SignalTarget& target, proto::Bytes body) override;
-  void listen_pairs(const std::vector<daemon::PairListen>&) override {}
+  void listen_pairs(const std::vector<proto::PairListen>&) override {}
   [[nodiscard]] std::optional<ipc::IdentityResult> identity() const override;
   [[nodiscard]] ipc::DaemonState state() const override;
   [[nodiscard]] ipc::DhtState network() const override { return ipc::DhtState::kConnected; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/asked_requests.h"
+#include "daemon/local_api/asked_requests.h"
 
 #include <catch2/catch.hpp>
 

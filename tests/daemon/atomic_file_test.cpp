@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/atomic_file.h"
+#include "daemon/system/atomic_file.h"
 
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/attach_tokens.h"
+#include "daemon/local_api/attach_tokens.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/certificate_store.h"
+#include "daemon/trust/certificate_store.h"
 
 #include <fcntl.h>
 

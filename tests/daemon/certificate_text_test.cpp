@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/certificate_text.h"
+#include "daemon/trust/certificate_text.h"
 
 #include <catch2/catch.hpp>
 

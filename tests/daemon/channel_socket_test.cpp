@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/channel_socket.h"
+#include "daemon/connection/channel_socket.h"
 
 #include <catch2/catch.hpp>
 #include <sys/socket.h>

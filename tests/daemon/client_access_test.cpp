@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/client_access.h"
+#include "daemon/local_api/client_access.h"
 
 #include <unistd.h>
 

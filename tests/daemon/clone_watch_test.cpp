@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/clone_watch.h"
+#include "daemon/connection/clone_watch.h"
 
 #include <catch2/catch.hpp>
 

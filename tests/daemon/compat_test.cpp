@@ -5,8 +5,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "daemon/identity_store.h"
-#include "daemon/stores.h"
+#include "daemon/trust/identity_store.h"
+#include "daemon/trust/stores.h"
 #include "tests/daemon/temp_dir.h"
 
 using namespace connd;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/config.h"
+#include "daemon/settings/config.h"
 
 #include <unistd.h>
 
@@ -9,7 +9,7 @@
 #include <catch2/catch.hpp>
 #include <sys/stat.h>
 
-#include "daemon/options.h"
+#include "daemon/settings/options.h"
 #include "tests/daemon/temp_dir.h"
 
 using namespace connd::daemon;

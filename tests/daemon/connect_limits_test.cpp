@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // proto/PROTOCOL.md, section 18: the times and bounds of setting connections up are the code's.
-#include "daemon/connect_limits.h"
+#include "daemon/connection/connect_limits.h"
 
 #include <map>
 
-#include "daemon/answer_watch.h"
-#include "daemon/connection_manager.h"
-#include "daemon/dht_client.h"
-#include "daemon/pair_store.h"
-#include "daemon/reachability.h"
-#include "daemon/request_log.h"
+#include "daemon/connection/connection_manager.h"
+#include "daemon/dht/answer_watch.h"
+#include "daemon/dht/dht_client.h"
+#include "daemon/dht/reachability.h"
+#include "daemon/trust/pair_store.h"
+#include "daemon/trust/request_log.h"
 #include "proto/candidate.h"
 #include "proto/connect.h"
 #include "proto/rfc4571.h"

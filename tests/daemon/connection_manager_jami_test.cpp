@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;

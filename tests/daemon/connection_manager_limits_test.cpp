@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// daemon/connection_manager.h: many channels, and no descriptor left for one.
+// daemon/connection/connection_manager.h: many channels, and no descriptor left for one.
 #include <dirent.h>
 
 #include <catch2/catch.hpp>
 #include <sys/resource.h>
 
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// daemon/connection_manager.h: what still goes to the peers when the daemon stops.
+// daemon/connection/connection_manager.h: what still goes to the peers when the daemon stops.
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "daemon/connection_manager.h"
-#include "daemon/tls_link.h"
+#include "daemon/connection/connection_manager.h"
+#include "daemon/link/tls_link.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;

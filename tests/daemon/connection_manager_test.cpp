@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
 
 #include <catch2/catch.hpp>
 #include <sys/socket.h>

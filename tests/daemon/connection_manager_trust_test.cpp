@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// daemon/connection_manager.h: dates, revocations, and chains that requests carry.
+// daemon/connection/connection_manager.h: dates, revocations, and chains that requests carry.
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;

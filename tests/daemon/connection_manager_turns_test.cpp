@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// daemon/connection_manager.h: what comes for thousands of channels at once is done over many turns of the loop, so
-// that what other channels carry goes on.
+// daemon/connection/connection_manager.h: what comes for thousands of channels at once is done over many turns of the
+// loop, so that what other channels carry goes on.
 #include <algorithm>
 
 #include <catch2/catch.hpp>
 
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/control_listener.h"
+#include "daemon/local_api/control_listener.h"
 
 #include <fcntl.h>
 #include <unistd.h>

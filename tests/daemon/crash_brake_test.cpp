@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/crash_brake.h"
+#include "daemon/system/crash_brake.h"
 
 #include <fstream>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/crl_store.h"
+#include "daemon/trust/crl_store.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/dht_bootstrap.h"
+#include "daemon/dht/dht_bootstrap.h"
 
 #include <algorithm>
 #include <future>

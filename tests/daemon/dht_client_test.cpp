@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/dht_client.h"
+#include "daemon/dht/dht_client.h"
 
 #include <algorithm>
 #include <fstream>
@@ -9,7 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "daemon/dht_setup.h"
+#include "daemon/dht/dht_setup.h"
 #include "tests/daemon/dht_peers.h"
 
 using namespace connd;

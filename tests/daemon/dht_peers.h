@@ -18,7 +18,7 @@
 #include <catch2/catch.hpp>
 #include <opendht/securedht.h>
 
-#include "daemon/dht_client.h"
+#include "daemon/dht/dht_client.h"
 
 namespace connd::daemon::test {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/dht_socket.h"
+#include "daemon/dht/dht_socket.h"
 
 #include <poll.h>
 #include <unistd.h>

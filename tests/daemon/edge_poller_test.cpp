@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/edge_poller.h"
+#include "daemon/event_loop/edge_poller.h"
 
 #include <fcntl.h>
 #include <unistd.h>

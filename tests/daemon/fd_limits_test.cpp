@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/fd_limits.h"
+#include "daemon/system/fd_limits.h"
 
 #include <fcntl.h>
 

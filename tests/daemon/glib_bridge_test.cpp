@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/glib_bridge.h"
+#include "daemon/event_loop/glib_bridge.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/heap_trim.h"
+#include "daemon/system/heap_trim.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/host_port.h"
+#include "daemon/system/host_port.h"
 
 #include <catch2/catch.hpp>
 

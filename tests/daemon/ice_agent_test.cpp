@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Real libnice on loopback addresses, two agents in one process. GLib's warnings are fatal here.
-#include "daemon/ice_agent.h"
+#include "daemon/ice/ice_agent.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/ice_gate.h"
+#include "daemon/ice/ice_gate.h"
 
 #include <string>
 

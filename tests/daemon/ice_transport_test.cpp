@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/ice_transport.h"
+#include "daemon/link/ice_transport.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/identity_keeper.h"
+#include "daemon/trust/identity_keeper.h"
 
 #include <catch2/catch.hpp>
 

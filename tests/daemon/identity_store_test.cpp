@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/identity_store.h"
+#include "daemon/trust/identity_store.h"
 
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The control socket and its clients, before there is an identity.
-#include "daemon/ipc_server.h"
+#include "daemon/local_api/ipc_server.h"
 
 #include <algorithm>
 #include <cstring>
@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "daemon/api.h"
+#include "daemon/local_api/api.h"
 #include "ipc/schema.h"
 #include "tests/daemon/api_node.h"
 

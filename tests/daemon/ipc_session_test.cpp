@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/ipc_session.h"
+#include "daemon/local_api/ipc_session.h"
 
 #include <algorithm>
 #include <map>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/json_file.h"
+#include "daemon/system/json_file.h"
 
 #include <string>
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "daemon/atomic_file.h"
+#include "daemon/system/atomic_file.h"
 #include "tests/daemon/temp_dir.h"
 
 using namespace connd;

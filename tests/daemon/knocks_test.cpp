@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/knocks.h"
+#include "daemon/connection/knocks.h"
 
 #include <catch2/catch.hpp>
 

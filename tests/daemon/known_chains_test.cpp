@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/known_chains.h"
+#include "daemon/connection/known_chains.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/lan_discovery.h"
+#include "daemon/dht/lan_discovery.h"
 
 #include <poll.h>
 

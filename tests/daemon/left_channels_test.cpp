@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/left_channels.h"
+#include "daemon/connection/left_channels.h"
 
 #include <algorithm>
 

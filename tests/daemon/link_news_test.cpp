@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/link_news.h"
+#include "daemon/system/link_news.h"
 
 #include <cstring>
 #include <vector>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/listener_table.h"
+#include "daemon/local_api/listener_table.h"
 
 #include <catch2/catch.hpp>
 

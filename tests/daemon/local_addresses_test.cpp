@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/local_addresses.h"
+#include "daemon/system/local_addresses.h"
 
 #include <algorithm>
 

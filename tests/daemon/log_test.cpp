@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/log.h"
+#include "daemon/system/log.h"
 
 #include <unistd.h>
 

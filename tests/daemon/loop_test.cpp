@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/loop.h"
+#include "daemon/event_loop/loop.h"
 
 #include <unistd.h>
 

@@ -61,7 +61,7 @@ void Exchange::send(const proto::DeviceId& from, const proto::ByteVector& from_k
     ++messages;
     if (filter && !filter(from, id, body)) return;
     const bool pair = std::any_of(target.pair_keys.begin(), target.pair_keys.end(), [&](const proto::PairKey& key) {
-      return std::count(node->pair_listens.begin(), node->pair_listens.end(), PairListen{key, from}) > 0;
+      return std::count(node->pair_listens.begin(), node->pair_listens.end(), proto::PairListen{key, from}) > 0;
     });
     const bool open = target.keys != SignalKeys::kNone && (!public_keys_work || public_keys_work(id));
     by_pair += pair ? 1 : 0;

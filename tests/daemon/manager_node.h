@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
 #include "tests/daemon/temp_dir.h"
 
 namespace connd::test {
@@ -122,7 +122,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   bool strict = false;    ///< of accepted channels
   bool behind = false;    ///< the local side may have said finish
   bool announced = true;  ///< can be found by its account, and by its short id
-  std::vector<daemon::PairListen> pair_listens;
+  std::vector<proto::PairListen> pair_listens;
   std::vector<daemon::IncomingChannel> requests;
   std::deque<Accepted> accepted;
   std::vector<std::pair<proto::ChannelHandle, proto::Reason>> cancelled;
@@ -139,7 +139,7 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
                     std::function<void(const std::optional<daemon::FoundDevice>&)> found) override;
   void send(const daemon::SignalTarget& target, proto::Bytes body) override;
-  void listen_pairs(const std::vector<daemon::PairListen>& keys) override { pair_listens = keys; }
+  void listen_pairs(const std::vector<proto::PairListen>& keys) override { pair_listens = keys; }
   void on_channel_requested(const daemon::IncomingChannel& request) override;
   void on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) override;
   void on_channel_closed(const daemon::ChannelEnd& end) override;

@@ -9,8 +9,8 @@
 #include <memory>
 #include <optional>
 
-#include "daemon/link.h"
-#include "daemon/loop.h"
+#include "daemon/event_loop/loop.h"
+#include "daemon/link/link.h"
 
 namespace connd::test {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// daemon/multiplexed_socket.h on a link in memory: what it must do whatever the link does.
-#include "daemon/multiplexed_socket.h"
+// daemon/connection/multiplexed_socket.h on a link in memory: what it must do whatever the link does.
+#include "daemon/connection/multiplexed_socket.h"
 
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/nice_candidate.h"
+#include "daemon/ice/nice_candidate.h"
 
 #include <string>
 #include <vector>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/pair_store.h"
+#include "daemon/trust/pair_store.h"
 
 #include <algorithm>
 #include <set>
 
 #include <catch2/catch.hpp>
 
-#include "daemon/atomic_file.h"
+#include "daemon/system/atomic_file.h"
 #include "tests/daemon/temp_dir.h"
 
 using namespace connd;
@@ -38,7 +38,7 @@ void save(PairStore& store) {
   REQUIRE(write_atomically(store.path(), snapshot.bytes, 0600).ok());
   store.saved(snapshot.change);
 }
-std::set<proto::PairKey> keys_of(const std::vector<PairListen>& listens) {
+std::set<proto::PairKey> keys_of(const std::vector<proto::PairListen>& listens) {
   std::set<proto::PairKey> out;
   for (const auto& one : listens) out.insert(one.key);
   return out;
@@ -117,7 +117,8 @@ TEST_CASE("fault A5: there are as many pairs as there is room for, the last conn
     const auto listens = store.listens(kOwn, kNoon);
     CHECK(listens.size() == PairStore::kMaxListened + PairStore::kMaxListenedTwice);
     CHECK(2 * listens.size() == PairStore::kMaxListens);  // beside midnight
-    return std::any_of(listens.begin(), listens.end(), [&](const PairListen& one) { return one.peer == peer(i); });
+    return std::any_of(listens.begin(), listens.end(),
+                       [&](const proto::PairListen& one) { return one.peer == peer(i); });
   };
   CHECK_FALSE(is_listened(10));
   CHECK(is_listened(PairStore::kMaxPeers + 9));
@@ -149,8 +150,8 @@ TEST_CASE("fault A5: what one puts the other finds, each day, and beside midnigh
   // They crossed, and many others came after them: one key is listened at, and put at both.
   mine.add(peer(1), secret(8), true);
   for (std::size_t i = 2; i < 2 + PairStore::kMaxListenedTwice; ++i) mine.add(peer(i), secret(i), true);
-  std::vector<PairListen> ones = mine.listens(kOwn, kNoon);
-  std::erase_if(ones, [](const PairListen& one) { return one.peer != peer(1); });
+  std::vector<proto::PairListen> ones = mine.listens(kOwn, kNoon);
+  std::erase_if(ones, [](const proto::PairListen& one) { return one.peer != peer(1); });
   REQUIRE(ones.size() == 1);
   CHECK(ones[0].key == proto::pair_key(secret(8), proto::pair_day_of(kNoon), kOwn));
   const auto put = theirs.keys_to(kOwn, kNoon);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/process_guard.h"
+#include "daemon/system/process_guard.h"
 
 #include <unistd.h>
 

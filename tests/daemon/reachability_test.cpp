@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/reachability.h"
+#include "daemon/dht/reachability.h"
 
 #include <algorithm>
 #include <string>
@@ -7,7 +7,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "daemon/answer_watch.h"
+#include "daemon/dht/answer_watch.h"
 
 using namespace connd;
 using namespace connd::daemon;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/refusal_log.h"
+#include "daemon/connection/refusal_log.h"
 
 #include <catch2/catch.hpp>
 

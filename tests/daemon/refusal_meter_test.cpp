@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/refusal_meter.h"
+#include "daemon/local_api/refusal_meter.h"
 
 #include <catch2/catch.hpp>
 

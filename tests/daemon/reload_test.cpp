@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/reload.h"
+#include "daemon/service/reload.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Whom the gate lets in, with a DHT on which anybody has put what he likes. Rates, questions and bans of devices are in
 // connection_manager_test.cpp and the tests with real daemons.
-#include "daemon/request_gate.h"
+#include "daemon/connection/request_gate.h"
 
 #include <cstring>
 #include <map>
@@ -96,7 +96,7 @@ class Gated final : private Signalling, private ConnectionAsker {
     found(std::nullopt);
   }
   void send(const SignalTarget&, proto::Bytes) override {}
-  void listen_pairs(const std::vector<PairListen>&) override {}
+  void listen_pairs(const std::vector<proto::PairListen>&) override {}
   bool ask_connection(const Question& question) override {
     asked = question;
     return true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/request_log.h"
+#include "daemon/trust/request_log.h"
 
 #include <catch2/catch.hpp>
 

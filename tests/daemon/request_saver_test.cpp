@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/request_saver.h"
+#include "daemon/connection/request_saver.h"
 
 #include <catch2/catch.hpp>
 

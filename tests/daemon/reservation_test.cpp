@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/reservation.h"
+#include "daemon/settings/reservation.h"
 
 #include <catch2/catch.hpp>
 
-#include "daemon/options.h"
-#include "daemon/user_names.h"
+#include "daemon/settings/options.h"
+#include "daemon/system/user_names.h"
 
 using namespace connd::daemon;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/resolver.h"
+#include "daemon/system/resolver.h"
 
 #include <future>
 #include <memory>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/revocation_sync.h"
+#include "daemon/connection/revocation_sync.h"
 
 #include <catch2/catch.hpp>
 
@@ -36,7 +36,7 @@ class Dht final : public Signalling {
   void find_devices(const proto::AccountId&, proto::TimePoint,
                     std::function<void(const std::optional<FoundDevice>&)>) override {}
   void send(const SignalTarget&, proto::Bytes) override {}
-  void listen_pairs(const std::vector<PairListen>&) override {}
+  void listen_pairs(const std::vector<proto::PairListen>&) override {}
   bool online() const override { return has_network; }
 };
 

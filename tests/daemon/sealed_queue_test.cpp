@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/sealed_queue.h"
+#include "daemon/dht/sealed_queue.h"
 
 #include <random>
 #include <set>

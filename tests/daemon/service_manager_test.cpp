@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/service_manager.h"
+#include "daemon/system/service_manager.h"
 
 #include <catch2/catch.hpp>
 

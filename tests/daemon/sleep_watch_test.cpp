@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/sleep_watch.h"
+#include "daemon/system/sleep_watch.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/state_dir.h"
+#include "daemon/trust/state_dir.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/state_watch.h"
+#include "daemon/service/state_watch.h"
 
 #include <filesystem>
 
 #include <catch2/catch.hpp>
 
-#include "daemon/state_dir.h"
+#include "daemon/trust/state_dir.h"
 #include "tests/daemon/temp_dir.h"
 
 using namespace connd;

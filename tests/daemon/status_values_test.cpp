@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/status_values.h"
+#include "daemon/local_api/status_values.h"
 
 #include <set>
 

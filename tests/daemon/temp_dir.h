@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/environment.h"
+#include "daemon/system/environment.h"
 #include "proto/bytes.h"
 
 namespace connd::test {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/trust_scope.h"
+#include "daemon/trust/trust_scope.h"
 
 #include <catch2/catch.hpp>
 

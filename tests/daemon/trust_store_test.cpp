@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/trust_store.h"
+#include "daemon/trust/trust_store.h"
 
 #include <catch2/catch.hpp>
 

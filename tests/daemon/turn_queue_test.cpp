@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/turn_queue.h"
+#include "daemon/event_loop/turn_queue.h"
 
 #include <functional>
 #include <memory>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/uid_shares.h"
+#include "daemon/local_api/uid_shares.h"
 
 #include <map>
 

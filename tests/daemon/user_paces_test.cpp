@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/user_paces.h"
+#include "daemon/local_api/user_paces.h"
 
 #include <catch2/catch.hpp>
 

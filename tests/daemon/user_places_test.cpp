@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "daemon/user_places.h"
+#include "daemon/local_api/user_places.h"
 
 #include <catch2/catch.hpp>
 
-#include "daemon/start_queue.h"
+#include "daemon/local_api/start_queue.h"
 
 using connd::daemon::share_text;
 using connd::daemon::StartQueue;

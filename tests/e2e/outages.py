@@ -150,7 +150,7 @@ class SideBySide:
 
 
 def pairs_file(peers):
-    """As daemon/pair_store.cpp writes it: of so many devices that nobody trusts, two secrets each."""
+    """As daemon/trust/pair_store.cpp writes it: of so many devices that nobody trusts, two secrets each."""
     return b"jami-connd pairs 1\n" + b"".join(os.urandom(32) + bytes([0, 2]) + os.urandom(64) for _ in range(peers))
 
 

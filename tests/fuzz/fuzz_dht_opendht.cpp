@@ -123,7 +123,7 @@ class Node {
     config.max_store_size = 64 * 1024;  // so that it is full at times
     auto node = std::make_unique<dht::Dht>(std::make_unique<Socket>(wire_), config, dht::Sp<dht::Logger>());
     dht_ = std::make_unique<dht::SecureDht>(std::move(node), dht::SecureDhtConfig{});
-    // As the daemon has them: a value that is edited keeps its length (daemon/dht_setup.h).
+    // As the daemon has them: a value that is edited keeps its length (daemon/dht/dht_setup.h).
     dht_->registerType(
         dht::ValueType(3, "three", std::chrono::minutes(10), dht::ValueType::DEFAULT_STORE_POLICY,
                        [](dht::InfoHash, const dht::Sp<dht::Value>& old, dht::Sp<dht::Value>& value,

@@ -11,12 +11,12 @@
 #include <filesystem>
 #include <string>
 
-#include "daemon/alias_store.h"
-#include "daemon/certificate_store.h"
-#include "daemon/crl_store.h"
-#include "daemon/pair_store.h"
-#include "daemon/request_log.h"
-#include "daemon/trust_store.h"
+#include "daemon/trust/alias_store.h"
+#include "daemon/trust/certificate_store.h"
+#include "daemon/trust/crl_store.h"
+#include "daemon/trust/pair_store.h"
+#include "daemon/trust/request_log.h"
+#include "daemon/trust/trust_store.h"
 #include "tests/fuzz/check.h"
 
 using namespace connd;

@@ -3,7 +3,7 @@
 /// has our integrity, and only what names us and is well-formed gets an answer.
 #include <cstdint>
 
-#include "daemon/ice_gate.h"
+#include "daemon/ice/ice_gate.h"
 #include "proto/stun.h"
 #include "tests/fuzz/check.h"
 

@@ -22,7 +22,7 @@ def said(root):
     names = dict(NAMES.findall((root / "proto/reason.h").read_text(encoding="utf-8")))
     out = set()
     for folder in ("daemon", "ipc", "tools"):
-        for path in (root / folder).glob("*.cpp"):
+        for path in (root / folder).rglob("*.cpp"):
             text = path.read_text(encoding="utf-8")
             wrong = [("kInvalidArgument", *found) for found in PARAMS.findall(text)]
             for reason, literals, more in CALLS.findall(text) + STRUCTS.findall(text) + wrong:

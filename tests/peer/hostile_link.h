@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "daemon/ice_transport.h"
+#include "daemon/link/ice_transport.h"
 #include "proto/frame.h"
 #include "proto/tls_session.h"
 

@@ -28,8 +28,8 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
-#include "daemon/dht_client.h"
-#include "daemon/ice_agent.h"
+#include "daemon/dht/dht_client.h"
+#include "daemon/ice/ice_agent.h"
 #include "ipc/fd.h"
 #include "proto/signal.h"
 #include "tests/peer/hostile_link.h"

@@ -21,7 +21,7 @@
 #include <arpa/inet.h>
 #include <sys/resource.h>
 
-#include "daemon/dht_setup.h"
+#include "daemon/dht/dht_setup.h"
 #include "proto/signal.h"
 
 namespace {

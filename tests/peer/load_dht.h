@@ -10,9 +10,9 @@
 #include <memory>
 #include <string>
 
-#include "daemon/dht_setup.h"
-#include "daemon/loop.h"
-#include "daemon/signalling.h"
+#include "daemon/dht/dht_setup.h"
+#include "daemon/dht/signalling.h"
+#include "daemon/event_loop/loop.h"
 
 namespace connd::test {
 

@@ -24,8 +24,8 @@
 
 #include <sys/socket.h>
 
-#include "daemon/atomic_file.h"
-#include "daemon/connection_manager.h"
+#include "daemon/connection/connection_manager.h"
+#include "daemon/system/atomic_file.h"
 #include "tests/daemon/temp_dir.h"
 #include "tests/peer/load_dht.h"
 
@@ -242,7 +242,7 @@ class LoadPeer final : private Signalling, private ChannelApps, private Connecti
   void send(const SignalTarget& target, proto::Bytes body) override {
     if (target.keys != SignalKeys::kNone) world_.dht.send(signing_key_, target.public_key, body, RequestKeys::kLong);
   }
-  void listen_pairs(const std::vector<PairListen>&) override {}
+  void listen_pairs(const std::vector<proto::PairListen>&) override {}
   void on_channel_requested(const IncomingChannel& request) override {
     manager_->refuse_channel(request.channel, proto::Reason::kDeclined, {});
   }

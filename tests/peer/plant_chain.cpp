@@ -9,7 +9,7 @@
 #include <iostream>
 #include <sstream>
 
-#include "daemon/dht_setup.h"
+#include "daemon/dht/dht_setup.h"
 
 namespace {
 

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// connection.*, policy.register
+#include <set>
+
+#include "daemon/local_api/api.h"
+
+namespace connd::daemon::api {
+namespace {
+
+/// The devices that a PEER argument of connection.close means.
+ipc::Outcome<std::set<proto::DeviceId>> devices_of(const IpcServer& server, const std::string& peer) {
+  std::set<proto::DeviceId> devices;
+  if (const auto account = proto::AccountId::from_hex(peer)) {
+    server.manager()->each_connection([&](const ConnectionView& view) {
+      if (view.socket != nullptr && view.account == *account) devices.insert(view.socket->peer());
+    });
+    return devices;
+  }
+  const auto device = resolve_peer(server, peer);
+  if (!device) return device.error();
+  devices.insert(*device);
+  return devices;
+}
+
+Reply answer_question(Call& call, bool accept) {
+  const auto params = ipc::read_params<ipc::RequestParams>(call.params);
+  if (!params) return params.error();
+  if (call.server.answer_connection(call.session, params->request, accept)) return Answer{};
+  return ipc::make_error(ipc::Reason::kNotFound, "no such request, or it is over");
+}
+
+}  // namespace
+
+Reply connection_list(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  return answer(ipc::ConnectionListResult{call.server.connections()});
+}
+
+Reply connection_close(Call& call) {
+  const auto params = ipc::read_params<ipc::PeerParams>(call.params);
+  if (!params) return params.error();
+  ipc::ConnectionCloseResult result;
+  ConnectionManager* manager = call.server.manager();
+  if (manager == nullptr) return answer(result);
+  const auto devices = devices_of(call.server, params->peer);
+  if (!devices) return devices.error();
+  for (const proto::DeviceId& device : *devices) {
+    result.closed += manager->close_connections(device, proto::Reason::kConnectionLost, "closed by an administrator");
+  }
+  return answer(result);
+}
+
+Reply connection_requests(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  return answer(call.server.connection_requests());
+}
+
+Reply connection_accept(Call& call) {
+  return answer_question(call, true);
+}
+
+Reply connection_decline(Call& call) {
+  return answer_question(call, false);
+}
+
+Reply policy_register(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  if (!call.server.register_policy(call.session)) {
+    return ipc::make_error(ipc::Reason::kBusy, "another client decides about unknown peers");
+  }
+  return Answer{};
+}
+
+}  // namespace connd::daemon::api

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// crl.*: certificate revocation lists.
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/local_api/api.h"
+
+namespace connd::daemon::api {
+
+ipc::CrlEntry entry_of(const std::string& id, const proto::RevocationList& list) {
+  ipc::CrlEntry entry;
+  entry.crl = id;
+  entry.issuer = list.issuer();
+  entry.revoked = list.size();
+  entry.made = static_cast<std::uint64_t>(std::max<std::int64_t>(list.made_unix(), 0));
+  if (const std::int64_t due = list.due_unix(); due > 0) entry.due = static_cast<std::uint64_t>(due);
+  entry.number = list.number();
+  entry.too_long = entry.number && list.der().size() > RevocationSync::kMaxListBytes;
+  return entry;
+}
+
+namespace {
+
+/// What is revoked now loses its connection.
+void changed(Call& call, const std::string& id, const char* what) {
+  spdlog::info("revocation list {} {}, by uid {}", id, what, call.session.credentials().uid);
+  if (ConnectionManager* manager = call.server.manager()) manager->lists_changed();
+}
+
+}  // namespace
+
+Reply crl_add(Call& call) {
+  const auto params = ipc::read_params<ipc::CrlAddParams>(call.params);
+  if (!params) return params.error();
+  CrlStore& store = call.server.context().stores.crls;
+  const auto id = store.add(params->pem);
+  if (!id && id.failure().code == std::errc::invalid_argument) {
+    return ipc::make_error(ipc::Reason::kBadCertificate, "this is no revocation list", id.failure().text);
+  }
+  if (!id) return storage_error(id.failure());
+  changed(call, *id, "added");
+  return answer(entry_of(*id, store.list().at(*id)));
+}
+
+Reply crl_remove(Call& call) {
+  const auto params = ipc::read_params<ipc::CrlRemoveParams>(call.params);
+  if (!params) return params.error();
+  const auto removed = call.server.context().stores.crls.remove(params->crl);
+  if (!removed) return storage_error(removed.failure());
+  if (!*removed) return ipc::make_error(ipc::Reason::kNotFound, "no such revocation list");
+  changed(call, params->crl, "removed");
+  return Answer{};
+}
+
+Reply crl_list(Call& call) {
+  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  if (!params) return params.error();
+  ipc::CrlListResult result;
+  for (const auto& [id, list] : call.server.context().stores.crls.list()) result.crls.push_back(entry_of(id, list));
+  return answer(result);
+}
+
+}  // namespace connd::daemon::api

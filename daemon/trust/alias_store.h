@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/// AliasStore: names that people give to devices.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "daemon/system/json_file.h"
+#include "daemon/system/outcome.h"
+#include "proto/device_id.h"
+
+namespace connd::daemon {
+
+/// Movable; used on one thread, the loop's. Changes block until they are on disk.
+class AliasStore {
+ public:
+  /// An address book; a hundred times that of a busy person.
+  static constexpr std::size_t kMaxEntries = 10'000;
+  static constexpr std::size_t kMaxFileBytes = 4 * 1024 * 1024;
+
+  /// The API's rule (ipc::check_alias): a name is never taken for an id.
+  static bool valid_name(std::string_view name);
+
+  /// Reads `path`; no file means no aliases. Failures: it cannot be read, or anything in it is not understood.
+  static Outcome<AliasStore> open(std::string path);
+
+  /// Persistent when they return ok; on failure nothing has changed. `set` replaces; EINVAL: not a valid name.
+  Outcome<void> set(const std::string& name, const proto::DeviceId& device);
+  /// False when there is no such alias.
+  Outcome<bool> remove(const std::string& name);
+
+  [[nodiscard]] std::optional<proto::DeviceId> find(std::string_view name) const;
+  /// What a PEER argument means: a device id in hex, else an alias.
+  [[nodiscard]] std::optional<proto::DeviceId> resolve(std::string_view peer) const;
+  /// In the order of names; valid until the next change.
+  [[nodiscard]] const std::map<std::string, proto::DeviceId, std::less<>>& list() const { return aliases_; }
+
+ private:
+  explicit AliasStore(std::string path);
+  Outcome<void> save() const;
+
+  JsonFile file_;
+  std::map<std::string, proto::DeviceId, std::less<>> aliases_;
+};
+
+}  // namespace connd::daemon
