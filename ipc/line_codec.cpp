@@ -2,56 +2,15 @@
 #include "ipc/line_codec.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
-#include <cstring>
 #include <utility>
 
+#include "proto/utf8.h"
+
 namespace connd::ipc {
-namespace {
-
-/// One row of RFC 3629 section 4: the range of the first byte, the range of the second, and the length.
-struct Utf8Row {
-  std::uint8_t first_low, first_high, second_low, second_high;
-  std::size_t bytes;
-};
-constexpr std::array kUtf8Rows = {
-    Utf8Row{0xC2, 0xDF, 0x80, 0xBF, 2}, Utf8Row{0xE0, 0xE0, 0xA0, 0xBF, 3}, Utf8Row{0xE1, 0xEC, 0x80, 0xBF, 3},
-    Utf8Row{0xED, 0xED, 0x80, 0x9F, 3}, Utf8Row{0xEE, 0xEF, 0x80, 0xBF, 3}, Utf8Row{0xF0, 0xF0, 0x90, 0xBF, 4},
-    Utf8Row{0xF1, 0xF3, 0x80, 0xBF, 4}, Utf8Row{0xF4, 0xF4, 0x80, 0x8F, 4},
-};
-
-/// Length of the sequence of several bytes at the front of `text`, 0 if it is malformed.
-std::size_t sequence_length(proto::Bytes text) {
-  for (const Utf8Row& row : kUtf8Rows) {
-    if (text[0] < row.first_low || text[0] > row.first_high) continue;
-    if (text.size() < row.bytes || text[1] < row.second_low || text[1] > row.second_high) return 0;
-    for (std::size_t i = 2; i < row.bytes; ++i) {
-      if ((text[i] & 0xC0) != 0x80) return 0;
-    }
-    return row.bytes;
-  }
-  return 0;
-}
-
-}  // namespace
 
 bool is_utf8(std::string_view text) {
-  proto::Bytes rest = proto::as_bytes(text);
-  while (!rest.empty()) {
-    // Eight bytes of ASCII at a time: most lines are nothing else.
-    std::uint64_t word = 0;
-    while (rest.size() >= sizeof word) {
-      std::memcpy(&word, rest.data(), sizeof word);
-      if ((word & 0x8080808080808080) != 0) break;
-      rest = rest.subspan(sizeof word);
-    }
-    if (rest.empty()) break;
-    const std::size_t n = rest[0] < 0x80 ? 1 : sequence_length(rest);
-    if (n == 0) return false;
-    rest = rest.subspan(n);
-  }
-  return true;
+  return proto::is_utf8(text);
 }
 
 LineCodec::LineCodec(std::size_t max_line_bytes, std::optional<RequestWalker> walker)

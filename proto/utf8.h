@@ -3,38 +3,40 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 namespace connd::proto {
 
+/// Length of the sequence of several bytes at the front of `text`, 0 if it is malformed: RFC 3629, section 4.
+inline std::size_t utf8_sequence(std::string_view text) {
+  const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  const std::uint8_t lead = at(0);
+  const std::size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() < length) return 0;
+  // What would be overlong, a surrogate, or too large shows in the second byte.
+  const std::uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const std::uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  if (at(1) < low || at(1) > high) return 0;
+  for (std::size_t i = 2; i < length; ++i) {
+    if ((at(i) & 0xC0) != 0x80) return 0;
+  }
+  return length;
+}
+
 inline bool is_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<std::uint8_t>(text[i]);
-    std::size_t more = 0;
-    std::uint32_t code = 0;
-    std::uint32_t least = 0;
-    if (lead < 0x80) {
-      ++i;
-      continue;
+  while (!text.empty()) {
+    // Eight bytes of ASCII at a time: most text is nothing else.
+    std::uint64_t word = 0;
+    while (text.size() >= sizeof word) {
+      std::memcpy(&word, text.data(), sizeof word);
+      if ((word & 0x8080808080808080) != 0) break;
+      text.remove_prefix(sizeof word);
     }
-    if ((lead & 0xe0) == 0xc0) {
-      more = 1, code = lead & 0x1fu, least = 0x80;
-    } else if ((lead & 0xf0) == 0xe0) {
-      more = 2, code = lead & 0x0fu, least = 0x800;
-    } else if ((lead & 0xf8) == 0xf0) {
-      more = 3, code = lead & 0x07u, least = 0x10000;
-    } else {
-      return false;
-    }
-    if (text.size() - i <= more) return false;
-    for (std::size_t k = 1; k <= more; ++k) {
-      const auto next = static_cast<std::uint8_t>(text[i + k]);
-      if ((next & 0xc0) != 0x80) return false;
-      code = (code << 6) | (next & 0x3fu);
-    }
-    if (code < least || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return false;
-    i += more + 1;
+    if (text.empty()) break;
+    const std::size_t n = static_cast<std::uint8_t>(text[0]) < 0x80 ? 1 : utf8_sequence(text);
+    if (n == 0) return false;
+    text.remove_prefix(n);
   }
   return true;
 }

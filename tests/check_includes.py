@@ -14,7 +14,7 @@ TOP = {"CMakeLists.txt", "CMakePresets.json", "daemon", "ipc", "proto", "tools",
 SOURCES = {".h", ".cpp", ".py", ".sh", ".txt"}
 
 # Of proto/, what ipc/ may use: apps link ipc/ alone, under its own licence.
-PROTO_FOR_IPC = {"proto/result.h", "proto/bytes.h", "proto/reason.h"}
+PROTO_FOR_IPC = {"proto/result.h", "proto/bytes.h", "proto/reason.h", "proto/utf8.h"}
 # What each folder may include of the project, and which libraries' headers (by their first part).
 FOLDERS = {
     # arpa and netinet: for inet_pton, text to address; sockets are in <sys>.
