@@ -46,19 +46,15 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       request_saver_(context.connections.loop, context.stores.requests),
       revocations_(context.connections.loop, context.signalling, context.stores, [this] { trust_changed(); }),
       random_(std::random_device{}()),
+      pair_keys_(context.connections.loop, context.signalling, context.stores, chains_, own, settings_.clock),
+      self_notes_(context.connections.loop, context.signalling, context.events, own, settings_.own_public_key, random_),
       left_(context.connections.turns, LeftChannels::kConnections * settings.mux.max_buffer,
             [this](const ChannelEnd& end) { left_channel_ended(end); }),
       tick_(context.connections.loop, [this] { on_tick(); }),
       deadline_(context.connections.loop, [this] { expire_opens(); }),
       soon_(context.connections.loop, [this] { run_later(); }),
-      pairs_timer_(context.connections.loop, [this] { pairs_changed(); }),
-      clones_(std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_),
-              context.connections.loop.now()),
-      clones_timer_(context.connections.loop,
-                    [this] { tell_self(clones_.on_timeout(context_.connections.loop.now())); }),
       dates_timer_(context.connections.loop, [this] { check_dates(); }) {
-  if (!settings_.own_public_key.empty()) clones_timer_.arm(clones_.next_deadline());
-  prune_pairs();  // the trust list may have changed without us
+  pair_keys_.prune();  // the trust list may have changed without us
   dates_timer_.arm_in(kDatesInterval);
   if (const auto own = proto::CertificateChain::from_der(settings_.own_chain)) revocations_.is_own(*own);
 }
@@ -267,10 +263,10 @@ std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, 
 
 void ConnectionManager::shut_down(std::function<void()> done) {
   shutting_down_ = true;
-  pairs_timer_.stop();
+  pair_keys_.stop();
   request_saver_.flush();
   dates_timer_.stop();
-  clones_timer_.stop();
+  self_notes_.stop();
   shut_down_done_ = std::move(done);
   while (!opens_.empty()) {
     (void)cancel_open(opens_.begin()->first, proto::Reason::kShuttingDown);

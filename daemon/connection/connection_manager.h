@@ -17,16 +17,17 @@
 #include <variant>
 #include <vector>
 
-#include "daemon/connection/clone_watch.h"
 #include "daemon/connection/connect_attempt.h"
 #include "daemon/connection/event_hub.h"
 #include "daemon/connection/knocks.h"
 #include "daemon/connection/known_chains.h"
 #include "daemon/connection/left_channels.h"
+#include "daemon/connection/pair_keys.h"
 #include "daemon/connection/refusal_log.h"
 #include "daemon/connection/request_gate.h"
 #include "daemon/connection/request_saver.h"
 #include "daemon/connection/revocation_sync.h"
+#include "daemon/connection/self_notes.h"
 #include "daemon/dht/signalling.h"
 #include "daemon/system/heap_trim.h"
 #include "daemon/trust/stores.h"
@@ -226,7 +227,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   /// Accounts whose revocations are more than the DHT takes.
   [[nodiscard]] std::vector<proto::AccountId> too_many_revocations() const { return revocations_.too_long(); }
   /// When another daemon with this device's identity was last heard of, if there is one.
-  [[nodiscard]] std::optional<proto::TimePoint> clone_seen() const;
+  [[nodiscard]] std::optional<proto::TimePoint> clone_seen() const { return self_notes_.last_seen(); }
   [[nodiscard]] ManagerTotals totals() const;
   /// Who asked for a connection lately, and was turned away.
   [[nodiscard]] const Knocks& knocks() const { return knocks_; }
@@ -377,17 +378,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void offer_held();
   void drop_held(ConnectionNumber connection);
 
-  // secrets shared with peers (connection_manager_pairs.cpp)
-  void remember_pair(const MultiplexedSocket& socket, Trust trust, proto::ConnectRole role);
-  void prune_pairs();
-  void pairs_changed();
-  [[nodiscard]] std::vector<proto::PairKey> pair_keys_to(const proto::DeviceId& peer);
-  void save_pairs();
-
-  // another daemon with our identity (connection_manager_clones.cpp)
-  void tell_self(const std::optional<proto::SelfNote>& note);
-  void on_self_note(const proto::SelfNote& note);
-
   // connections and attempts
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);
@@ -442,6 +432,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   RequestSaver request_saver_;
   RevocationSync revocations_;
   std::mt19937_64 random_;
+  PairKeys pair_keys_;
+  SelfNotes self_notes_;
 
   std::unordered_map<proto::DeviceId, Peer> peers_;
   std::unordered_map<ConnectionNumber, Connection> connections_;
@@ -473,17 +465,13 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::deque<Released> released_;  ///< too many for one turn
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
-  bool saving_pairs_ = false;
   HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
   std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
   Timer tick_;                                            ///< each kTick while there is anything to look after
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
-  Timer pairs_timer_;                                     ///< pair keys change with the day
-  CloneWatch clones_;
-  Timer clones_timer_;
-  Timer dates_timer_;  ///< certificates expire while they are in use
+  Timer dates_timer_;                                     ///< certificates expire while they are in use
 };
 
 }  // namespace connd::daemon

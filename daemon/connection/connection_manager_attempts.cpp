@@ -88,7 +88,7 @@ void ConnectionManager::resolved(ConnectionNumber number, std::optional<proto::B
   }
   if (!public_key) return attempt.on_certificate(false);
   Target& target = targets_[number];
-  target.to = {std::move(*public_key), SignalKeys::kBoth, pair_keys_to(device)};
+  target.to = {std::move(*public_key), SignalKeys::kBoth, pair_keys_.to(device)};
   target.by_pair_first = !target.to.pair_keys.empty();
   attempt.on_certificate(true, target.by_pair_first);
 }
@@ -234,7 +234,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
                 {"after_ms", elapsed.count()}};
   if (!peer.met) event["certificate"] = chain.pem();
   peer.met = true;
-  remember_pair(socket, trust, connection.role);
+  pair_keys_.met(socket.link(), trust, connection.role == proto::ConnectRole::kCaller);
   connections_.emplace(number, std::move(connection));
   peer.connections.push_back(number);
   start_ticking();
@@ -267,7 +267,7 @@ void ConnectionManager::on_signal(const SignalMessage& message) {
     return;
   }
   if (message.signer == own_) {
-    if (request->self && !settings_.own_public_key.empty()) on_self_note(*request->self);
+    if (request->self) self_notes_.heard(*request->self);
     return;
   }
   if (request->self) return;  // what others tell themselves
@@ -342,7 +342,7 @@ void ConnectionManager::answer_request(const SignalMessage& message, const proto
 /// By the key by which the message came.
 SignalTarget ConnectionManager::to_answer(const SignalMessage& message) {
   SignalTarget to{message.signer_public_key, message.at_short_key ? SignalKeys::kShort : SignalKeys::kLong};
-  if (message.at_pair_key) to.pair_keys = pair_keys_to(message.signer);
+  if (message.at_pair_key) to.pair_keys = pair_keys_.to(message.signer);
   if (!to.pair_keys.empty()) to.keys = SignalKeys::kNone;
   return to;
 }

@@ -13,7 +13,7 @@ void ConnectionManager::lists_changed() {
 void ConnectionManager::trust_changed() {
   gate_.trust_changed();
   knocks_.forget([&](const proto::DeviceId& device) { return chains_.trust_of(device) != Trust::kUnknown; });
-  prune_pairs();
+  pair_keys_.prune();
   for (auto& [number, connection] : connections_) {
     const proto::CertificateChain* chain = connection.socket->peer_chain();
     const Trust before = connection.trust;
