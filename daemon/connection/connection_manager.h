@@ -467,7 +467,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   bool shutting_down_ = false;
   HeapTrim heap_trim_;
   std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
-  std::shared_ptr<int> alive_ = std::make_shared<int>();  ///< pool work holds a weak_ptr: it may end after us
   Timer tick_;                                            ///< each kTick while there is anything to look after
   Timer deadline_;                                        ///< the next open's
   Timer soon_;                                            ///< empties the graveyard
