@@ -52,6 +52,8 @@ TEST_CASE("channels whose fds cannot be sent yet are not accepted yet: there are
   slow->write(ipc::request_line(1, "listen.add", {{"uri", "n"}, {"prefix", true}}) + "\n");
   CHECK(slow->line().contains("result"));
   pair.receiver.listen("other");
+  (void)pair.join("other");  // the connection is up: opens that wait for one are overtaken by those that need not
+  REQUIRE(pair.run_until([&] { return pair.bob.manager->channel_count() == 0; }));
   std::vector<ipc::ChannelSocket> opened;
   std::size_t declined = 0;
   for (std::size_t i = 0; i < many; ++i) {
@@ -74,7 +76,9 @@ TEST_CASE("channels whose fds cannot be sent yet are not accepted yet: there are
   }
   SECTION("it goes: they are declined") {
     slow.reset();
-    CHECK(pair.run_until([&] { return declined == later; }));
+    // One that its end makes room for may still be accepted, and ends at once.
+    CHECK(pair.run_until([&] { return opened.size() + declined == many; }));
+    CHECK(declined + 1 >= later);
   }
   SECTION("it listens no more: so are they") {
     slow->write(ipc::request_line(2, "listen.remove", {{"listener", 1}}) + "\n");

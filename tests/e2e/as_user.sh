@@ -9,7 +9,7 @@ shift
 here=$(realpath "$(dirname "$0")")
 
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 cp -r "$here" "$work/e2e"
 rm -rf "$work/e2e/__pycache__"
 cp "$build/daemon/jami-connd" "$build/tools/jami-connctl" "$build/tools/bench/jami-connd-bench" \
@@ -75,7 +75,14 @@ for ((i = 0; i < jobs && i < number; i++)); do wait -n || code=1; done
 run alone "${alone[@]}" || code=1
 
 cat "$work"/out.*
-for outcome in passed failed error skipped; do
-  grep -hoE "[0-9]+ $outcome" <(tail -qn 1 "$work"/out.*) | awk -v what=$outcome '{sum += $1} END {if (sum) print sum, what}'
-done | paste -sd, | sed 's/,/, /g'
+tail -qn 1 "$work"/out.* | awk '
+  { for (i = 2; i <= NF; i++) if ($i ~ /^(passed|failed|errors?|skipped)/) sum[substr($i, 1, 5)] += $(i - 1) }
+  END {
+    split("passed failed error skipped", names)
+    for (i = 1; i <= 4; i++) {
+      n = sum[substr(names[i], 1, 5)]
+      if (n) line = line (line ? ", " : "") n " " names[i]
+    }
+    print line
+  }'
 exit $code
