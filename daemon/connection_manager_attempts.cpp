@@ -236,6 +236,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   peer.met = true;
   remember_pair(socket, trust, connection.role);
   connections_.emplace(number, std::move(connection));
+  heap_trim_.begun();
   peer.connections.push_back(number);
   start_ticking();
   peer.failures = 0;
