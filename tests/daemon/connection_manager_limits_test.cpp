@@ -80,7 +80,7 @@ TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
     REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1'000 && two.bob.ended.size() == 1'000; }));
   }
   for (const ChannelEnd& end : two.alice.ended) REQUIRE((end.reason == Reason::kClosed));
-  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channels().size() == 1);
   CHECK(open_fds() == before);
 }
 
@@ -91,14 +91,14 @@ TEST_CASE("no free descriptor: the peer's request is refused with resource-limit
   two.bob.settle();
   {
     const NoFreeFd none;
-    const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+    const auto accepted = two.bob.manager->channels().accept(two.bob.requests[0].channel, {});
     REQUIRE(std::holds_alternative<OpenError>(accepted));
     CHECK((std::get<OpenError>(accepted).reason == Reason::kResourceLimit));
   }
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
   CHECK((failed(results[0]) == Reason::kResourceLimit));
-  CHECK(two.bob.manager->channel_count() == 1);
-  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(two.bob.manager->channels().size() == 1);
+  CHECK(two.alice.manager->channels().size() == 1);
   two.bob.accept = true;
   auto next = two.alice.open(two.bob, "y");
   CHECK(opened(next).fd);
@@ -108,11 +108,11 @@ TEST_CASE("a request whose connection has just failed is over") {
   OneWaits waits;
   Two& two = waits.two;
   two.bob.manager->close_connections(two.alice.id, Reason::kConnectionLost, "cut by the test");
-  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  const auto accepted = two.bob.manager->channels().accept(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<OpenError>(accepted));
   CHECK((std::get<OpenError>(accepted).reason == Reason::kNotFound));
-  CHECK(two.bob.manager->channel_count() == 1);  // the warm one, which ends in the next turn
-  REQUIRE(two.world.run_until([&] { return two.bob.manager->channel_count() == 0; }));
+  CHECK(two.bob.manager->channels().size() == 1);  // the warm one, which ends in the next turn
+  REQUIRE(two.world.run_until([&] { return two.bob.manager->channels().size() == 0; }));
 }
 
 TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
@@ -120,7 +120,7 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   Two& two = waits.two;
   std::vector<OpenResult>& results = waits.results;
   two.bob.settle();
-  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  const auto accepted = two.bob.manager->channels().accept(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<ipc::Fd>(accepted));
   {
     const NoFreeFd none;
@@ -129,7 +129,7 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   CHECK((failed(results[0]) == Reason::kResourceLimit));
   REQUIRE(two.world.run_until([&] { return two.bob.ended.size() == 1; }));
   CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
-  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channels().size() == 1);
 }
 
 TEST_CASE("as many opens wait as may; one more is refused at once, until one has its answer") {
@@ -147,7 +147,7 @@ TEST_CASE("as many opens wait as may; one more is refused at once, until one has
   REQUIRE(alice.manager->pending_opens() == 2);
   CHECK(failed(alice.open(bob, "c")) == Reason::kResourceLimit);
   REQUIRE(world.run_until([&] { return bob.requests.size() == 2; }));
-  bob.manager->refuse_channel(bob.requests[0].channel, Reason::kDeclined, "");
+  bob.manager->channels().refuse(bob.requests[0].channel, Reason::kDeclined, "");
   REQUIRE(world.run_until([&] { return results.size() == 1; }));
   bob.accept = true;
   CHECK(alice.open(bob, "c").index() == 0);
@@ -284,5 +284,5 @@ TEST_CASE("fault C4: opens that are taken back at once, faster than the peer tak
   CHECK((failed(behind.back()) == Reason::kBusy));  // there is no pace left
   CHECK(alice.events("connection.closed") == 0);
   CHECK(bob.events("connection.closed") == 0);
-  CHECK(alice.manager->channel_count() == 1);
+  CHECK(alice.manager->channels().size() == 1);
 }
