@@ -41,7 +41,7 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
       connections_(context_, settings_, own, chains_, channels_, [this] { on_tick(); }),
       connector_(context_, settings_, std::move(tls), *this, chains_, pair_keys_, connections_, *this),
       requests_(context_, settings_, chains_, connector_),
-      held_([this] { soon(); }),
+      held_([this] { bury_soon(); }),
       opens_(context_, settings_, own, chains_, connections_, channels_, connector_, held_),
       soon_(context.connections.loop, [this] { run_later(); }),
       dates_timer_(context.connections.loop, [this] { dates_changed(); }) {
@@ -132,7 +132,7 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   held_.drop(number);
   channels_.connection_gone(socket, reason);
   opens_.connection_gone(number, reason, text);
-  soon();
+  bury_soon();
 }
 
 void ConnectionManager::on_going_away(MultiplexedSocket& /*socket*/) {
@@ -161,7 +161,7 @@ void ConnectionManager::shut_down(std::function<void()> done) {
   requests_.stop();
   connections_.close_all_drained(proto::Reason::kShuttingDown, kShuttingDownText);
   channels_.stop(proto::Reason::kShuttingDown, kShuttingDownText);
-  soon();
+  bury_soon();
 }
 
 // ---- channels ----
@@ -264,7 +264,7 @@ void ConnectionManager::on_tick() {
   spdlog::debug("heap trimmed in {} ms", took.count());
 }
 
-void ConnectionManager::soon() {
+void ConnectionManager::bury_soon() {
   soon_.arm_in(proto::Duration{0});
 }
 

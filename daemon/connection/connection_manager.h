@@ -70,6 +70,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   bool cancel_open(OpenNumber open, proto::Reason reason) { return opens_.cancel(open, reason); }
   /// What becomes of channels and of peers' requests for them.
   [[nodiscard]] ChannelTable& channels() { return channels_; }
+  [[nodiscard]] const ChannelTable& channels() const { return channels_; }
 
   // ---- connections ----
 
@@ -130,11 +131,10 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   void connected(std::unique_ptr<MultiplexedSocket> socket, proto::ConnectRole role, proto::Duration after) override;
   void call_failed(const proto::DeviceId& device, const AttemptFailure& failure) override;
   bool call_is_wanted(const proto::DeviceId& device, const AttemptFailure& failure) override;
-  void bury_soon() override { soon(); }
+  void bury_soon() override;
 
   void offer_held();
   void on_tick();
-  void soon();
   void run_later();
 
   const Context context_;
