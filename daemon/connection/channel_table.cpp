@@ -84,9 +84,7 @@ void ChannelTable::ended(const ChannelEnd& end) {
 void ChannelTable::left(std::unique_ptr<ChannelSocket>& channel) {
   const auto it = records_.find(channel->handle());
   if (stopped_ || it == records_.end() || !left_.take(channel)) return;
-  const auto theirs = by_connection_.find(it->second.connection);
-  theirs->second.erase(it->first);
-  if (theirs->second.empty()) by_connection_.erase(theirs);
+  take_from_connection(*it);
   it->second.connection = nullptr;
 }
 
@@ -116,23 +114,37 @@ void ChannelTable::stop(proto::Reason reason, std::string_view text) {
 }
 
 void ChannelTable::add(proto::ChannelHandle channel, Record record) {
-  by_connection_[record.connection].insert(channel);
+  Theirs& theirs = by_connection_[record.connection];
+  theirs.channels.insert(channel);
+  if (!record.outgoing) theirs.name_bytes_asked += record.uri.size();
+  name_bytes_ += record.uri.size();
   records_.emplace(channel, std::move(record));
   ++begun_;
 }
 
 void ChannelTable::erase(Records::iterator it) {
-  if (const auto theirs = by_connection_.find(it->second.connection); theirs != by_connection_.end()) {
-    theirs->second.erase(it->first);
-    if (theirs->second.empty()) by_connection_.erase(theirs);
-  }
+  take_from_connection(*it);
+  name_bytes_ -= it->second.uri.size();
   records_.erase(it);
+}
+
+void ChannelTable::take_from_connection(const Records::value_type& item) {
+  const auto& [channel, record] = item;
+  const auto theirs = by_connection_.find(record.connection);
+  if (theirs == by_connection_.end() || theirs->second.channels.erase(channel) == 0) return;
+  if (!record.outgoing) theirs->second.name_bytes_asked -= record.uri.size();
+  if (theirs->second.channels.empty()) by_connection_.erase(theirs);
 }
 
 std::vector<proto::ChannelHandle> ChannelTable::of(const MultiplexedSocket& connection) const {
   const auto theirs = by_connection_.find(&connection);
   if (theirs == by_connection_.end()) return {};
-  return {theirs->second.begin(), theirs->second.end()};
+  return {theirs->second.channels.begin(), theirs->second.channels.end()};
+}
+
+std::size_t ChannelTable::name_bytes_asked(const MultiplexedSocket& connection) const {
+  const auto theirs = by_connection_.find(&connection);
+  return theirs == by_connection_.end() ? 0 : theirs->second.name_bytes_asked;
 }
 
 // ---- for status ----

@@ -90,6 +90,10 @@ class ChannelTable {
   /// The same of one, if it is open.
   void see(proto::ChannelHandle channel, const std::function<void(const ChannelView&)>& visit) const;
   [[nodiscard]] std::size_t size() const { return records_.size(); }
+  /// Of their names together.
+  [[nodiscard]] std::size_t name_bytes() const { return name_bytes_; }
+  /// Of those that the peer has asked for on this connection.
+  [[nodiscard]] std::size_t name_bytes_asked(const MultiplexedSocket& connection) const;
   /// Since the table was made.
   [[nodiscard]] std::uint64_t begun() const { return begun_; }
   [[nodiscard]] std::uint64_t reset() const { return reset_; }
@@ -97,9 +101,16 @@ class ChannelTable {
 
  private:
   using Records = std::unordered_map<proto::ChannelHandle, Record>;
+  /// What one connection has here.
+  struct Theirs {
+    std::unordered_set<proto::ChannelHandle> channels;
+    std::size_t name_bytes_asked = 0;
+  };
 
   void add(proto::ChannelHandle channel, Record record);
   void erase(Records::iterator it);
+  /// It belongs to its connection no more.
+  void take_from_connection(const Records::value_type& item);
   /// What `connection` has here.
   [[nodiscard]] std::vector<proto::ChannelHandle> of(const MultiplexedSocket& connection) const;
   void see(const Records::value_type& item, const std::function<void(const ChannelView&)>& visit) const;
@@ -107,9 +118,10 @@ class ChannelTable {
   const ConnectionContext& context_;
   ChannelApps& apps_;
   Records records_;
-  std::unordered_map<const MultiplexedSocket*, std::unordered_set<proto::ChannelHandle>> by_connection_;
+  std::unordered_map<const MultiplexedSocket*, Theirs> by_connection_;
   LeftChannels left_;
   bool stopped_ = false;
+  std::size_t name_bytes_ = 0;
   std::uint64_t begun_ = 0;
   std::uint64_t reset_ = 0;
   std::uint64_t stalled_ = 0;

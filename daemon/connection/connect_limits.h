@@ -33,8 +33,11 @@ struct ManagerLimits {
   /// With one peer, ours and its own: beyond, its requests are refused. 0: no such bound, it may take all there are.
   std::size_t max_channels_per_peer = 0;
   std::size_t max_pending_opens = 65'536;
-  /// Of their names together; they may wait for an hour.
-  std::size_t max_open_name_bytes = std::size_t{64} << 20;
+  /// Of the names of all channels and pending opens together, requests that wait for an answer included: each is kept
+  /// some four times.
+  std::size_t max_name_bytes = std::size_t{64} << 20;
+  /// Of those on one connection that its peer has asked for, so that one peer does not take them all.
+  std::size_t max_peer_name_bytes = std::size_t{4} << 20;
   /// Set-ups under way that peers asked for; of them, those by peers that are not allowed.
   std::size_t max_setups = 32;
   std::size_t max_unknown_setups = 4;

@@ -180,6 +180,11 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
     return socket.refuse(channel, proto::Reason::kResourceLimit,
                          "this device has as many channels with the peer as one may have there");
   }
+  const ManagerLimits& limits = settings_.limits;
+  if (channels_.name_bytes() + opens_.name_bytes() + uri.size() > limits.max_name_bytes ||
+      channels_.name_bytes_asked(socket) + uri.size() > limits.max_peer_name_bytes) {
+    return socket.refuse(channel, proto::Reason::kResourceLimit, "the names of the channels there are too long");
+  }
   channels_.requested(socket, channel, connection->account, uri);
   const bool covered = connection->trust != Trust::kAllowed || connection->scope.covers(uri);
   context_.apps.on_channel_requested({channel, socket.peer(), connection->account,

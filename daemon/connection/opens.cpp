@@ -53,8 +53,8 @@ std::optional<OpenError> Opens::refusal(const OpenRequest& request) const {
   if (opens_.size() >= limits.max_pending_opens) {
     return OpenError{Reason::kResourceLimit, "too many opens are pending"};
   }
-  if (name_bytes_ + request.uri.size() > limits.max_open_name_bytes) {
-    return OpenError{Reason::kResourceLimit, "the names of pending opens are too long"};
+  if (channels_.name_bytes() + name_bytes_ + request.uri.size() > limits.max_name_bytes) {
+    return OpenError{Reason::kResourceLimit, "the names of channels and pending opens are too long"};
   }
   if (channels_.size() + opens_.size() >= limits.max_channels) {
     return OpenError{Reason::kResourceLimit, "this device's jami-connd has as many channels as it can"};

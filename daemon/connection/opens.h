@@ -65,6 +65,8 @@ class Opens {
   void take_held(OpenNumber number);
 
   [[nodiscard]] std::size_t size() const { return opens_.size(); }
+  /// Of their names together.
+  [[nodiscard]] std::size_t name_bytes() const { return name_bytes_; }
   /// Since the object was made.
   [[nodiscard]] std::uint64_t begun() const { return next_ - 1; }
   /// Their connection died under them.

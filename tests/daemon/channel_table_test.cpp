@@ -73,6 +73,12 @@ TEST_CASE("a connection takes its requests and channels with it, and no others")
   CHECK(pair.bob.cancelled.front().first == pair.bob.asked.at("asked on the first"));
   CHECK(pair.bob.ends.size() == 1);
   CHECK(pair.alice.listed() == std::vector<std::string>{"second"});
+  CHECK(pair.bob.table.name_bytes() == std::string("second"
+                                                   "asked on the second")
+                                           .size());
+  CHECK(pair.bob.table.name_bytes_asked(*pair.bob.sockets.at(2)) == pair.bob.table.name_bytes());
+  CHECK(pair.alice.table.name_bytes() == std::string("second").size());
+  CHECK(pair.alice.table.name_bytes_asked(*pair.alice.sockets.at(2)) == 0);
 }
 
 TEST_CASE("another scope of trust ends what the peer opened by the old one, of that connection alone") {

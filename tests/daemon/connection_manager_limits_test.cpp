@@ -169,6 +169,43 @@ TEST_CASE("the names of all pending opens are bounded") {
   CHECK(pending == (std::size_t{64} << 20) / proto::kMaxName);
 }
 
+TEST_CASE("fault C3: the names of channels, and of what waits, are bounded in bytes together") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.limits.max_name_bytes = 100;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  bob.allow(alice);
+  alice.allow(bob);
+  CHECK(alice.open(bob, std::string(60, 'a')).index() == 0);
+  CHECK(failed(alice.open(bob, std::string(41, 'b'))) == Reason::kResourceLimit);
+  // The peer's names count as ours do.
+  CHECK(failed(bob.open(alice, std::string(41, 'c'))) == Reason::kResourceLimit);
+  CHECK(bob.open(alice, std::string(40, 'd')).index() == 0);
+  CHECK(alice.manager->channels().name_bytes() == 100);
+  CHECK(failed(alice.open(bob, "e")) == Reason::kResourceLimit);
+  // What has ended leaves its room.
+  CHECK(alice.manager->channels().close(alice.accepted.at(0).channel, Reason::kCancelled, {}));
+  REQUIRE(world.run_until([&] { return alice.manager->channels().size() == 1; }));
+  CHECK(alice.manager->channels().name_bytes() == 60);
+  CHECK(alice.open(bob, std::string(40, 'f')).index() == 0);
+}
+
+TEST_CASE("fault C3: one peer's names take a part of the room only") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.limits.max_peer_name_bytes = 50;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  alice.allow(bob);
+  bob.allow(alice);
+  CHECK(bob.open(alice, std::string(50, 'a')).index() == 0);
+  CHECK(failed(bob.open(alice, "b")) == Reason::kResourceLimit);
+  CHECK(alice.open(bob, std::string(50, 'c')).index() == 0);  // ours
+}
+
 TEST_CASE("an open whose time and whose attempt's time are over at once: the attempt is told of once") {
   World world;
   Exchange exchange{world};
