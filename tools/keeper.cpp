@@ -179,6 +179,8 @@ proto::Result<Keeper> Keeper::start(const std::vector<std::string>& command, int
 }
 
 void Keeper::update() {
+  // First, for the keeper's last word comes before its end: one found gone has said all that it will.
+  if (!gone_) gone_ = ::waitpid(pid_, nullptr, WNOHANG) == pid_;
   Word word{};
   while (socket_) {
     const ssize_t n = ::recv(socket_.get(), &word, sizeof word, MSG_DONTWAIT);
@@ -189,12 +191,8 @@ void Keeper::update() {
       status_ = word.value;
     }
   }
-  int status = 0;
-  if (!gone_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
-    gone_ = true;
-    // Somebody killed the keeper, and what became of the program nobody knows: not a success.
-    if (!status_) status_ = SIGKILL;
-  }
+  // Somebody killed the keeper, and what became of the program nobody knows: not a success.
+  if (gone_ && !status_) status_ = SIGKILL;
 }
 
 void Keeper::over(End end) {

@@ -73,6 +73,15 @@ TEST_CASE("fault E3: a program that ends leaves its status, and its place") {
   CHECK(kept.nobody_is_left());
 }
 
+TEST_CASE("fault E3: the status is there whenever its keeper is found gone") {
+  // Looked at all the time, since the keeper may end between any two things that the owner does.
+  for (int turn = 0; turn < 300; ++turn) {
+    const Kept kept("exit 0", kForEver);
+    while (!kept.keeper->gone()) kept.keeper->update();
+    REQUIRE(kept.keeper->status() == 0);
+  }
+}
+
 TEST_CASE("fault E3: the program has the channel, and its variables") {
   const Kept kept("read line; echo \"$WHO: $line\"", kForEver);
   test::write_all(kept.channel.get(), "hello\n");
