@@ -141,6 +141,7 @@ void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::C
   }
   channels_.emplace(channel, ChannelRecord{socket.number(), socket.peer(), it->second.account, uri, false, false,
                                            context_.connections.loop.now()});
+  heap_trim_.begun();
   const Connection& connection = it->second;
   const bool covered = connection.trust != Trust::kAllowed || connection.scope.covers(uri);
   context_.apps.on_channel_requested({channel, socket.peer(), connection.account,

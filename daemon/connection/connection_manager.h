@@ -466,11 +466,11 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   std::function<void()> shut_down_done_;
   bool shutting_down_ = false;
   HeapTrim heap_trim_;
-  std::chrono::nanoseconds tick_begun_{};                 ///< by a clock that goes on while the machine is suspended
-  Timer tick_;                                            ///< each kTick while there is anything to look after
-  Timer deadline_;                                        ///< the next open's
-  Timer soon_;                                            ///< empties the graveyard
-  Timer dates_timer_;                                     ///< certificates expire while they are in use
+  std::chrono::nanoseconds tick_begun_{};  ///< by a clock that goes on while the machine is suspended
+  Timer tick_;                             ///< each kTick while there is anything to look after
+  Timer deadline_;                         ///< the next open's
+  Timer soon_;                             ///< empties the graveyard
+  Timer dates_timer_;                      ///< certificates expire while they are in use
 };
 
 }  // namespace connd::daemon

@@ -236,6 +236,7 @@ void ConnectionManager::attempt_done(ConnectAttempt& attempt) {
   peer.met = true;
   pair_keys_.met(socket.link(), trust, connection.role == proto::ConnectRole::kCaller);
   connections_.emplace(number, std::move(connection));
+  heap_trim_.begun();
   peer.connections.push_back(number);
   start_ticking();
   peer.failures = 0;

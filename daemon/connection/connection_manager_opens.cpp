@@ -52,7 +52,7 @@ std::variant<OpenNumber, OpenError> ConnectionManager::open(OpenRequest request,
   open.done = std::move(done);
   deadlines_.emplace(open.deadline, number);
   opens_.emplace(number, std::move(open));
-  heap_trim_.saw(living());
+  heap_trim_.begun();
   deadline_.arm(deadlines_.begin()->first);
   opens_.at(number).request.account ? search_devices(number) : place(number);
   return number;
@@ -187,6 +187,7 @@ void ConnectionManager::deliver(const std::vector<OpenNumber>& numbers, proto::C
   const std::string uri = opens_.at(numbers.front()).request.uri;
   channels_.emplace(channel, ChannelRecord{socket.number(), socket.peer(), account, uri, true, true,
                                            context_.connections.loop.now()});
+  heap_trim_.begun();
   for (const OpenNumber number : numbers) {
     const bool gets_fd = number == numbers.front();
     complete(number, OpenedChannel{channel, socket.peer(), account, uri, gets_fd ? std::move(*fd) : ipc::Fd(), !gets_fd,

@@ -9,22 +9,20 @@ namespace connd::daemon {
 
 class HeapTrim {
  public:
-  /// A drop by fewer than these is not worth the milliseconds.
-  static constexpr std::size_t kMinEnded = 128;
+  /// What fewer than these leave behind, some hundred kilobytes each at most, is not worth the milliseconds.
+  static constexpr std::size_t kMinEnded = 64;
 
-  /// There are so many now: what comes and goes between two looks counts, too.
-  void saw(std::size_t living) {
-    if (living > most_) most_ = living;
-  }
-  /// `living` connections, channels and opens; call it now and then. True when at least kMinEnded, and half of the most
-  /// there were, have ended since it said so last, and when after such an end the last of them has gone, too: the next
-  /// to do is trim().
+  /// One more connection, channel or open lives.
+  void begun() { ++begun_; }
+  /// `living`: those that began and have not ended; call it now and then. True when since it last said so as many have
+  /// ended as live now, and at least kMinEnded, or when the last few of them have gone, too: the next to do is trim().
+  /// What that takes grows with all that there was: so each end pays for its own part.
   bool due(std::size_t living) {
-    saw(living);
-    const bool many = most_ - living >= kMinEnded && living <= most_ / 2;
+    const std::size_t ended = begun_ - living - trimmed_;
+    const bool many = ended >= kMinEnded && ended >= living;
     const bool last = rest_ && living == 0;
     if (!many && !last) return false;
-    most_ = living;
+    trimmed_ += ended;
     rest_ = living > 0;
     return true;
   }
@@ -32,8 +30,9 @@ class HeapTrim {
   static void trim();
 
  private:
-  std::size_t most_ = 0;
-  bool rest_ = false;  ///< of many that have ended some are left
+  std::size_t begun_ = 0;
+  std::size_t trimmed_ = 0;  ///< of these so many had ended at the last trim
+  bool rest_ = false;        ///< of many that have ended some are left
 };
 
 }  // namespace connd::daemon
