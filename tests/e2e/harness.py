@@ -28,7 +28,7 @@ from api_proxy import ApiProxy
 from processes import (  # also for those who import them from here
     BUILD, CTL, DAEMON, DHT_PORT, FILES, FULL, LIBC, MAKE_IDENTITY, NET, PREFIX, PR_SET_PDEATHSIG, READY_SECONDS,
     REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Late, Notify, Process, as_many_channels,
-    as_many_from_each_side, binary, default_mode, enter, inside, namespaces_allowed, open_files, read_until, run, sha256, sized, sweep,
+    as_many_from_each_side, binary, default_mode, enter, inside, lost_datagrams, namespaces_allowed, open_files, read_until, run, sha256, sized, sweep,
     until,
 )
 
@@ -154,12 +154,14 @@ class Node:
         try:
             with Client(self.socket_path, "check_gate") as client:
                 metrics = client.call("daemon.status", timeout_s=5)["metrics"]
+            lost = lost_datagrams(self.process.pid)
         except (OSError, ApiError, TimeoutError, AssertionError):
             return  # full, frozen, or on its way out: that is for the test to judge
         dropped = {name: count for name, count in metrics.items() if name.startswith("dht_dropped_") and count}
         for ours in ("address_unproved", "no_room_to_hold", "rate_of_address"):
             dropped.pop(f"dht_dropped_{ours}", None)
-        if self.slept:
+        # Of a value of many datagrams some came when the socket was full: net.core.rmem_max may be 208 KiB, and the machine busy.
+        if self.slept or lost:
             dropped.pop("dht_dropped_stray_part", None)
         assert not dropped, f"{self.name} dropped what nodes say: {dropped}"
 

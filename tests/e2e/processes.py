@@ -142,6 +142,16 @@ def open_files(pid):
     return found
 
 
+def lost_datagrams(pid):
+    """How many the kernel dropped because a UDP socket of that process was full."""
+    own, count = set(open_files(pid).values()), 0
+    for table in ("udp", "udp6"):
+        for row in pathlib.Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            cells = row.split()
+            count += int(cells[12]) if f"socket:[{cells[9]}]" in own else 0
+    return count
+
+
 def run(*command, **options):
     return subprocess.run(command, check=True, capture_output=True, text=True, **options).stdout
 
