@@ -21,7 +21,7 @@ daemon::Stores open_stores(const std::string& dir);
 
 /// An open's time that is to pass, but not before it has been asked for over there: that costs ICE's gathering, and
 /// more on a machine that is slow.
-constexpr std::chrono::milliseconds kTimeToAsk{3'000};
+constexpr std::chrono::milliseconds kTimeToAsk{2'000};
 
 /// The loop, and what all nodes on it share.
 class World {
