@@ -113,7 +113,7 @@ TEST_CASE("a request that the peer takes back is over") {
   pair.receiver.listen_ask("a");
   std::vector<ipc::Outcome<ipc::ChannelSocket>> results;
   pair.sender->connect_device(pair.bob.id.hex(), "a", [&](auto channel) { results.push_back(std::move(channel)); },
-                              {.timeout_s = 2});
+                              {.timeout_s = 5});
   REQUIRE(pair.run_until([&] { return !pair.receiver.requests.empty(); }));
   REQUIRE(pair.run_until([&] { return results.size() == 1; }));
   CHECK(results[0].error().reason == Reason::kTimedOut);

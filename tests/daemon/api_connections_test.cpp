@@ -124,7 +124,7 @@ TEST_CASE("fault F: status names those who were turned away, by the id that trus
   REQUIRE(pair.bob.stores.trust.unset(TrustSubject(pair.alice.id)).ok());
   const auto snapshot = pair.receiver.subscribe();
   ipc::Client::OpenOptions options;
-  options.timeout_s = 0.3;
+  options.timeout_s = 3;
   const auto refused = pair.sender.open(pair.bob, "a", options);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().reason == Reason::kNoAnswerOrRefused);

@@ -25,7 +25,7 @@ class ApiWorld {
   std::vector<class ApiClient*> clients;
 
   /// Runs the loop, and lets the clients process, until `done`.
-  bool run_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(20));
+  bool run_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(60));
 };
 
 /// One device.

@@ -53,7 +53,7 @@ TEST_CASE("C3: an app that has ended its writing and dies with unread data is a 
   write_all(two.world, b.get(), "unread");
   wait_unread(two.world, a.fd.get());
   a.fd.reset();
-  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == Reason::kCancelled));
   CHECK((two.bob.ended[0].reason == Reason::kReset));
 }
@@ -67,7 +67,7 @@ TEST_CASE("C3: an app that dies with unread data is a reset also when the peer t
   wait_unread(two.world, a.fd.get());
   use_up_credit(two.world, a.fd.get());
   a.fd.reset();
-  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == Reason::kCancelled));
   CHECK((two.bob.ended[0].reason == Reason::kReset));
 }
@@ -93,7 +93,7 @@ TEST_CASE("C4: a finish that is read only after the app's end was seen to be clo
   const bool finishes = GENERATE(true, false);
   if (finishes) CHECK(two.alice.manager->channels().finish(a.channel));
   CHECK(read_to_end(two.world, b.fd.get()) == (shut_down_first ? "" : "all of it"));
-  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == (finishes ? Reason::kClosed : Reason::kCancelled)));
   CHECK((two.bob.ended[0].reason == (finishes ? Reason::kClosed : Reason::kReset)));
 }
@@ -121,7 +121,7 @@ TEST_CASE("fault C8: a finish that lies unread behind much else for more than a 
   } else {
     two.alice.behind = false;  // all is read, and there was none
   }
-  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == (finishes ? Reason::kClosed : Reason::kCancelled)));
 }
 
@@ -147,7 +147,7 @@ TEST_CASE("C3: strict ends: an app that dies is a reset also when the peer takes
   OpenedChannel& a = opened(result);
   use_up_credit(two.world, a.fd.get());
   a.fd.reset();
-  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }, 5s));
+  REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == Reason::kCancelled));
   CHECK((two.bob.ended[0].reason == Reason::kReset));
 }

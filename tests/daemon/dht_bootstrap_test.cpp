@@ -41,7 +41,7 @@ struct Node {
       late = true;
       loop.stop();
     });
-    timer.arm_in(std::chrono::seconds(20));
+    timer.arm_in(std::chrono::seconds(60));
     BeforeWait check(loop, [&] {
       if (done()) loop.stop();
     });

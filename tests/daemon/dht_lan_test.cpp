@@ -39,6 +39,7 @@ TEST_CASE("A14: on a LAN two clients find each other by multicast alone and exch
       bob.emplace(loop, lan_config(device(1)));
     }
     plug_in("lan0", "192.168.77.1");
+    wait_for_carrier("lan0");
     alice.emplace(loop, lan_config(device(0)));
   }
   REQUIRE(run_until(loop, [&] { return alice->connected() && bob->connected(); }));
@@ -84,6 +85,7 @@ TEST_CASE("A14: LAN discovery is that of OpenDHT's own nodes, whichever comes fi
   } else {
     start_theirs();
     plug_in("lan0", "192.168.78.1");
+    wait_for_carrier("lan0");
     start_ours();
   }
   REQUIRE(run_until(loop, [&] { return ours->connected(); }));

@@ -75,7 +75,7 @@ inline DhtConfig config_of(const Device& who, const std::vector<std::string>& bo
 
 /// Runs the loop until `done()` or a time that only a failure takes.
 template <class F>
-bool run_until(Loop& loop, F done, milliseconds limit = seconds(30)) {
+bool run_until(Loop& loop, F done, milliseconds limit = seconds(90)) {
   bool late = false;
   Timer timer(loop, [&] {
     late = true;
@@ -108,7 +108,7 @@ struct Peer {
   std::string address() const { return "127.0.0.1:" + std::to_string(client->status().port4); }
 
   std::optional<proto::CertificateChain> find(const Device& whom, bool also_short = false,
-                                              milliseconds within = seconds(20)) {
+                                              milliseconds within = seconds(60)) {
     std::optional<proto::CertificateChain> found;
     int calls = 0;
     client->find_certificate(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within,
@@ -122,7 +122,7 @@ struct Peer {
     return found;
   }
   /// What is found by a 40-digit id.
-  std::vector<DhtDevice> find_all(const proto::AccountId& id, milliseconds within = seconds(20)) {
+  std::vector<DhtDevice> find_all(const proto::AccountId& id, milliseconds within = seconds(60)) {
     std::vector<DhtDevice> devices;
     bool over = false;
     client->find_devices(id, loop.now() + within, [&](const std::optional<DhtDevice>& found) {

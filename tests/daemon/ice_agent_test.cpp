@@ -90,7 +90,7 @@ struct Attempt {
     sides[1].agent->set_remote(*sides[0].description, options.native);
   }
   /// Until both have a path, one has failed, or time is up.
-  void run(milliseconds limit = milliseconds(10000)) {
+  void run(milliseconds limit = milliseconds(60000)) {
     Timer deadline(loop, [this] {
       late = true;
       loop.stop();
@@ -419,7 +419,7 @@ TEST_CASE("what cannot work is told in words", "[ice]") {
                       loop.stop();
                     }});
     Timer deadline(loop, [&] { loop.stop(); });
-    deadline.arm_in(milliseconds(5000));
+    deadline.arm_in(milliseconds(60000));
     act(agent);
     loop.run();
     return why;
@@ -448,7 +448,7 @@ TEST_CASE("the peer's description may be known before ours is gathered", "[ice]"
   // As the device that answers: gather() and set_remote() in one go.
   attempt.sides[0].agent->gather();
   Timer deadline(loop, [&] { loop.stop(); });
-  deadline.arm_in(milliseconds(10000));
+  deadline.arm_in(milliseconds(60000));
   attempt.on_gathered = [&](int i) {
     if (i == 0) {
       attempt.sides[1].agent->gather();

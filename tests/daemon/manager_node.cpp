@@ -40,6 +40,7 @@ bool World::run_until(const std::function<bool()>& done, std::chrono::seconds li
     late = true;
     loop.stop();
   });
+  loop.update_now();  // the test may have taken its time, for keys above all
   deadline.arm_in(limit);
   done_ = done;
   if (!done()) loop.run();
@@ -111,6 +112,7 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
   REQUIRE(tls.ok());
   manager = std::make_unique<ConnectionManager>(context, settings, id, std::move(*tls));
   exchange.add(*this);
+  world.loop.update_now();  // its keys were made meanwhile
 }
 
 Node::~Node() {
@@ -130,6 +132,7 @@ OpenResult Node::open_account(const proto::AccountId& account, const std::string
 }
 
 OpenResult Node::open(const OpenRequest& request) {
+  exchange_.world().loop.update_now();
   std::optional<OpenResult> result;
   auto started = manager->open(request, [&](OpenResult r) { result = std::move(r); });
   if (auto* error = std::get_if<OpenError>(&started)) return *error;
@@ -139,6 +142,7 @@ OpenResult Node::open(const OpenRequest& request) {
 
 void Node::open_later(const Node& peer, const std::string& uri, std::vector<OpenResult>& results,
                       proto::Duration timeout, bool unique) {
+  exchange_.world().loop.update_now();
   OpenRequest request{peer.id, uri, unique, {}, timeout};
   auto started = manager->open(request, [&results](OpenResult r) { results.push_back(std::move(r)); });
   if (auto* error = std::get_if<OpenError>(&started)) results.emplace_back(*error);

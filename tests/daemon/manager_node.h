@@ -19,12 +19,16 @@ const proto::Identity& node_identity(std::size_t i);
 /// Empty ones, in a directory.
 daemon::Stores open_stores(const std::string& dir);
 
+/// An open's time that is to pass, but not before it has been asked for over there: that costs ICE's gathering, and
+/// more on a machine that is slow.
+constexpr std::chrono::milliseconds kTimeToAsk{2'000};
+
 /// The loop, and what all nodes on it share.
 class World {
  public:
   World() : context{loop, poller, turns, scratch, handles} {}
-  /// Runs the loop until `done`; false when that takes longer than `limit`.
-  bool run_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(20));
+  /// Runs the loop until `done`; false when that takes longer than `limit`: as it stands, one against a hang.
+  bool run_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(60));
 
   daemon::Loop loop;
   // libuv runs the handle that was started last first: made before all others, this one looks at what the turn did.
@@ -90,13 +94,13 @@ class Node final : private daemon::Signalling, private daemon::ChannelApps, priv
 
   /// Opens and waits.
   daemon::OpenResult open(const Node& peer, const std::string& uri, bool unique = false, bool strict = false,
-                          proto::Duration timeout = std::chrono::seconds(20));
+                          proto::Duration timeout = std::chrono::seconds(60));
   /// Opens; `results` gets it.
   void open_later(const Node& peer, const std::string& uri, std::vector<daemon::OpenResult>& results,
-                  proto::Duration timeout = std::chrono::seconds(20), bool unique = false);
+                  proto::Duration timeout = std::chrono::seconds(60), bool unique = false);
   daemon::OpenResult open_account(const proto::AccountId& account, const std::string& uri,
                                   const proto::DeviceId& device = {},
-                                  proto::Duration timeout = std::chrono::seconds(20));
+                                  proto::Duration timeout = std::chrono::seconds(60));
   void allow(const Node& peer);
   void allow_account(const Node& peer);
   void allow(const proto::DeviceId& peer);

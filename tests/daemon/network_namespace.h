@@ -39,9 +39,15 @@ class Namespace {
   ipc::Fd own_;
 };
 
+/// With no address of IPv6: the kernel would make one, and have it ready at a time of its own.
 inline void plug_in(const std::string& interface, const std::string& address) {
-  shell("ip link set lo up && ip link set " + interface + " up && ip addr add " + address + "/24 dev " + interface +
-        " && ip route add default dev " + interface);
+  shell("ip link set lo up && ip link set " + interface + " addrgenmode none up && ip addr add " + address +
+        "/24 dev " + interface + " && ip route add default dev " + interface);
+}
+
+/// Until both ends of its cable are plugged in and the kernel has noticed: what is sent before is lost.
+inline void wait_for_carrier(const std::string& interface) {
+  shell("until ip link show " + interface + " | grep -q 'state UP'; do :; done");
 }
 
 }  // namespace connd::daemon::test

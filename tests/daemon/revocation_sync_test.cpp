@@ -47,7 +47,7 @@ bool run_until(Loop& loop, const std::function<bool()>& done) {
     late = true;
     loop.stop();
   });
-  limit.arm_in(std::chrono::seconds(20));
+  limit.arm_in(std::chrono::seconds(60));
   BeforeWait check(loop, [&] {
     if (done()) loop.stop();
   });

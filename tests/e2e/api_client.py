@@ -20,7 +20,9 @@ MAX_FDS = 64
 # Not socket.recv_fds: before Python 3.12 it forgets the flags that it was given.
 FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 READ_BYTES = 1 << 18
-DEFAULT_TIMEOUT = 40.0
+# Every wait is at least so long: its limit is there against a hang, not to test how fast something is.
+PATIENCE = 60.0
+DEFAULT_TIMEOUT = PATIENCE
 
 
 class ApiError(Exception):
@@ -73,7 +75,7 @@ class Channel:
 
     def receive(self, count, timeout=DEFAULT_TIMEOUT):
         """Exactly `count` bytes; what came before EOF if that is less."""
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(max(timeout, PATIENCE))
         parts = []
         while count:
             part = self.sock.recv(min(count, 1 << 20))
@@ -233,6 +235,7 @@ class Client:
 
     def message_for(self, request, timeout=DEFAULT_TIMEOUT):
         """The whole reply with this id (None: one that could not be attributed), and its fd."""
+        timeout = max(timeout, PATIENCE)
         deadline = Deadline(timeout)
         while not self.replies.get(request):
             if deadline.passed():
@@ -269,6 +272,7 @@ class Client:
 
     def wait(self, method, timeout=DEFAULT_TIMEOUT, **members):
         """Waits for such a notification; gives its params and fd."""
+        timeout = max(timeout, PATIENCE)
         deadline = Deadline(timeout)
         while True:
             found = self.find(method, **members)
@@ -292,6 +296,7 @@ class Client:
 
     def wait_gone(self, timeout=DEFAULT_TIMEOUT):
         """Waits until the daemon has closed; what it said before is kept."""
+        timeout = max(timeout, PATIENCE)
         deadline = Deadline(timeout)
         while not self.gone:
             if deadline.passed():

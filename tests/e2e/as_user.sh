@@ -35,7 +35,7 @@ run() {
     ulimit -n 1024
     # pytest's 5: none of these were wanted.
     "${own_loopback[@]}" "${as_user[@]}" env HOME="$work/home" TMPDIR="$tmp" /usr/bin/python3 -m pytest \
-      -p no:cacheprovider -q -rs "${arguments[@]}" "$@" || (($? == 5))
+      -p no:cacheprovider -q -rfEs "${arguments[@]}" "$@" || (($? == 5))
   ) >"$work/out.$name" 2>&1
 }
 

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from harness import Deadline, inside
+from harness import SCALE, Deadline, inside
 
 PART = 1200  # bytes of a value in one datagram; OpenDHT sends about as many
 
@@ -209,7 +209,7 @@ class Sniffer:
 
     def __exit__(self, *_):
         self.waker.close()
-        self.thread.join(20)
+        self.thread.join(60 * SCALE)
         with contextlib.suppress(OSError):
             self.sock.close()
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the harness is made of: sizes of runs, waiting, network namespaces, processes and their readiness."""
+import contextlib
 import ctypes
 import glob
 import os
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 from api_client import Deadline
 
@@ -22,8 +24,11 @@ SANITIZER = os.environ.get("CONND_SANITIZE", "")
 SCALE = 4.0 if SANITIZER else 1.0
 # Long tests at their full size.
 FULL = bool(os.environ.get("CONND_FULL"))
-START_SECONDS = 20 * SCALE
-READY_SECONDS = 40 * SCALE
+# Whoever waits for something to happen waits at least so long: such a limit is there against a hang, and a machine that is slow
+# today must not break it. A test of a time takes the time, and compares (see Late).
+PATIENCE = 60 * SCALE
+START_SECONDS = PATIENCE
+READY_SECONDS = PATIENCE
 STOP_SECONDS = 15 * SCALE
 REPORTS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", "runtime error:")
 
@@ -66,7 +71,8 @@ MAKE_IDENTITY = binary("CONND_MAKE_IDENTITY", "tests/make_identity")
 
 
 def until(condition, timeout, what):
-    """For what gives no event: asks until `condition` is true; its value."""
+    """For what gives no event: asks until `condition` is true; its value. `timeout`: see PATIENCE."""
+    timeout = max(timeout, PATIENCE)
     deadline = Deadline(timeout)
     while True:
         value = condition()
@@ -79,13 +85,71 @@ def until(condition, timeout, what):
 
 def read_until(pipe, text, timeout):
     """What a process writes, until `text` has come. By the descriptor: nothing stays in a buffer of `pipe`."""
-    deadline, data = Deadline(timeout), b""
+    deadline, data = Deadline(max(timeout, PATIENCE)), b""
     while text not in data:
         assert select.select([pipe], [], [], deadline.left())[0], f"no {text} in {timeout} s, but {data[-1000:]}"
         part = os.read(pipe.fileno(), 1 << 16)
         assert part, f"no {text} before it ended, but {data[-1000:]}"
         data += part
     return data
+
+
+class Late(threading.Thread):
+    """How late this machine is while the block lasts: what a thread that asks to be woken every few milliseconds has waited
+    beyond that. A bound of a time has that added: what was tested is then the program, not who else had the processor."""
+
+    STEP = 0.005
+    # Less is every machine's.
+    WORTH_TELLING = 0.005
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self.spells = []  # (when it was to be woken, when it was)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+    def run(self):
+        while not self.over.is_set():
+            due = time.monotonic() + self.STEP
+            select.select([], [], [], self.STEP)
+            woken = time.monotonic()
+            if woken - due > self.WORTH_TELLING:
+                self.spells.append((due, woken))
+
+    @property
+    def seconds(self):
+        """All of it, until now."""
+        return sum(end - begin for begin, end in list(self.spells))
+
+    def within(self, begin, end):
+        """What of it was between these times of time.monotonic()."""
+        return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in list(self.spells))
+
+
+def open_files(pid):
+    """What each descriptor of a process is, by its number; those that it closes meanwhile are left out."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+    return found
+
+
+def lost_datagrams(pid):
+    """How many the kernel dropped because a UDP socket of that process was full."""
+    own, count = set(open_files(pid).values()), 0
+    for table in ("udp", "udp6"):
+        for row in pathlib.Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
+            cells = row.split()
+            count += int(cells[12]) if f"socket:[{cells[9]}]" in own else 0
+    return count
 
 
 def run(*command, **options):
@@ -149,8 +213,10 @@ def sweep():
             continue
         if path.startswith("/run/netns/"):
             subprocess.run(["ip", "netns", "del", os.path.basename(path)], check=False, capture_output=True)
-        elif os.stat(path).st_uid == os.geteuid():
-            shutil.rmtree(path, ignore_errors=True)
+            continue
+        with contextlib.suppress(FileNotFoundError):  # its own run, or another one's sweep, was first
+            if os.stat(path).st_uid == os.geteuid():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 # ---- processes ----
@@ -196,7 +262,7 @@ class Process:
     def kill(self):
         if self.popen.poll() is None:
             self.popen.kill()
-        return self.wait(STOP_SECONDS)
+        return self.wait(PATIENCE)
 
 
 class Notify:

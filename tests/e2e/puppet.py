@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 from harness import LIBC, PR_SET_PDEATHSIG, SCALE, Deadline, enter
+from processes import PATIENCE
 
 
 class Puppet:
@@ -42,7 +43,7 @@ class Puppet:
 
     def expect(self, start, timeout=40 * SCALE):
         """Waits for a line that begins so, and takes it; what is behind that beginning."""
-        deadline = Deadline(timeout)
+        deadline = Deadline(max(timeout, PATIENCE))
         while True:
             for index, line in enumerate(self.lines):
                 if line.startswith(start):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from api_client import reason_of
-from harness import SCALE, ApiError, as_many_from_each_side, sha256, sized, until
+from harness import SCALE, ApiError, Late, as_many_from_each_side, sha256, sized, until
 from puppet import Puppet
 from traffic import Echo, RecordCounter, Sender, Sink, round_trip
 
@@ -48,7 +48,7 @@ def test_b1_further_open_is_one_small_record_each_way(netns, pair):
     cost = [figures(node) for node in pair]
     for number in range(1, 9):
         channels += [alice.api.open(bob.device, f"b1 {number}"), bob.api.incoming(uri=f"b1 {number}")]
-        counter.wait_for(number, number, 5 * SCALE)
+        counter.wait_for(number, number, 60 * SCALE)
         assert len(counter.sent.records) == len(counter.received.records) == number
     # What a request, an answer and their windows are: some dozens of bytes, and 17 of TLS.
     assert all(kind == 23 and length < 120 for kind, length in counter.sent.records + counter.received.records)
@@ -65,8 +65,7 @@ def test_b1_further_open_is_one_small_record_each_way(netns, pair):
 
 def tcp_with_peers(node):
     """How many TCP sockets of the daemon are connected; its network namespace has no others."""
-    own = {os.readlink(f"/proc/{node.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{node.process.pid}/fd")
-           if os.path.exists(f"/proc/{node.process.pid}/fd/{fd}")}
+    own = set(node.files().values())
     count = 0
     for table in ("tcp", "tcp6"):
         for line in pathlib.Path(f"/proc/{node.process.pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
@@ -245,7 +244,7 @@ def test_b9_listener_takes_its_time(lab):
     alice, bob = lab.pair("--keepalive", "1")
     bob.api.call("listen.add", uri="slow", prefix=True, mode="ask")
     wait = sized(4, 4, 10)
-    with Echo(bob):
+    with Echo(bob), Late() as late:
         channel = alice.api.open(bob.device, "echo")
         connection = alice.connections(bob)[0]["connection"]
         began = time.monotonic()
@@ -253,7 +252,7 @@ def test_b9_listener_takes_its_time(lab):
         patient = alice.api.send("channel.open", peer=bob.device, uri="slow 2", timeout=60)
         asked = {n: bob.api.wait("channel.request", uri=f"slow {n}")[0]["request"] for n in (1, 2)}
         assert reason_of(alice.api.reply, impatient) == "timed-out"
-        assert 1.9 <= time.monotonic() - began < 2 + SCALE
+        assert 1.9 <= time.monotonic() - began < 2 + SCALE + late.seconds
         over = bob.api.wait("channel.request_cancelled", request=asked[1])[0]
         assert over["reason"] in ("cancelled", "timed-out")  # the peer gave up; why, is the peer's word
         assert reason_of(bob.api.call, "channel.accept", request=asked[1]) == "not-found"

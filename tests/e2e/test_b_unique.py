@@ -70,7 +70,7 @@ def test_b4_unique_of_a_channel_that_the_listener_got(pair):
     fds = bob.fds()
     result, fd = bob.api.reply(unique(bob, alice, "heard"))
     assert (result["channel"], fd) == (there.handle, None)
-    assert bob.fds() == fds
+    assert bob.fds() <= fds
     there.send(b"one")
     assert here.receive(3) == b"one"
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from harness import DAEMON, SCALE, START_SECONDS, Process, inside, sha256, sized, until
+from harness import DAEMON, SCALE, START_SECONDS, ApiError, Process, inside, sha256, sized, until
 from traffic import Echo, Sender, Sink, round_trip
 
 OPENS = 20
@@ -177,7 +177,7 @@ def test_no_free_fd(lab):
     try:
         for _ in range(200):
             client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            client.settimeout(10)
+            client.settimeout(60 * SCALE)
             client.connect(alice.socket_path)
             taken.append(client)
             client.send(b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"client":"many"}}\n')
@@ -199,7 +199,7 @@ def hello_answers(node):
     try:
         with node.client() as client:
             return client.hello["server"] == "jami-connd"
-    except (ConnectionError, OSError):
+    except (ApiError, ConnectionError, OSError):  # it has not noticed that the others have gone
         return False
 
 
@@ -237,7 +237,7 @@ def test_garbage_on_every_port_when_idle(lab):
                 sender.block, sender.total = data, len(data)
                 sender.start()
                 assert sha256(channel.receive(len(data))) == sha256(data)
-                sender.join(20)
+                sender.join(60 * SCALE)
 
 
 def test_garbage_to_the_dht_port(netns, lab):

@@ -8,7 +8,7 @@ import subprocess
 import threading
 
 import pytest
-from harness import CTL, sha256, sized, until
+from harness import CTL, SCALE, sha256, sized, until
 
 NOBODY = "5a" * 32
 
@@ -25,7 +25,7 @@ def listens(node, uri, **options):
 
 def stop(popen):
     popen.send_signal(signal.SIGINT)
-    popen.wait(10)
+    popen.wait(60 * SCALE)
 
 
 def one_line(done):
@@ -85,7 +85,7 @@ def test_listen_once_joined_to_stdin_and_stdout(pair):
     done = alice.ctl("open", bob.device, "talk", input=b"from alice")
     out = listener.stdout.read()
     assert (done.returncode, done.stdout) == (0, b"from bob"), done.stderr
-    assert (out, listener.wait(10)) == (b"from alice", 0)
+    assert (out, listener.wait(60 * SCALE)) == (b"from alice", 0)
 
 
 def test_quit_after(pair):
@@ -172,7 +172,7 @@ def test_connections_channels_and_close(pair):
     held = [channel for channel in json_lines(alice.ctl("channels", "--json")) if channel["uri"] == "held"]
     assert len(held) == 1
     assert alice.ctl("close", str(held[0]["channel"])).returncode == 0
-    out, err = popen.communicate(timeout=20)
+    out, err = popen.communicate(timeout=60 * SCALE)
     assert popen.returncode != 0 and err, out
 
 

@@ -143,22 +143,25 @@ def test_d3_round_trips_beside_bulk(pair):
     alice, bob = pair
     bob.api.call("listen.add", uri="d3")
     here = alice.api.open(bob.device, "d3")
-    idle, busy, rounds = [], [], sized(50, 300, 300)
+    idle, busy, windows, rounds = [], [], [], sized(50, 300, 300)
     with Echo(bob), bulk(here, bob.api.incoming(uri="d3")) as writer:
         ping = alice.api.open(bob.device, "echo")
         for _ in range(3):
             before = bytes_out(alice, here)
             until(lambda: bytes_out(alice, here) >= before + (8 << 20), 20 * SCALE, "bulk flows")
-            before = bytes_out(alice, here)
+            before, began = bytes_out(alice, here), time.monotonic()
             busy.append(median_round_trip(ping, rounds))
-            assert bytes_out(alice, here) > before + (1 << 20), "it was not beside bulk"
+            carried = bytes_out(alice, here) - before
+            assert carried > 1 << 20, "it was not beside bulk"
+            windows.append(MAX_WINDOW / carried * (time.monotonic() - began))
             writer.send_signal(signal.SIGSTOP)
             idle.append(median_round_trip(ping, rounds))
             writer.send_signal(signal.SIGCONT)
     ratio = sorted(busy)[1] / sorted(idle)[1]
-    print(f"round trip beside bulk: {ratio:.1f} times; us: idle {[round(t * 1e6) for t in idle]}, busy {[round(t * 1e6) for t in busy]}")
-    # Alone on the machine, the specification's; else what only waiting for whole windows exceeds.
-    assert ratio <= (5 if FULL else 100)
+    print(f"round trip beside bulk: {ratio:.1f} times; us: idle {[round(t * 1e6) for t in idle]}, busy {[round(t * 1e6) for t in busy]}, "
+          f"a window {[round(t * 1e6) for t in windows]}")
+    # Alone on the machine, the specification's; else what only waiting for whole windows exceeds, at the pace of the bulk.
+    assert ratio <= 5 if FULL else sorted(busy)[1] < sorted(windows)[1], (busy, windows)
 
 
 # One channel has nobody to share with; its speed, and that of a hundred, are the bench's.
@@ -180,7 +183,7 @@ def test_d4_bulk_channels_share_fairly(pair, count):
         for channel in channels:
             channel.sock.shutdown(2)
         for sender in senders:
-            sender.join(20)
+            sender.join(60 * SCALE)
     jain = sum(counts) ** 2 / (len(counts) * sum(c * c for c in counts))
     print(f"Jain's index {jain:.4f} over {counts}")
     assert jain > 0.95

@@ -2,7 +2,7 @@
 """SCENARIOS E3 and E5: the network changes, the machine sleeps."""
 import time
 
-from harness import FULL, SCALE, Deadline, until
+from harness import FULL, SCALE, Deadline, Late, until
 from traffic import Echo, Sender, joined, round_trip, subscribed
 
 # proto/limits.h, kProbeTime.
@@ -21,17 +21,17 @@ def test_e3_address_change_is_noticed_probed_and_redialled(netns, lab):
         pass  # gone, not yet come: told apart on a slow machine
     assert alice.status()["metrics"]["network_changes"] >= 1
     # The next open does not wait for the old connection: its address is gone.
-    with Echo(bob):
+    with Echo(bob), Late() as late:
         began = time.monotonic()
         channel = alice.api.open(bob.device, "echo")
-        assert time.monotonic() - began < PROBE_SECONDS * SCALE, "nor for its probe"
+        assert time.monotonic() - began < PROBE_SECONDS * SCALE + late.seconds, "nor for its probe"
         assert round_trip(channel, b"moved") == b"moved"
         second = [c for c in alice.connections(bob) if c["connection"] != first["connection"]]
         assert [c["local_address"].split(":")[0] for c in second] == [alice.address]
         # The old one was probed at once, by both: by bob because alice called anew.
         assert here.end(30)["reason"] == "connection-lost"
         assert there.end(30)["reason"] == "connection-lost"
-    assert time.monotonic() - moved < PROBE_SECONDS * 4 * SCALE, "not by keepalive"
+        assert time.monotonic() - moved < PROBE_SECONDS * 4 * SCALE + late.seconds, "not by keepalive"
     for client, handle in ((events, first["connection"]), (of_bob, None)):
         closed = client.event("connection.closed", 20)
         assert closed["reason"] == "connection-lost" and handle in (None, closed["connection"])
@@ -45,12 +45,12 @@ def test_e3_the_other_side_opens_to_who_has_moved_and_said_nothing(netns, lab):
     until(quiet.passed, 2 * PROBE_SECONDS, "it has been silent")
     first = bob.connections(alice)[0]
     alice.move()
-    with Echo(alice):
+    with Echo(alice), Late() as late:
         began = time.monotonic()
         channel = bob.api.open(alice.device, "echo")
         took = time.monotonic() - began
         assert round_trip(channel, b"found") == b"found"
-        assert PROBE_SECONDS * 0.9 <= took < 3 * PROBE_SECONDS * SCALE, took
+        assert PROBE_SECONDS * 0.9 <= took < 3 * PROBE_SECONDS * SCALE + late.seconds, took
         assert first["connection"] not in [c["connection"] for c in bob.connections(alice)]
         assert here.end(10)["reason"] == there.end(30)["reason"] == "connection-lost"
 
@@ -84,15 +84,16 @@ def test_e5_suspend_and_resume(lab):
         bob.cut()  # not even its kernel answers any more
     else:
         bob.kill()
-    alice.thaw()
-    woke = time.monotonic()
-    assert here.end(4 * PROBE_SECONDS * SCALE)["reason"] == "connection-lost"
-    assert events.event("connection.closed", 20, peer=bob.device)["reason"] == "connection-lost"
-    assert time.monotonic() - woke <= PROBE_SECONDS + 2 * SCALE
+    with Late() as late:
+        alice.thaw()
+        woke = time.monotonic()
+        assert here.end(4 * PROBE_SECONDS * SCALE)["reason"] == "connection-lost"
+        assert events.event("connection.closed", 20, peer=bob.device)["reason"] == "connection-lost"
+        assert time.monotonic() - woke <= PROBE_SECONDS + 2 * SCALE + late.seconds
     if lab.mode == "netns":
         bob.kill()
         bob.mend()
-    sender.join(20)
+    sender.join(60 * SCALE)
     bob.start()
     with Echo(bob):
         assert round_trip(alice.api.open(bob.device, "echo"), b"awake") == b"awake"

@@ -49,7 +49,7 @@ def listening(node, *command, **options):
 
 def stop(popen, how=signal.SIGTERM):
     popen.send_signal(how)
-    popen.wait(10)
+    popen.wait(60 * SCALE)
     if popen.stdout:
         popen.stdout.close()
 
@@ -94,7 +94,7 @@ def test_client_half_close(pair):
     assert channel.receive_all() == b"question"
     channel.send(b"answer")
     channel.finish()
-    assert (first.stdout.read(), first.wait(10)) == (b"answer", 0)
+    assert (first.stdout.read(), first.wait(60 * SCALE)) == (b"answer", 0)
     assert channel.end()["reason"] == "closed"
 
     second = start(alice, CLIENT, "open", bob.device, "half", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -105,7 +105,7 @@ def test_client_half_close(pair):
     assert second.poll() is None
     second.stdin.write(b"late")
     second.stdin.close()
-    assert (channel.receive_all(), second.wait(10)) == (b"late", 0)
+    assert (channel.receive_all(), second.wait(60 * SCALE)) == (b"late", 0)
     assert channel.end()["reason"] == "closed"
 
 
@@ -136,7 +136,7 @@ def test_client_exit_codes(pair):
     opener.stdout.close()
     channel.send(b"for nobody")
     assert channel.end()["reason"] == "reset"
-    assert opener.wait(10) == 1
+    assert opener.wait(60 * SCALE) == 1
     # A name is taken once.
     taken = listening(bob, CLIENT, "listen", "taken", stdout=subprocess.DEVNULL)
     assert done(bob, CLIENT, "listen", "taken").returncode == 1
@@ -157,7 +157,7 @@ def test_client_in_the_protocol_document(pair):
     channel = bob.api.incoming(uri="file://file1")
     assert channel.receive_all() == b"hello"
     channel.finish()
-    assert (program.stdout.read(), program.wait(10)) == (b"sent\n", 0)
+    assert (program.stdout.read(), program.wait(60 * SCALE)) == (b"sent\n", 0)
     assert channel.end()["reason"] == "closed"
     alice.api.call("alias.remove", name="bob")
 
@@ -183,7 +183,7 @@ def test_two_files(pair, files):
     receiver = listening(bob, TWO_FILES, "receive", str(target), stdout=subprocess.PIPE)
     sent = done(alice, TWO_FILES, "send", bob.device, *map(str, paths))
     text = receiver.stdout.read().decode()
-    assert (sent.returncode, receiver.wait(10)) == (0, 0), sent.stderr
+    assert (sent.returncode, receiver.wait(60 * SCALE)) == (0, 0), sent.stderr
     for number, data in enumerate(contents, 1):
         assert sha256((target / f"file{number}").read_bytes()) == sha256(data)
         line = f"file://file{number}: {len(data)} bytes\n"

@@ -299,7 +299,7 @@ class Junk(threading.Thread):
 
     def __exit__(self, *_):
         self.over.set()
-        self.join(20)
+        self.join(60 * SCALE)
         self.stranger.sock.close()
 
     def run(self):

@@ -106,7 +106,7 @@ def race_the_start(lab):
         for name, options in (("alice", {}), ("new", {"identity_number": "none"})):
             node = lab.node(name, **options).start(ready=False)
             began = time.monotonic()
-            channel = node.api.open(bob.device, "echo", timeout=60 * SCALE)
+            channel = node.api.open(bob.device, "echo", timeout=180 * SCALE)  # it makes its keys first
             assert round_trip(channel, b"early") == b"early"
             print(f"{name}: open after {time.monotonic() - began:.1f} s")
             channel.close()

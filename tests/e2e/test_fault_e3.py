@@ -105,23 +105,24 @@ def test_fault_e3_a_program_has_the_time_to_finish(pair, file):
     alice, bob = pair
     done, later = file.with_suffix(".done"), file.with_suffix(".later")
     script = f'cat > "$1"; sleep {GRACE + 0.5}; echo done > {done}; (sleep {GRACE / 3}; echo later > {later}) > /dev/null 2>&1 < /dev/null &'
-    popen = listening(alice, "x", script, file, "--once", "--kill-after", str(GRACE))
+    popen = listening(alice, "x", script, file, "--once", "--kill-after", str(30 * GRACE))  # far more than it needs
     channel = bob.api.open(alice.device, "x", strict_end=True)
     channel.send(b"all of it").finish()
     assert channel.receive_all() == b"" and channel.end()["reason"] == "closed"
     assert popen.wait() == 0
     assert file.read_bytes() == b"all of it" and done.read_text() == "done\n"
-    until(later.exists, (GRACE + 5) * SCALE, "what ran in the background has ended by itself")
+    until(later.exists, 60 * SCALE, "what ran in the background has ended by itself")
 
 
 def test_fault_e3_what_stays_behind_a_clean_end_is_told(pair, file):
     alice, bob = pair
-    popen = listening(alice, "x", '(tail -f "$1" > /dev/null 2>&1 < /dev/null &)', file, "--kill-after", str(GRACE))
+    grace = 3 * GRACE  # it is looked at meanwhile
+    popen = listening(alice, "x", '(tail -f "$1" > /dev/null 2>&1 < /dev/null &)', file, "--kill-after", str(grace))
     channel = bob.api.open(alice.device, "x", strict_end=True)
     channel.finish()
     assert channel.end()["reason"] == "closed"
     assert len(processes_of(file)) == 1  # for as long as the grace
-    ends(file, (GRACE + 5) * SCALE, "told")
+    ends(file, (grace + 5) * SCALE, "told")
     until(lambda: keepers_of(file) == [popen.pid], 10 * SCALE, "the place is free")
     popen.terminate()
     popen.wait()

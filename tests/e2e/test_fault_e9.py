@@ -81,9 +81,11 @@ def test_fault_e13_bootstrap_none_is_the_lan_alone(shared_lab):
 def test_fault_e17_one_line_for_a_refused_peer(shared_lab):
     alice, bob = shared_lab.node("alice").start(), shared_lab.node("bob").start()
     bob.ctl("trust", "ban", alice.device)
+    opening = alice.api.send("channel.open", peer=bob.device, uri="x", timeout=40 * SCALE)
+    until(lambda: bob.api.call("daemon.status")["metrics"]["requests_refused"] >= 1, 40 * SCALE, "it is refused")
+    alice.api.call("channel.cancel", id=opening)
     with pytest.raises(ApiError):
-        alice.api.open(bob.device, "x", timeout=2)
-    assert bob.api.call("daemon.status")["metrics"]["requests_refused"] >= 1
+        alice.api.reply(opening)
     log = (shared_lab.directory / "bob" / "log.1").read_text()
     lines = [line for line in log.splitlines() if "connection request refused" in line]
     assert len(lines) == 1 and "reason=banned" in lines[0], "\n".join(lines)

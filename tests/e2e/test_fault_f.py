@@ -6,7 +6,7 @@ from api_client import reason_of
 from harness import SCALE
 from traffic import Echo, round_trip
 
-SHORT = 3 * SCALE
+SHORT = 5 * SCALE
 
 
 def test_fault_f_who_knocks_is_seen_and_let_in_by_the_command_line(lab):

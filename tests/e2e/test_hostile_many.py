@@ -115,10 +115,11 @@ def test_peer_that_allows_two_channels(attacked):
 def test_one_peer_has_few_connections(attacked, shared_lab):
     """A peer that calls again and again, and keeps what it gets: eight connections, and one more when one has ended."""
     alice, first, device, events = attacked
-    connected(first, alice, events, device)
+    # Each call of theirs is a cause to ask whether the others still live.
+    connected(first, alice, events, device).say("live")
     more = []
     for _ in range(7):
-        more.append(connected(Hostile.good(shared_lab, HOSTILE), alice, events, device))
+        more.append(connected(Hostile.good(shared_lab, HOSTILE), alice, events, device).say("live"))
     one_too_many = Hostile.good(shared_lab, HOSTILE).knows(alice).say("call", next(numbers))
     refused = events.event("request.refused", peer=device)
     assert (refused["reason"], refused["detail"]) == ("busy", "the peer has too many connections")

@@ -104,7 +104,9 @@ def test_a_passed_socket_that_lingers_holds_up_nobody(pair, over):
                 alice.thaw()
             if not refused and kernel_version() < (6, 16):
                 pytest.skip("before Linux 6.16 nobody can refuse passed descriptors")
-            assert alice.api.call("hello", client="another", timeout_s=5 * SCALE)["api"] == 1
+            began = time.monotonic()
+            assert alice.api.call("hello", client="another")["api"] == 1
+            assert time.monotonic() - began < 30 * SCALE, "half of what the socket lingers"
         assert round_trip(channel, b"lives") == b"lives"
         channel.close()
 

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from api_schema import SCHEMA_OF_ALL, Checked, SchemaError
 from certificates import make_crl, split
+from harness import SCALE
 
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "hello", "params": {"client": "x"}}
 ERROR = {"code": -32602, "message": "one line", "data": {"reason": "invalid-argument", "retryable": False}}
@@ -112,10 +113,10 @@ def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
         verb("open", "bob", "nobody listens", code=5, input=b"")
         verb("close", "bob")
         echo.send_signal(signal.SIGINT)
-        assert echo.wait(20) == 130
+        assert echo.wait(60 * SCALE) == 130
         receiver = listening(bob, "receive", str(tmp_path / "received"), "--count", "1")
         verb("send", "bob", str(tmp_path / "file"))
-        assert receiver.wait(20) == 0
+        assert receiver.wait(60 * SCALE) == 0
         verb("close", "123456", code=4)
         verb("requests")
         verb("accept", "5a" * 32, code=4)
@@ -132,7 +133,7 @@ def test_what_the_command_line_says_is_held_to_it(pair, tmp_path):
         verb("trust", "allow", "5b" * 32)
         assert b"trust" in events.stdout.readline()
         events.send_signal(signal.SIGINT)
-        events.wait(20)
+        events.wait(60 * SCALE)
     said = proxy.methods | there.methods
     missing = set(SCHEMA_OF_ALL.params) - said
     # Programs' own; and what would end this daemon's account.

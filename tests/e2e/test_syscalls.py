@@ -13,7 +13,7 @@ from traffic import Echo, round_trip
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNITS = {"system": ROOT / "systemd/jami-connd.service.in", "user": ROOT / "systemd/user/jami-connd.service.in"}
-LIFE_SECONDS = 60 * SCALE
+LIFE_SECONDS = 180 * SCALE  # it makes its keys
 
 
 def members(group):

@@ -10,7 +10,7 @@ import struct
 import threading
 
 from api_client import Channel, Client
-from harness import Deadline, inside
+from harness import SCALE, Deadline, inside
 
 CHUNK = 1 << 18
 # What an echo keeps of one channel that does not read its own bytes.
@@ -41,7 +41,7 @@ class Service(threading.Thread):
 
     def __exit__(self, kind, *_):
         self.waker.close()
-        self.join(20)
+        self.join(60 * SCALE)
         if kind is None and self.error:
             raise self.error
 

@@ -24,8 +24,8 @@ AT_HAND = ["dhtnode"]
 # dpkg's list of what a minimal root has, kept for questions about one.
 MINIMAL = "/var/lib/dpkg/status-minimal"
 MAKE_SECONDS = 900
-BOOT_SECONDS = 90
-RUN_SECONDS = 90
+BOOT_SECONDS = 300
+RUN_SECONDS = 300
 KEPT_DAYS = 30  # roots that nobody has used for so long go
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
 

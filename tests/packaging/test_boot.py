@@ -17,7 +17,7 @@ BUILD = pathlib.Path(os.environ.get("CONND_BUILD", ROOT / "build" / "release"))
 NEXT_VERSION = "0.1.0+next"
 SYSTEM_SOCKET = "/run/jami-connd/control.sock"
 DHT_PORT = 4222
-WAIT = 60
+WAIT = 180
 
 
 def next_version(deb, directory):

@@ -51,7 +51,7 @@ until [[ -S $XDG_RUNTIME_DIR/systemd/private ]]; do
 done
 
 manage start jami-connd.service || fail "start"
-ctl id >/dev/null || fail "no identity"
+ctl id --wait 180 >/dev/null || fail "no identity"
 status_has '"idle_timeout_s":100'
 [[ $(stat -c %a "$XDG_RUNTIME_DIR/jami-connd/control.sock") == 600 ]] || fail "the socket's mode"
 [[ -d $HOME/.local/state/jami-connd ]] || fail "the state is elsewhere"

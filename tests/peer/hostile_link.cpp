@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "proto/control.h"
 #include "proto/jami_frame.h"
 
 namespace connd::test {
@@ -111,7 +112,31 @@ void HostileLink::take(proto::Bytes piece) {
     if (*n == 0) return;
     received_ += *n;
     if (!quiet_) say_("plain " + to_hex(proto::Bytes(plain).first(*n)));
+    answer_pings(proto::Bytes(plain).first(*n));
   }
+}
+
+/// Reads all frames, from the first on; the answers go out with the next output.
+void HostileLink::answer_pings(proto::Bytes plain) {
+  while (!plain.empty()) {
+    const auto piece = frames_.next(plain);
+    if (!piece || !*piece) return;
+    if (!lives_ || (*piece)->kind != proto::FramePiece::Kind::kControl) continue;
+    const auto messages = proto::control::decode((*piece)->body);
+    if (!messages) continue;
+    for (const auto& message : *messages) {
+      if (const auto* ping = std::get_if<proto::control::Ping>(&message)) pong(ping->number);
+    }
+  }
+}
+
+void HostileLink::pong(std::uint64_t number) {
+  proto::ByteVector body;
+  proto::control::encode(proto::control::Pong{number}, body);
+  proto::ByteVector frame(proto::NativeFrameCodec::kHeaderBytes);
+  frames_.write_header(frame.data(), proto::kControlChannel, body.size());
+  frame.insert(frame.end(), body.begin(), body.end());
+  if (const auto written = tls_.write(frame); !written) down(written.error().message());
 }
 
 void HostileLink::pump() {

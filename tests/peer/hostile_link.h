@@ -35,12 +35,16 @@ class HostileLink final : public daemon::EdgeHandler {
   void pause(bool on);
   /// Says `count N` instead of each plaintext.
   void be_quiet() { quiet_ = true; }
+  /// From now on answers pings of the native dialect, as a peer does that lives, and says no plaintext.
+  void live() { lives_ = quiet_ = true; }
   [[nodiscard]] std::uint64_t received() const { return received_; }
 
  private:
   void on_edge(std::uint32_t events) override;
   void receive();
   void take(proto::Bytes piece);
+  void answer_pings(proto::Bytes plain);
+  void pong(std::uint64_t number);
   void pump();
   bool make_output();
   bool pour_one();
@@ -63,6 +67,8 @@ class HostileLink final : public daemon::EdgeHandler {
   bool tls_on_ = false;
   bool up_ = false;
   bool quiet_ = false;
+  bool lives_ = false;
+  proto::NativeFrameCodec frames_;
   bool paused_ = false;
   bool down_ = false;
   std::unique_ptr<daemon::IceTransport> transport_;

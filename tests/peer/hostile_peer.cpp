@@ -15,7 +15,7 @@
 ///   no-alpn              after `peer`: TLS without the name that both sides' `jc` has promised
 ///   pour CHANNEL BYTES [end]
 ///                        numbered messages on a channel of Jami's dialect (HostileLink::pour), beside other pours
-///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · count · quit
+///   tls · raw HEX · plain HEX · flood N HEX · pause · resume · quiet · live · count · quit
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -143,6 +143,7 @@ class HostilePeer {
     if (verb == "pause") return link_->pause(true);
     if (verb == "resume") return link_->pause(false);
     if (verb == "quiet") return link_->be_quiet();
+    if (verb == "live") return link_->live();
     if (verb == "count") return say("count " + std::to_string(link_->received()));
     say("error " + verb);
   }
