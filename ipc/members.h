@@ -36,7 +36,7 @@ struct Bounds {
 };
 
 /// Names of the values of an enum; specialise it with `static constexpr std::array<std::pair<std::string_view, E>,
-/// N> kValues` in alphabetical order of nothing in particular.
+/// N> kValues`, in any order: the schema shows them in it.
 template <class E>
 struct EnumNames;
 

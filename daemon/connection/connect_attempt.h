@@ -66,7 +66,8 @@ class ConnectAttempt {
   ConnectAttempt(const Context& context, Owner& owner, const AttemptId& id, const proto::ConnectTimes& times,
                  proto::IceDescription remote, PeerKind kind);
 
-  /// Begins. From here on the owner's functions are called, from later turns only, and each may destroy the attempt.
+  /// Begins. From here on the owner's functions are called, the first from inside this call, and each may destroy the
+  /// attempt.
   void start();
   /// `by_pair`: the first request goes by pair keys alone.
   void on_certificate(bool found, bool by_pair = false);

@@ -34,15 +34,15 @@ proto::MuxConfig with_side(proto::MuxConfig config, bool client) {
 }
 
 /// A channel that watches its end of a new socketpair, and the app's end.
-struct ChannelEnds {
+struct NewChannel {
   std::unique_ptr<ChannelSocket> channel;
   ipc::Fd apps;
 };
 
-proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, proto::ChannelHandle handle,
-                                        const ChannelOptions& options) {
+proto::Result<NewChannel> make_channel(ChannelHost& host, EdgePoller& poller, proto::ChannelHandle handle,
+                                       const ChannelOptions& options) {
   if (options.detached) {
-    return ChannelEnds{std::make_unique<ChannelSocket>(host, handle, ipc::Fd(), options), ipc::Fd()};
+    return NewChannel{std::make_unique<ChannelSocket>(host, handle, ipc::Fd(), options), ipc::Fd()};
   }
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
@@ -50,7 +50,7 @@ proto::Result<ChannelEnds> make_channel(ChannelHost& host, EdgePoller& poller, p
   }
   ipc::Fd ours(fds[0]);
   (void)ipc::refuse_fds(ours.get());  // what an app sends is bytes
-  ChannelEnds ends{nullptr, ipc::Fd(fds[1])};
+  NewChannel ends{nullptr, ipc::Fd(fds[1])};
   ends.channel = std::make_unique<ChannelSocket>(host, handle, std::move(ours), options);
   if (const auto started = ends.channel->start(poller); !started) return started.error();
   return ends;

@@ -69,15 +69,14 @@ DhtClient::Impl::Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
   config_.device_key_pem.clear();
 }
 
-void DhtClient::Impl::start(const DhtConfig& config) {
-  const DhtKeys keys = load_dht_keys(config);
+void DhtClient::Impl::start(const DhtConfig& config, const DhtBeginning& beginning) {
+  const DhtKeys& keys = beginning.keys;
   make_bootstrap(config);
-  key_ = std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem));
+  key_ = beginning.seals;
   bridge_ = std::make_shared<Bridge>(loop_, weak_from_this());
   const auto opened = [this](const std::optional<IncomingRequest>& request) { on_opened(request); };
   public_opener_.emplace(loop_, keys.device.first, kPublicBudget, opened);
-  pair_opener_.emplace(loop_, std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem)),
-                       kPairBudget, opened);
+  pair_opener_.emplace(loop_, beginning.opens, kPairBudget, opened);
   const auto& certificate = *keys.device.second;
   node_id_ = node_id_of(certificate.getId());
   request_keys_ = {request_key(id_of<proto::DeviceId>(certificate.getLongId()).hex()),
@@ -88,7 +87,7 @@ void DhtClient::Impl::start(const DhtConfig& config) {
     keep({key, {}, std::move(value)});
   }
   open_port();
-  known_nodes_ = load_known_nodes(state_file_);
+  known_nodes_ = beginning.known_nodes;
   ask_bootstrap_at_ = loop_.now() + ask_bootstrap_interval_;
   make_node();
   watch_traffic();
@@ -422,9 +421,11 @@ void DhtClient::Impl::close() {
 // --- the public face
 // ----------------------------------------------------------------------------------------------------
 
-DhtClient::DhtClient(Loop& loop, const DhtConfig& config, DhtHandlers handlers)
+DhtClient::DhtClient(Loop& loop, const DhtConfig& config, DhtHandlers handlers,
+                     std::shared_ptr<const DhtBeginning> beginning)
     : impl_(std::make_shared<Impl>(loop, config, std::move(handlers))) {
-  impl_->start(config);
+  if (!beginning) beginning = read_dht_beginning(config);
+  impl_->start(config, *beginning);
 }
 
 DhtClient::~DhtClient() {

@@ -113,6 +113,12 @@ struct DhtConfig {
 /// its own, lest who goes from one to the other join both. Empty where there is none: the LAN alone.
 std::string known_nodes_file(std::vector<std::string> bootstrap);
 
+/// What a client begins with that takes the disk and the private key: keys that were read from their text, and the
+/// nodes that were known at the end of the last run.
+struct DhtBeginning;
+/// Any thread; blocks. Throws as the client does.
+std::shared_ptr<const DhtBeginning> read_dht_beginning(const DhtConfig& config);
+
 /// `body` is the msgpack of the value, decrypted; whoever signed it holds `signer`'s key. It may come more than once,
 /// and again after a restart: OpenDHT delivers what was put in the last ten minutes.
 struct IncomingRequest {
@@ -183,8 +189,11 @@ class DhtClient {
   /// Binds, starts the node, publishes and listens. No network is not an error. Throws std::runtime_error, with a text
   /// for the user, when the port is taken, an address cannot be bound, a bootstrap is no HOST:PORT, or the keys cannot
   /// be used.
-  DhtClient(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
-  /// Waits for OpenDHT's threads, some milliseconds; `shutdown` first does the same without blocking the loop.
+  /// `beginning` is of the same configuration, made on the pool; without one it is made here, and the loop waits.
+  DhtClient(Loop& loop, const DhtConfig& config, DhtHandlers handlers,
+            std::shared_ptr<const DhtBeginning> beginning = nullptr);
+  /// Waits for OpenDHT's threads, however long they take: where that matters, only after `shutdown`, which has waited
+  /// for them without blocking the loop.
   ~DhtClient();
   DhtClient(const DhtClient&) = delete;
   DhtClient& operator=(const DhtClient&) = delete;

@@ -57,7 +57,7 @@ class RecentValues {
 class DhtClient::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(Loop& loop, const DhtConfig& config, DhtHandlers handlers);
-  void start(const DhtConfig& config);
+  void start(const DhtConfig& config, const DhtBeginning& beginning);
   void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
                         proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
                         std::function<void(std::optional<proto::CertificateChain>)> done);

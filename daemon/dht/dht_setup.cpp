@@ -185,6 +185,15 @@ DhtKeys load_dht_keys(const DhtConfig& config) {
   return keys;
 }
 
+std::shared_ptr<const DhtBeginning> read_dht_beginning(const DhtConfig& config) {
+  const auto key = [&config] {
+    return std::make_shared<dht::crypto::PrivateKey>(std::string_view(config.device_key_pem));
+  };
+  DhtKeys keys = load_dht_keys(config);
+  return std::make_shared<DhtBeginning>(
+      DhtBeginning{std::move(keys), key(), key(), load_known_nodes(config.state_file)});
+}
+
 std::pair<std::string, std::string> parse_bootstrap(const std::string& text) {
   std::string host = text;
   std::string port = kDefaultBootstrapPort;

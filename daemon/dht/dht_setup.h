@@ -100,6 +100,16 @@ std::vector<dht::NodeExport> load_known_nodes(const std::filesystem::path& path)
 /// Files of other DHTs beside it are removed.
 void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path& path);
 
+/// See dht_client.h.
+struct DhtBeginning {
+  DhtKeys keys;
+  /// The device's key twice more, for each is used by one thread at a time: by who seals, and who opens what pairs
+  /// send.
+  std::shared_ptr<dht::crypto::PrivateKey> seals;
+  std::shared_ptr<dht::crypto::PrivateKey> opens;
+  std::vector<dht::NodeExport> known_nodes;
+};
+
 /// At which of our keys a value came.
 struct Arrival {
   bool at_short_key = false;

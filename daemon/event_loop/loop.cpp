@@ -24,6 +24,7 @@ void check(int rc, const char* what) {
 
 struct Work {
   uv_work_t request{};
+  const bool& loop_ends;
   std::function<void()> work;
   std::function<void()> done;
 };
@@ -46,6 +47,7 @@ Loop::Loop() {
 
 Loop::~Loop() {
   assert(on_thread());
+  ending_ = true;
   uv_close(reinterpret_cast<uv_handle_t*>(wake_), [](uv_handle_t* h) { delete reinterpret_cast<uv_async_t*>(h); });
   wake_ = nullptr;
   uv_close(reinterpret_cast<uv_handle_t*>(turn_), [](uv_handle_t* h) { delete reinterpret_cast<uv_prepare_t*>(h); });
@@ -106,7 +108,7 @@ void Loop::run_posted() {
 
 void Loop::post_work(std::function<void()> work, std::function<void()> done) {
   assert(on_thread());
-  auto* job = new Work{{}, std::move(work), std::move(done)};
+  auto* job = new Work{{}, ending_, std::move(work), std::move(done)};
   job->request.data = job;
   check(uv_queue_work(
             &loop_, &job->request,
@@ -116,7 +118,7 @@ void Loop::post_work(std::function<void()> work, std::function<void()> done) {
             },
             [](uv_work_t* r, int /*status*/) {
               const std::unique_ptr<Work> owned(static_cast<Work*>(r->data));
-              owned->done();
+              if (!owned->loop_ends) owned->done();
             }),
         "uv_queue_work");
 }

@@ -2,8 +2,8 @@
 /// RAII over libuv: one loop, owned and run by one thread, and the handles that live on it.
 ///
 /// Rules that hold for every handle here:
-/// - It is made, used and destroyed on the loop's thread. `Loop::post` and `Loop::post_work` alone may be called from
-///   elsewhere (post_work: from the loop's thread only; its work runs on libuv's pool).
+/// - It is made, used and destroyed on the loop's thread. `Loop::post` alone may be called from elsewhere; what
+///   `Loop::post_work` is given runs on libuv's pool.
 /// - After its destructor has returned no callback of it runs. libuv's memory is freed in its close callback.
 /// - A callback may destroy the very handle that calls it.
 #pragma once
@@ -23,7 +23,9 @@ namespace connd::daemon {
 class Loop {
  public:
   Loop();
-  ~Loop();  ///< runs what is closing to its end; asserts that nothing else is left
+  /// Runs what is closing to its end, and waits for the pool's work, of which nobody is told any more: those who asked
+  /// for it may be gone. Asserts that nothing else is left.
+  ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
@@ -35,8 +37,8 @@ class Loop {
   /// are still queued when the loop is destroyed are destroyed without being run.
   void post(std::function<void()> task);
 
-  /// Runs `work` on a pool thread, which gives way to this one, then `done` on the loop's thread. `done` always runs,
-  /// unless the loop is destroyed.
+  /// Runs `work` on a pool thread, which gives way to this one, then `done` on the loop's thread. `work` always runs to
+  /// its end, and `done` after it, unless the loop is being destroyed then: it is destroyed without being run.
   void post_work(std::function<void()> work, std::function<void()> done);
 
   /// The loop's time, monotonic, cached once per turn.
@@ -60,6 +62,7 @@ class Loop {
   std::uint64_t minute_began_ = 0;
   std::uint64_t longest_now_ = 0;     ///< of this minute
   std::uint64_t longest_before_ = 0;  ///< of the minute before it
+  bool ending_ = false;
   uv_async_t* wake_ = nullptr;
   uv_thread_t thread_{};
   std::mutex mutex_;  // guards posted_ alone: the one lock of the daemon's own code

@@ -120,9 +120,19 @@ ipc::Trust to_api(Trust trust) {
 
 ipc::Error storage_error(const Failure& failure) {
   const bool full = failure.code == std::errc::no_space_on_device || failure.code == std::errc::file_too_large ||
-                    failure.code == std::errc::value_too_large;
+                    failure.code == std::errc::value_too_large ||
+                    failure.code == std::errc::resource_unavailable_try_again;
   return ipc::make_error(full ? ipc::Reason::kResourceLimit : ipc::Reason::kInternal,
                          "it could not be stored; nothing has changed", failure.text);
+}
+
+StateDisk::Done answer_stored(const Call& call, ipc::Json result, std::function<void()> taken_back) {
+  return [&server = call.server, client = call.session.number(), id = call.id, result = std::move(result),
+          taken_back = std::move(taken_back)](const Outcome<void>& stored) {
+    if (stored) return server.answer_later(client, id, result);
+    if (taken_back) taken_back();
+    server.answer_later(client, id, storage_error(stored.failure()));
+  };
 }
 
 }  // namespace connd::daemon::api

@@ -3,6 +3,7 @@
 /// IpcServer and what stands behind it, and make results; they keep no state.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string_view>
 #include <variant>
@@ -47,6 +48,9 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
 [[nodiscard]] ipc::CrlEntry entry_of(const std::string& id, const proto::RevocationList& list);
 /// What the disk said.
 [[nodiscard]] ipc::Error storage_error(const Failure& failure);
+/// Answers the call with `result`, once what it has changed is on the disk; or with what the disk said, after
+/// `taken_back`.
+[[nodiscard]] StateDisk::Done answer_stored(const Call& call, ipc::Json result, std::function<void()> taken_back = {});
 template <class Result>
 Answer answer(const Result& result) {
   return {ipc::write_members(result)};

@@ -39,18 +39,22 @@ Reply crl_add(Call& call) {
     return ipc::make_error(ipc::Reason::kBadCertificate, "this is no revocation list", id.failure().text);
   }
   if (!id) return storage_error(id.failure());
+  ipc::Json entry = ipc::write_members(entry_of(*id, store.list().at(*id)));
   changed(call, *id, "added");
-  return answer(entry_of(*id, store.list().at(*id)));
+  store.when_stored(answer_stored(call, std::move(entry)));
+  return Later{};
 }
 
 Reply crl_remove(Call& call) {
   const auto params = ipc::read_params<ipc::CrlRemoveParams>(call.params);
   if (!params) return params.error();
-  const auto removed = call.server.context().stores.crls.remove(params->crl);
+  CrlStore& store = call.server.context().stores.crls;
+  const auto removed = store.remove(params->crl);
   if (!removed) return storage_error(removed.failure());
   if (!*removed) return ipc::make_error(ipc::Reason::kNotFound, "no such revocation list");
   changed(call, params->crl, "removed");
-  return Answer{};
+  store.when_stored(answer_stored(call, ipc::Json::object()));
+  return Later{};
 }
 
 Reply crl_list(Call& call) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // identity.request, sign, import, export_account, forget_account_key; identity.show is in api_daemon.cpp
 #include <ctime>
+#include <memory>
 
 #include "daemon/local_api/api.h"
 #include "daemon/trust/identity_keeper.h"
@@ -57,20 +58,21 @@ Reply identity_sign(Call& call) {
 }
 
 Reply identity_revoke(Call& call) {
+  // Two owners, what is called when it is in force and what makes the answer: the list may be gone when the disk has
+  // it.
+  const auto result = std::make_shared<ipc::Json>();
   return with_identity<ipc::IdentityRevokeParams>(
       call,
-      [&server = call.server](IdentityKeeper& keeper, const auto& params, auto done) {
+      [&server = call.server, result](IdentityKeeper& keeper, const auto& params, auto done) {
         const auto device = resolve_peer(server, params.device);
         if (!device) return done(device.error());
-        keeper.revoke(*device, params.chain, unix_now(), [&server, done = std::move(done)](IdentityKeeper::Text id) {
-          if (ConnectionManager* manager = id ? server.manager() : nullptr) manager->lists_changed();
-          done(std::move(id));
-        });
+        keeper.revoke(*device, params.chain, unix_now(), std::move(done),
+                      [&server, result](const proto::RevocationList& list) {
+                        *result = ipc::write_members(ipc::IdentityRevokeResult{entry_of(list.id(), list), list.pem()});
+                        if (ConnectionManager* manager = server.manager()) manager->lists_changed();
+                      });
       },
-      [&server = call.server](const std::string& id) {
-        const proto::RevocationList& list = server.context().stores.crls.list().at(id);
-        return ipc::write_members(ipc::IdentityRevokeResult{entry_of(id, list), list.pem()});
-      });
+      [result](const std::string& /*id*/) { return *result; });
 }
 
 Reply identity_import(Call& call) {

@@ -120,7 +120,13 @@ std::optional<std::vector<ipc::ScopeUri>> scope_to_api(const TrustScope& scope) 
   return out;
 }
 
-/// What every change has in common once it is on the disk.
+void tell_changed(const IpcServer::Context& context, const TrustSubject& subject, Trust trust) {
+  context.events.publish("trust.changed", {{"id", subject.id()},
+                                           {"kind", ipc::enum_name(kind_to_api(subject.kind()))},
+                                           {"trust", ipc::enum_name(to_api(trust))}});
+}
+
+/// What every change has in common: it is in force, and who asked for it hears so when it is on the disk.
 Reply changed(Call& call, const TrustSubject& subject, Trust trust, const TrustScope& scope) {
   const auto& context = call.server.context();
   ipc::TrustEntry entry{subject.id(),
@@ -137,11 +143,12 @@ Reply changed(Call& call, const TrustSubject& subject, Trust trust, const TrustS
   }
   spdlog::info("trust {} {} is {} now, by uid {}", name_of(subject.kind()), entry.id, name_of(trust),
                call.session.credentials().uid);
-  context.events.publish(
-      "trust.changed",
-      {{"id", entry.id}, {"kind", ipc::enum_name(entry.kind)}, {"trust", ipc::enum_name(entry.trust)}});
+  tell_changed(context, subject, trust);
   if (ConnectionManager* manager = call.server.manager()) manager->trust_changed();
-  return answer(entry);
+  context.stores.when_trust_stored(answer_stored(call, ipc::write_members(entry), [&context, subject] {
+    tell_changed(context, subject, context.stores.trust.state_of(subject));
+  }));
+  return Later{};
 }
 
 /// Absent: everything.
@@ -223,18 +230,21 @@ Reply alias_set(Call& call) {
   if (const auto good = ipc::check_alias(params->name); !good) return good.error();
   const auto device = proto::DeviceId::from_hex(params->device);
   if (!device) return ipc::make_rpc_error(ipc::kInvalidParams, "device: expected 64 hex digits");
-  const auto stored = call.server.context().stores.aliases.set(params->name, *device);
-  if (!stored) return storage_error(stored.failure());
-  return Answer{};
+  AliasStore& store = call.server.context().stores.aliases;
+  if (const auto set = store.set(params->name, *device); !set) return storage_error(set.failure());
+  store.when_stored(answer_stored(call, ipc::Json::object()));
+  return Later{};
 }
 
 Reply alias_remove(Call& call) {
   const auto params = ipc::read_params<ipc::AliasRemoveParams>(call.params);
   if (!params) return params.error();
-  const auto removed = call.server.context().stores.aliases.remove(params->name);
+  AliasStore& store = call.server.context().stores.aliases;
+  const auto removed = store.remove(params->name);
   if (!removed) return storage_error(removed.failure());
   if (!*removed) return ipc::make_error(ipc::Reason::kNotFound, "no such alias");
-  return Answer{};
+  store.when_stored(answer_stored(call, ipc::Json::object()));
+  return Later{};
 }
 
 Reply alias_list(Call& call) {

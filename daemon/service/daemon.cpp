@@ -9,6 +9,8 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/local_api/status_values.h"
+#include "daemon/service/daemon_network.h"
+#include "daemon/service/end_watch.h"
 #include "daemon/service/reload.h"
 #include "daemon/settings/options.h"
 #include "daemon/system/crash_brake.h"
@@ -52,12 +54,6 @@ Outcome<ControlListener> make_listener(const Config& config, const Environment& 
 
 }  // namespace
 
-struct Daemon::Network {
-  std::unique_ptr<DhtClient> dht;
-  std::unique_ptr<DhtSignalling> signalling;
-  std::unique_ptr<ConnectionManager> manager;
-};
-
 Outcome<std::unique_ptr<Daemon>> Daemon::create(const Config& config, const Environment& environment,
                                                 std::function<Outcome<Config>()> read_again) {
   auto fds = raise_fd_limit(config.max_channels);
@@ -87,10 +83,19 @@ Daemon::Daemon(Config config, Environment environment, FdLimits fds, StateDir st
       started_(loop_.now()),
       ipc_({loop_, stores_, events_, *this}, std::move(ipc), std::move(listener)),
       retry_(loop_, [this] { retry(); }),
+      end_(loop_,
+           [this] {
+             spdlog::warn("not all has ended in time: what is left of it is left");
+             loop_.stop();
+           }),
       own_dates_(loop_, [this] { check_own_certificate(); }),
       monitor_(
           loop_, [this](const auto& addresses) { on_addresses(addresses); }, [this] { on_network_stirred(); }),
-      state_watch_(loop_, state_dir_.path()) {}
+      state_watch_(loop_, state_dir_.path()) {
+  stores_.use(disk_, [this] {
+    if (network_) network_->manager->lists_changed();
+  });
+}
 
 Daemon::~Daemon() = default;
 
@@ -142,6 +147,7 @@ void Daemon::on_identity(Outcome<LoadedIdentity> loaded) {
   if (!loaded) return fail(loaded.failure().text);
   problem_.clear();
   identity_ = std::move(*loaded);
+  ++identities_;
   keeper_.emplace(loop_, state_dir_.path(), *identity_, stores_, [this] { on_identity_replaced(); });
   ipc_.set_identity(&*keeper_);
   const proto::CertificateChain& chain = identity_->identity.chain;
@@ -165,16 +171,33 @@ void Daemon::check_own_certificate() {
 }
 
 void Daemon::retry() {
-  return identity_ ? retry_network() : load_identity();
+  return identity_ ? begin_network() : load_identity();
 }
 
 void Daemon::join_network() {
-  if (loop_.now() >= join_at_) return retry_network();
+  if (loop_.now() >= join_at_) return begin_network();
   retry_.arm(join_at_);
 }
 
-void Daemon::retry_network() {
-  const auto started = start_network(*identity_);
+/// The device's key is read from its text, and the nodes that were known from the disk: on the pool.
+void Daemon::begin_network() {
+  // Two owners, the work and its end, which follow each other.
+  const auto beginning = std::make_shared<Outcome<std::shared_ptr<const DhtBeginning>>>(nullptr);
+  loop_.post_work(
+      [beginning, config = dht_config(*identity_)] {
+        try {
+          *beginning = read_dht_beginning(config);
+        } catch (const std::exception& e) {
+          *beginning = failure(std::errc::invalid_argument, e.what());
+        }
+      },
+      [this, beginning, of = identities_] {
+        if (!stopping_ && !restarting_ && !network_ && of == identities_) on_beginning(*beginning);
+      });
+}
+
+void Daemon::on_beginning(const Outcome<std::shared_ptr<const DhtBeginning>>& beginning) {
+  const auto started = start_network(*identity_, beginning);
   if (started) {
     problem_.clear();
     return;
@@ -188,7 +211,9 @@ void Daemon::retry_network() {
   retry_.arm_in(kNetworkRetry);
 }
 
-Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
+Outcome<void> Daemon::start_network(const LoadedIdentity& loaded,
+                                    const Outcome<std::shared_ptr<const DhtBeginning>>& beginning) {
+  if (!beginning) return beginning.failure();
   auto tls = proto::TlsContext::create(loaded.identity);
   if (!tls)
     return failure(std::errc::invalid_argument, "the identity cannot be used for TLS: " + tls.error().message());
@@ -206,7 +231,7 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded) {
     events_.publish("network.reachable", {{"reachable", to_string(reach)}});
   };
   try {
-    network->dht = std::make_unique<DhtClient>(loop_, dht_config(loaded), std::move(handlers));
+    network->dht = std::make_unique<DhtClient>(loop_, dht_config(loaded), std::move(handlers), *beginning);
   } catch (const std::exception& e) {
     return failure(std::errc::address_in_use, e.what());
   }
@@ -354,7 +379,7 @@ void Daemon::network_ended() {
   // The next one may be connected at its first word: that it is another one is told all the same.
   if (had_network) events_.publish("network.state", {{"network", to_string(DhtState::kDisconnected)}});
   restarting_ = false;
-  if (stopping_) return ipc_.shut_down([this] { loop_.stop(); });
+  if (stopping_) return stop_clients();
   load_identity();
 }
 
@@ -366,7 +391,8 @@ void Daemon::fail(const std::string& text) {
   stop();
 }
 
-/// Connections first, so that peers and apps see a proper end; then the clients, who are told of it; then the DHT.
+/// Connections first, so that peers and apps see a proper end; then the disk, so that who has changed something hears
+/// that it is there; then the clients, who are told of the end; then the DHT.
 void Daemon::stop() {
   if (std::exchange(stopping_, true)) return;
   if (ends_with_login_) {
@@ -377,115 +403,27 @@ void Daemon::stop() {
   ServiceManager::stopping();
   retry_.stop();
   own_dates_.stop();
+  end_in(kEndTime);
+  end_.arm_in(kOrderlyEndTime);
   if (restarting_) return;  // network_ended() goes on
-  const auto clients_next = [this] { ipc_.shut_down([this] { stop_dht(); }); };
   if (network_) {
-    network_->manager->shut_down(clients_next);
+    network_->manager->shut_down([this] { stop_clients(); });
   } else {
-    clients_next();
+    stop_clients();
   }
+}
+
+void Daemon::stop_clients() {
+  disk_.when_idle([this] { ipc_.shut_down([this] { stop_dht(); }); });
 }
 
 void Daemon::stop_dht() {
-  if (!network_) return loop_.stop();
-  network_->dht->shutdown([this] { loop_.stop(); });
+  if (!network_) return on_all_stopped();
+  network_->dht->shutdown([this] { on_all_stopped(); });
 }
 
-// ---- what the API shows ----
-
-std::optional<ipc::IdentityResult> Daemon::identity() const {
-  if (!identity_) return std::nullopt;
-  const proto::CertificateChain& chain = identity_->identity.chain;
-  ipc::IdentityResult out;
-  out.device = chain.device_id().hex();
-  out.short_device = chain.short_device_id().hex();
-  out.account = chain.account_id().hex();
-  out.ca = chain.ca_id().hex();
-  out.account_key = identity_->has_account_key;
-  out.chain = identity_->chain_pem;
-  return out;
-}
-
-ipc::DaemonState Daemon::state() const {
-  if (stopping_) return ipc::DaemonState::kStopping;
-  return network_ && !restarting_ ? ipc::DaemonState::kReady : ipc::DaemonState::kStarting;
-}
-
-ipc::DhtState Daemon::network() const {
-  return network_ ? api_state(network_->dht->status().state) : ipc::DhtState::kDisconnected;
-}
-
-ipc::Reachable Daemon::reachable() const {
-  return network_ ? api_reach(network_->dht->status().reach) : ipc::Reachable::kUnknown;
-}
-
-void Daemon::describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) const {
-  const auto seconds_since = [this](proto::TimePoint when) {
-    return std::max(0.0, std::chrono::duration<double>(loop_.now() - when).count());
-  };
-  status.dht.reachable = api_reach(dht.reach);
-  status.dht.reachable_for_s = seconds_since(dht.reach_since);
-  if (dht.last_reached) status.dht.last_reached_s = seconds_since(*dht.last_reached);
-  status.metrics["dht_self_tests"] = dht.self_tests;
-  status.metrics["dht_nodes_renewed"] = dht.node_renewals;
-  // To look for the first node takes a moment, which is no problem yet.
-  const bool begins = dht.reach == Reach::kUnknown && seconds_since(dht.reach_since) < 5;
-  if (dht.state != DhtState::kConnected) {
-    if (begins) return;
-    status.problems.emplace_back(
-        "no node of the DHT answers: peers cannot reach this device, and it finds none that it is not connected with");
-  } else if (dht.reach == Reach::kNo) {
-    status.problems.push_back(
-        fmt::format("peers cannot reach this device: for {:.0f} s nothing that is sent to it by the DHT has arrived",
-                    dht.last_reached ? seconds_since(*dht.last_reached) : seconds_since(dht.reach_since)));
-  }
-}
-
-void Daemon::describe(ipc::DaemonStatus& status) const {
-  status.version = CONND_VERSION;
-  status.uptime_s = std::chrono::duration<double>(loop_.now() - started_).count();
-  status.ice_request = api_policy(config_.ice_request);
-  status.dht.bootstrap = texts(config_.bootstrap);
-  status.dht.lan_discovery = !config_.no_lan_discovery;
-  add_limits(config_, status.limits);
-  status.limits["open_files"] = fds_.soft;
-  status.limits["max_channels"] = fds_.max_channels;
-  status.limits["max_pending_opens"] = manager_settings().limits.max_pending_opens;
-  status.metrics["network_changes"] = network_changes_;
-  if (loop_.now() < join_at_) {
-    const auto left = std::chrono::ceil<std::chrono::seconds>(join_at_ - loop_.now());
-    status.problems.push_back(fmt::format("{}: it joins the network in {} s", pause_reason_, left.count()));
-  }
-  if (!problem_.empty()) status.problems.push_back(problem_);
-  if (auto problem = own_certificate_problem()) status.problems.push_back(*std::move(problem));
-  if (!state_watch_.problem().empty()) status.problems.push_back(state_watch_.problem());
-  if (!reload_problem_.empty()) status.problems.push_back(reload_problem_);
-  if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
-  if (!network_) return;
-  const DhtStatus& dht = network_->dht->status();
-  status.dht.state = api_state(dht.state);
-  status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
-  status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
-  describe_reach(dht, status);
-  add_metrics(network_->manager->totals(), status.metrics);
-  if (const auto asked = network_->manager->revocations_as_of()) {
-    status.metrics["revocations_asked_s"] = std::chrono::duration<double>(loop_.now() - *asked).count();
-  }
-  for (const proto::AccountId& account : network_->manager->too_many_revocations()) {
-    status.problems.push_back(
-        fmt::format("the revocation list of account {} is too long for the DHT (more than {} bytes): whoever is to "
-                    "know it takes it by hand, with 'jami-connctl crl add'",
-                    account.hex(), RevocationSync::kMaxListBytes));
-  }
-  if (const auto seen = network_->manager->clone_seen()) {
-    status.problems.push_back(
-        fmt::format("another daemon runs with this device's identity (last heard of {:.0f} s ago): peers reach the one "
-                    "or the other; "
-                    "stop one of them, and give it a state directory of its own",
-                    std::chrono::duration<double>(loop_.now() - *seen).count()));
-  }
-  for (const auto& host : dht.unresolved) status.problems.push_back("the bootstrap node '" + host + "' has no address");
-  add_metrics(dht, status.metrics);
+void Daemon::on_all_stopped() {
+  disk_.when_idle([this] { loop_.stop(); });
 }
 
 }  // namespace connd::daemon

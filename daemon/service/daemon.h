@@ -20,6 +20,7 @@
 #include "daemon/trust/identity_keeper.h"
 #include "daemon/trust/identity_store.h"
 #include "daemon/trust/state_dir.h"
+#include "daemon/trust/state_disk.h"
 
 namespace connd::daemon {
 
@@ -45,8 +46,10 @@ class Daemon final : private DaemonView {
   void on_identity(Outcome<LoadedIdentity> loaded);
   void join_network();
   void retry();
-  void retry_network();
-  Outcome<void> start_network(const LoadedIdentity& loaded);
+  void begin_network();
+  void on_beginning(const Outcome<std::shared_ptr<const DhtBeginning>>& beginning);
+  Outcome<void> start_network(const LoadedIdentity& loaded,
+                              const Outcome<std::shared_ptr<const DhtBeginning>>& beginning);
   void on_addresses(const std::vector<std::string>& addresses);
   void on_network_stirred();
   void check_own_certificate();
@@ -56,7 +59,9 @@ class Daemon final : private DaemonView {
   void on_reloaded(const Outcome<Config>& wanted);
   void take_over(const Config& wanted);
   void stop();
+  void stop_clients();
   void stop_dht();
+  void on_all_stopped();
   void on_identity_replaced();
   void network_ended();
   void fail(const std::string& text);
@@ -78,6 +83,7 @@ class Daemon final : private DaemonView {
   StateDir state_dir_;
   Stores stores_;
   Loop loop_;
+  StateDisk disk_{loop_};
   const proto::TimePoint started_;
   EdgePoller poller_{loop_};
   TurnQueue turns_{loop_};
@@ -87,6 +93,7 @@ class Daemon final : private DaemonView {
   EventHub events_;
   IpcServer ipc_;
   std::optional<LoadedIdentity> identity_;
+  std::uint64_t identities_ = 0;  ///< that were loaded: a beginning is of one of them
   std::optional<IdentityKeeper> keeper_;
   std::unique_ptr<Network> network_;
   proto::TimePoint join_at_{};  ///< not before; after crashes it is later than the start
@@ -98,6 +105,7 @@ class Daemon final : private DaemonView {
   std::optional<SignalWatcher> sigint_;
   std::optional<SignalWatcher> sighup_;
   Timer retry_;
+  Timer end_;        ///< of what is orderly at the end
   Timer own_dates_;  ///< this device's certificate against its clock
   NetworkMonitor monitor_;
   StateWatch state_watch_;

@@ -37,7 +37,8 @@ struct FdLimits {
 /// as it is. Failure: so low that not one channel is possible.
 Outcome<FdLimits> raise_fd_limit(std::uint64_t wanted_channels);
 
-/// The same descriptor under a number of at least FD_SETSIZE, close-on-exec; unchanged when there is none to be had.
+/// The same open file under a number of at least FD_SETSIZE, close-on-exec, in place of `fd`; `fd` as it is where that
+/// has such a number already, or there is none to be had.
 /// OpenDHT waits with select(2), which corrupts memory, or aborts, on numbers from 1,024: the low ones are for it, so
 /// whatever there can be many of is lifted. With a soft limit of 1,024 no high number exists, and none is needed.
 ipc::Fd lift_fd(ipc::Fd fd);

@@ -18,6 +18,11 @@ Failure JsonFile::damaged(const std::string& why) const {
                  path + ": is damaged (" + why + "); restore it from a backup, or move it away to start without it");
 }
 
+Failure JsonFile::too_many() const {
+  return failure(std::errc::no_buffer_space,
+                 path + ": at most " + std::to_string(max_entries) + " entries fit; remove some");
+}
+
 Outcome<json> JsonFile::load() const {
   const auto bytes = read_bounded(path, max_bytes);
   if (!bytes) return bytes.failure();
@@ -43,10 +48,7 @@ Outcome<json> JsonFile::load() const {
 }
 
 Outcome<void> JsonFile::save(json entries) const {
-  if (entries.size() > max_entries) {
-    return failure(std::errc::no_buffer_space,
-                   path + ": at most " + std::to_string(max_entries) + " entries fit; remove some");
-  }
+  if (entries.size() > max_entries) return too_many();
   const json document{{"v", kVersion}, {list, std::move(entries)}};
   // All strings in it are our own hex and ASCII names; `replace` only keeps dump from throwing.
   const std::string text = document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";

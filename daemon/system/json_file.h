@@ -21,6 +21,8 @@ struct JsonFile {
   [[nodiscard]] Outcome<nlohmann::json> load() const;
   /// On disk when it returns. Failures: those of write_atomically; too many entries or bytes.
   [[nodiscard]] Outcome<void> save(nlohmann::json entries) const;
+  /// What save() fails with where there are too many entries.
+  [[nodiscard]] Failure too_many() const;
   /// "PATH: is damaged (…)": what a start says of an entry that it does not understand.
   [[nodiscard]] Failure damaged(const std::string& why) const;
 };

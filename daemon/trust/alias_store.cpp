@@ -2,6 +2,7 @@
 #include "daemon/trust/alias_store.h"
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "ipc/api_admin.h"
 
@@ -40,34 +41,42 @@ Outcome<void> AliasStore::set(const std::string& name, const proto::DeviceId& de
     return failure(std::errc::invalid_argument,
                    "an alias is a letter or '_', then letters, digits and any of ._-@, at most 128, and not an id");
   }
-  const auto before = find(name);
-  if (before == device) return {};
-  aliases_[name] = device;
-  auto saved = save();
-  if (!saved) {
-    if (before) {
-      aliases_[name] = *before;
-    } else {
-      aliases_.erase(name);
-    }
-  }
-  return saved;
+  if (find(name) == device) return {};
+  return replace(name, device);
 }
 
 Outcome<bool> AliasStore::remove(const std::string& name) {
-  auto taken = aliases_.extract(name);
-  if (taken.empty()) return false;
-  if (auto saved = save(); !saved) {
-    aliases_.insert(std::move(taken));
-    return saved.failure();
-  }
+  if (!find(name)) return false;
+  if (auto replaced = replace(name, std::nullopt); !replaced) return replaced.failure();
   return true;
 }
 
-Outcome<void> AliasStore::save() const {
-  json entries = json::array();
-  for (const auto& [name, device] : aliases_) entries.push_back({{"name", name}, {"device", device.hex()}});
-  return file_.save(std::move(entries));
+Outcome<void> AliasStore::replace(const std::string& name, const std::optional<proto::DeviceId>& device) {
+  const auto before = find(name);
+  if (unsaved_.full()) return too_many_unsaved();
+  if (device && !before && aliases_.size() >= kMaxEntries) return file_.too_many();
+  put_back(name, device);
+  return unsaved_.changed(*this, name, before);
+}
+
+void AliasStore::put_back(const std::string& name, const std::optional<proto::DeviceId>& device) {
+  if (device) {
+    aliases_[name] = *device;
+  } else {
+    aliases_.erase(name);
+  }
+}
+
+StateDisk::Work AliasStore::writing() const {
+  return [file = file_, aliases = aliases_] {
+    json entries = json::array();
+    for (const auto& [name, device] : aliases) entries.push_back({{"name", name}, {"device", device.hex()}});
+    return file.save(std::move(entries));
+  };
+}
+
+void AliasStore::taken_back(const Failure& why) {
+  spdlog::error("aliases: what was changed is taken back, for it could not be stored: {}", why.text);
 }
 
 std::optional<proto::DeviceId> AliasStore::find(std::string_view name) const {

@@ -9,11 +9,13 @@
 
 #include "daemon/system/json_file.h"
 #include "daemon/system/outcome.h"
+#include "daemon/trust/unsaved.h"
 #include "proto/device_id.h"
 
 namespace connd::daemon {
 
-/// Movable; used on one thread, the loop's. Changes block until they are on disk.
+/// Movable until it has a disk; used on one thread, the loop's. Changes are in force when they return; the disk follows
+/// (when_stored). What it could not take is taken back, here too.
 class AliasStore {
  public:
   /// An address book; a hundred times that of a busy person.
@@ -26,10 +28,17 @@ class AliasStore {
   /// Reads `path`; no file means no aliases. Failures: it cannot be read, or anything in it is not understood.
   static Outcome<AliasStore> open(std::string path);
 
-  /// Persistent when they return ok; on failure nothing has changed. `set` replaces; EINVAL: not a valid name.
+  /// Who is to write from now on; without one each change waits for the disk. It and this stay where they are.
+  void use(StateDisk& disk) { unsaved_.use(&disk); }
+
+  /// In force when they return ok; on failure nothing has changed, as with TrustStore. `set` replaces; EINVAL: not a
+  /// valid name.
   Outcome<void> set(const std::string& name, const proto::DeviceId& device);
   /// False when there is no such alias.
   Outcome<bool> remove(const std::string& name);
+
+  /// Calls `done` once all changes so far are on the disk, maybe at once; or have been taken back, then with why.
+  void when_stored(StateDisk::Done done) { unsaved_.when_stored(std::move(done)); }
 
   [[nodiscard]] std::optional<proto::DeviceId> find(std::string_view name) const;
   /// What a PEER argument means: a device id in hex, else an alias.
@@ -38,11 +47,17 @@ class AliasStore {
   [[nodiscard]] const std::map<std::string, proto::DeviceId, std::less<>>& list() const { return aliases_; }
 
  private:
+  friend class Unsaved<AliasStore, std::string, proto::DeviceId>;
+
   explicit AliasStore(std::string path);
-  Outcome<void> save() const;
+  Outcome<void> replace(const std::string& name, const std::optional<proto::DeviceId>& device);
+  void put_back(const std::string& name, const std::optional<proto::DeviceId>& device);
+  [[nodiscard]] StateDisk::Work writing() const;
+  static void taken_back(const Failure& why);
 
   JsonFile file_;
   std::map<std::string, proto::DeviceId, std::less<>> aliases_;
+  Unsaved<AliasStore, std::string, proto::DeviceId> unsaved_;
 };
 
 }  // namespace connd::daemon

@@ -6,9 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include "daemon/system/atomic_file.h"
@@ -37,6 +42,15 @@ std::optional<Id> id_in(std::string_view name) {
 std::optional<std::string_view> stem_of(std::string_view name, std::string_view suffix) {
   if (!name.ends_with(suffix)) return std::nullopt;
   return name.substr(0, name.size() - suffix.size());
+}
+
+std::int64_t unix_now() {
+  return static_cast<std::int64_t>(std::time(nullptr));
+}
+
+std::int64_t unix_time(std::filesystem::file_time_type time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::file_clock::to_sys(time).time_since_epoch())
+      .count();
 }
 
 }  // namespace
@@ -84,9 +98,23 @@ Outcome<void> CertificateStore::load_index() {
     if (short_id && !gone) found.push_back({used, device, *short_id});
   }
   std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.used < b.used; });
-  for (const Found& entry : found) touch(entry.device, entry.short_id);
-  while (index_.size() > max_chains_) forget(by_use_.front());
+  for (const Found& entry : found) load(entry.device, entry.short_id, unix_time(entry.used));
+  forget_oldest();
   return {};
+}
+
+/// Whether it is a chain of the device is looked at when somebody wants it.
+void CertificateStore::load(const proto::DeviceId& device, const proto::ShortDeviceId& short_id,
+                            std::int64_t used_unix) {
+  auto bytes = read_bounded(path_of(device, short_id), proto::CertificateChain::kMaxDerBytes);
+  if (bytes && !*bytes) return;
+  Entry& entry = touch(device, short_id);
+  entry.used_unix = used_unix;
+  if (!bytes) {
+    entry.unreadable = bytes.failure();
+  } else {
+    set_bytes(entry, std::make_shared<const proto::ByteVector>(**std::move(bytes)));
+  }
 }
 
 /// What is no chain of the device goes.
@@ -114,58 +142,146 @@ std::optional<proto::DeviceId> CertificateStore::device_of(const proto::ShortDev
   return known->second;
 }
 
-void CertificateStore::touch(const proto::DeviceId& device, const proto::ShortDeviceId& short_id) {
+CertificateStore::Entry& CertificateStore::touch(const proto::DeviceId& device, const proto::ShortDeviceId& short_id) {
   const auto known = index_.find(device);
   if (known != index_.end()) {
     by_use_.splice(by_use_.end(), by_use_, known->second.use);
-  } else {
-    by_use_.push_back(device);
-    index_.emplace(device, Entry{std::prev(by_use_.end()), short_id});
-    by_short_id_.insert_or_assign(short_id, device);
+    return known->second;
   }
+  by_use_.push_back(device);
+  by_short_id_.insert_or_assign(short_id, device);
+  return index_.emplace(device, Entry{std::prev(by_use_.end()), short_id, nullptr}).first->second;
+}
+
+void CertificateStore::set_bytes(Entry& entry, Bytes der) {
+  if (entry.der) bytes_ -= entry.der->size();
+  if (der) bytes_ += der->size();
+  entry.der = std::move(der);
 }
 
 void CertificateStore::forget(const proto::DeviceId& device) {
   const auto known = index_.find(device);
   if (known == index_.end()) return;
-  const Entry entry = known->second;
-  ::unlink(path_of(device, entry.short_id).c_str());  // a file that stays is read, and checked, at the next start
-  by_short_id_.erase(entry.short_id);
+  note(device, known->second, Kind::kRemove);
+  set_bytes(known->second, nullptr);
+  by_short_id_.erase(known->second.short_id);
+  const auto use = known->second.use;
   index_.erase(known);
-  by_use_.erase(entry.use);  // `device` may be in that very node: not used below
+  by_use_.erase(use);  // `device` may be in that very node: not used below
+}
+
+void CertificateStore::forget_oldest() {
+  while (index_.size() > max_chains_ || bytes_ > kMaxBytes) forget(by_use_.front());
 }
 
 Outcome<std::optional<proto::CertificateChain>> CertificateStore::find(const proto::DeviceId& device) {
   const auto known = index_.find(device);
   if (known == index_.end()) return std::optional<proto::CertificateChain>{};
-  const std::string path = path_of(device, known->second.short_id);
-  const auto bytes = read_bounded(path, proto::CertificateChain::kMaxDerBytes);
-  if (!bytes || !*bytes) {
+  Entry& entry = known->second;
+  if (entry.unreadable) {
+    const Failure why = *entry.unreadable;
     forget(device);
-    if (!bytes) return bytes.failure();
-    return std::optional<proto::CertificateChain>{};
+    return why;
   }
-  auto chain = proto::CertificateChain::from_der(**bytes);
+  auto chain = proto::CertificateChain::from_der(*entry.der);
   if (!chain || chain->device_id() != device) {
+    const std::string path = path_of(device, entry.short_id);
     forget(device);
     const std::string why = chain ? "a chain of another device" : chain.error().message();
     return failure(std::errc::illegal_byte_sequence, path + ": " + why + "; it was removed");
   }
-  by_use_.splice(by_use_.end(), by_use_, known->second.use);
-  // The order of use survives a restart as the files' times; one that cannot be set only makes the order worse.
-  (void)::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+  by_use_.splice(by_use_.end(), by_use_, entry.use);
+  if (std::abs(unix_now() - entry.used_unix) >= kUseSeconds) {
+    entry.used_unix = unix_now();
+    note(device, entry, Kind::kTouch);
+  }
   return std::optional(*std::move(chain));
 }
 
 Outcome<void> CertificateStore::put(const proto::CertificateChain& chain) {
   const proto::DeviceId device = chain.device_id();
   const proto::ShortDeviceId short_id = chain.short_device_id();
-  if (auto written = write_atomically(path_of(device, short_id), chain.der(), 0600, Durability::kCached); !written) {
-    return written;
+  auto der = std::make_shared<const proto::ByteVector>(chain.der());
+  if (disk_ == nullptr) {
+    auto written = write_atomically(path_of(device, short_id), *der, 0600, Durability::kCached);
+    if (!written) return written;
   }
-  touch(device, short_id);
-  while (index_.size() > max_chains_) forget(by_use_.front());
+  Entry& entry = touch(device, short_id);
+  set_bytes(entry, std::move(der));
+  entry.unreadable.reset();
+  entry.used_unix = unix_now();
+  if (disk_ != nullptr) note(device, entry, Kind::kWrite);
+  forget_oldest();
   return {};
+}
+
+// ---- the disk ----
+
+void CertificateStore::note(const proto::DeviceId& device, const Entry& entry, Kind kind) {
+  Step step{device, kind, path_of(device, entry.short_id), kind == Kind::kWrite ? entry.der : nullptr};
+  if (disk_ == nullptr) {
+    Writing now{{std::move(step)}};
+    (void)write(now);
+    return;
+  }
+  const auto known = unsaved_.find(device);
+  if (known != unsaved_.end()) {
+    if (kind != Kind::kTouch) known->second = std::move(step);
+  } else if (kind == Kind::kWrite || unsaved_.size() < 2 * max_chains_) {
+    unsaved_.emplace(device, std::move(step));
+  }  // else: a file that stays is the oldest at the next start
+  start();
+}
+
+void CertificateStore::start() {
+  if (writing_ || unsaved_.empty()) return;
+  writing_ = std::make_shared<Writing>();
+  for (auto& [device, step] : std::exchange(unsaved_, {})) writing_->steps.push_back(std::move(step));
+  writing_->waiting = std::exchange(waiting_, {});
+  disk_->run([writing = writing_] { return write(*writing); },
+             [this, writing = writing_](const Outcome<void>& outcome) { written(*writing, outcome); });
+}
+
+/// Stops at the first one that cannot be written. What is not removed, or has another time, only makes the next start's
+/// order worse.
+Outcome<void> CertificateStore::write(Writing& writing) {
+  for (const Step& step : writing.steps) {
+    if (step.kind == Kind::kWrite) {
+      if (auto written = write_atomically(step.path, *step.der, 0600, Durability::kCached); !written) return written;
+    } else if (step.kind == Kind::kRemove) {
+      ::unlink(step.path.c_str());
+    } else {
+      (void)::utimensat(AT_FDCWD, step.path.c_str(), nullptr, 0);
+    }
+    ++writing.done;
+  }
+  return {};
+}
+
+/// What was not done goes with the next change, unless that is about the same device: not now, for it would fail again.
+void CertificateStore::written(const Writing& writing, const Outcome<void>& outcome) {
+  writing_.reset();
+  for (std::size_t i = writing.done; i < writing.steps.size(); ++i) {
+    Step& now = unsaved_.emplace(writing.steps[i].device, writing.steps[i]).first->second;
+    if (now.kind == Kind::kTouch) now = writing.steps[i];
+  }
+  if (outcome) {
+    start();
+  } else {
+    spdlog::warn("certificates of peers are not stored: {}", outcome.failure().text);
+    for (auto& done : std::exchange(waiting_, {})) done(outcome);
+  }
+  for (const auto& done : writing.waiting) done(outcome);
+}
+
+void CertificateStore::when_stored(StateDisk::Done done) {
+  if (!unsaved_.empty() && writing_) {
+    waiting_.push_back(std::move(done));
+  } else if (writing_) {
+    writing_->waiting.push_back(std::move(done));
+  } else {
+    done({});
+  }
 }
 
 }  // namespace connd::daemon

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <vector>
 
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include "daemon/system/atomic_file.h"
@@ -64,14 +65,95 @@ Outcome<std::string> CrlStore::add(std::string_view pem) {
   }
   std::string id = list->id();
   if (lists_.contains(id)) return id;
-  if (lists_.size() >= kMaxLists) {
-    return connd::daemon::failure(std::errc::file_too_large,
-                                  std::to_string(kMaxLists) + " lists are here already; remove some");
-  }
-  if (auto written = write_atomically(path_of(id), list->der(), 0600); !written) return written.failure();
-  lists_.emplace(id, *std::move(list));
-  ++change_;
+  if (auto room = room_for_one(); !room) return room.failure();
+  if (auto applied = apply({{id, list->der()}}); !applied) return applied.failure();
   return id;
+}
+
+Outcome<void> CrlStore::room_for_one() const {
+  if (lists_.size() < kMaxLists) return {};
+  return connd::daemon::failure(std::errc::file_too_large,
+                                std::to_string(kMaxLists) + " lists are here already; remove some");
+}
+
+void CrlStore::use(StateDisk& disk, std::function<void()> taken_back) {
+  disk_ = &disk;
+  taken_back_ = std::move(taken_back);
+}
+
+void CrlStore::when_stored(StateDisk::Done done) {
+  if (changes_.empty()) return done({});
+  changes_.back()->waiting.push_back(std::move(done));
+}
+
+/// Memory first; the disk follows.
+Outcome<void> CrlStore::apply(std::vector<Step> steps) {
+  if (changes_.size() >= kMaxUnsavedChanges ||
+      (!changes_.empty() && changes_.back()->waiting.size() >= kMaxUnsavedChanges)) {
+    return too_many_unsaved();
+  }
+  for (const Step& step : steps) {
+    Unsettled& unsettled = unsettled_[step.id];
+    const auto here = lists_.find(step.id);
+    if (unsettled.changes++ == 0 && here != lists_.end()) unsettled.on_disk = here->second.der();
+    put_back(step.id, step.der);
+  }
+  const auto change = changes_.emplace_back(std::make_shared<Change>(Change{std::move(steps)}));
+  if (disk_ == nullptr) {
+    auto outcome = write(directory_, *change);
+    written(*change, outcome);
+    return outcome;
+  }
+  disk_->run([change, directory = directory_] { return write(directory, *change); },
+             [this, change](const Outcome<void>& outcome) { written(*change, outcome); });
+  return {};
+}
+
+/// Stops at the first step that fails.
+Outcome<void> CrlStore::write(const std::string& directory, Change& change) {
+  for (const Step& step : change.steps) {
+    const std::string path = directory + "/" + step.id + ".crl";
+    const bool comes = !step.der.empty();
+    if (comes) {
+      if (auto written = write_atomically(path, step.der, 0600); !written) return written;
+    } else if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+      return system_failure(errno, path, "cannot be removed");
+    }
+    ++change.done;
+    if (comes) continue;
+    if (auto synced = sync_directory(directory); !synced) return synced;
+  }
+  return {};
+}
+
+/// Of what no later change is under way for, memory says what the disk has.
+void CrlStore::written(Change& change, const Outcome<void>& outcome) {
+  const auto waiting = std::move(change.waiting);
+  for (std::size_t i = 0; i < change.steps.size(); ++i) {
+    const Step& step = change.steps[i];
+    const auto unsettled = unsettled_.find(step.id);
+    if (i < change.done) unsettled->second.on_disk = step.der;
+    if (--unsettled->second.changes > 0) continue;
+    if (unsettled->second.on_disk.empty() == lists_.contains(step.id)) put_back(step.id, unsettled->second.on_disk);
+    unsettled_.erase(unsettled);
+  }
+  changes_.pop_front();
+  if (!outcome) {
+    spdlog::error("revocation lists: a change is taken back, for it could not be stored: {}", outcome.failure().text);
+    if (taken_back_) taken_back_();
+  }
+  for (const auto& done : waiting) done(outcome);
+}
+
+/// Memory has the list; of no bytes, not any more.
+void CrlStore::put_back(const std::string& id, const proto::ByteVector& der) {
+  ++change_;
+  if (der.empty()) {
+    lists_.erase(id);
+    std::erase_if(genuine_, [&id](const auto& known) { return known.first.first == id; });
+    return;
+  }
+  if (auto list = proto::RevocationList::from_der(der)) lists_.insert_or_assign(id, *std::move(list));
 }
 
 /// What was looked at; issuers are as many as people make, and asked about by those who have the list alone.
@@ -109,24 +191,21 @@ Outcome<bool> CrlStore::learn_genuine(const proto::RevocationList& list, const X
     return connd::daemon::failure(std::errc::file_too_large, "its issuer has made " + std::to_string(stay) +
                                                                  " lists already none of which has all of another");
   }
-  const auto added = add(list.pem());
-  if (!added) return added.failure();
-  genuine_[{*added, signer_key(issuer)}] = true;
-  for (const std::string& id : over) {
-    if (auto removed = remove(id); !removed) return removed.failure();
+  const std::string id = list.id();
+  std::vector<Step> steps;
+  if (!lists_.contains(id)) {
+    if (auto room = room_for_one(); !room) return room.failure();
+    steps.push_back({id, list.der()});
   }
+  for (const std::string& old : over) steps.push_back({old, {}});
+  if (auto applied = apply(std::move(steps)); !applied) return applied.failure();
+  genuine_[{id, signer_key(issuer)}] = true;
   return true;
 }
 
 Outcome<bool> CrlStore::remove(const std::string& id) {
-  const auto it = lists_.find(id);
-  if (it == lists_.end()) return false;
-  const std::string path = path_of(id);
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return system_failure(errno, path, "cannot be removed");
-  if (auto synced = sync_directory(directory_); !synced) return synced.failure();
-  lists_.erase(it);
-  std::erase_if(genuine_, [&id](const auto& known) { return known.first.first == id; });
-  ++change_;
+  if (!lists_.contains(id)) return false;
+  if (auto applied = apply({{id, {}}}); !applied) return applied.failure();
   return true;
 }
 

@@ -94,18 +94,18 @@ void IdentityKeeper::request(Done done) {
 void IdentityKeeper::sign(std::string_view request_pem, std::int64_t now_unix, Done done) {
   Work work = [held = held(), pem = std::string(request_pem), now_unix] { return sign_now(*held, pem, now_unix); };
   start([work = std::move(work)] { return work; },
-        [this, done = std::move(done)](const Result& result) { done(keep_issued(result)); });
+        [this, done = std::move(done)](const Result& result) { keep_issued(result, done); });
 }
 
-void IdentityKeeper::revoke(const proto::DeviceId& device, std::string_view chain_pem, std::int64_t now_unix,
-                            Done done) {
+void IdentityKeeper::revoke(const proto::DeviceId& device, std::string_view chain_pem, std::int64_t now_unix, Done done,
+                            InForce in_force) {
   start(
       [this, device, pem = std::string(chain_pem), now_unix]() -> Work {
         Revocation revocation{device, pem, known_chains(device), newest_list_pem(), now_unix};
         return [held = held(), revocation = std::move(revocation)] { return revoke_now(*held, revocation); };
       },
-      [this, device, now_unix, done = std::move(done)](const Result& result) {
-        done(keep_list(result, device, now_unix));
+      [this, device, now_unix, done = std::move(done), in_force = std::move(in_force)](const Result& result) {
+        keep_list(result, device, now_unix, done, in_force);
       });
 }
 
@@ -128,11 +128,15 @@ void IdentityKeeper::forget_account_key(Done done) {
 }
 
 /// To be able to take it back one day.
-IdentityKeeper::Text IdentityKeeper::keep_issued(const Result& result) {
-  if (!result.issued) return result.text;
-  if (const auto kept = stores_.issued.put(*result.issued); !kept) return of_disk(kept.failure());
-  spdlog::info("signed a certificate for device={}", result.issued->device_id().hex());
-  return result.text;
+void IdentityKeeper::keep_issued(const Result& result, const Done& done) {
+  if (!result.issued) return done(result.text);
+  if (const auto kept = stores_.issued.put(*result.issued); !kept) return done(of_disk(kept.failure()));
+  stores_.issued.when_stored(
+      [done, text = result.text, device = result.issued->device_id()](const Outcome<void>& outcome) {
+        if (!outcome) return done(of_disk(outcome.failure()));
+        spdlog::info("signed a certificate for device={}", device.hex());
+        done(text);
+      });
 }
 
 std::vector<proto::CertificateChain> IdentityKeeper::known_chains(const proto::DeviceId& device) {
@@ -149,18 +153,27 @@ std::string IdentityKeeper::newest_list_pem() const {
   return newest != nullptr ? newest->pem() : std::string();
 }
 
-IdentityKeeper::Text IdentityKeeper::keep_list(const Result& result, const proto::DeviceId& device,
-                                               std::int64_t now_unix) {
+void IdentityKeeper::keep_list(const Result& result, const proto::DeviceId& device, std::int64_t now_unix,
+                               const Done& done, const InForce& in_force) {
   const auto account = identity_.identity.chain.issuers();
-  if (!result.list || !account) return result.text;
+  if (!result.list || !account) return done(result.text);
   const auto learnt = stores_.crls.learn(*result.list, *account->certificate(0));
-  if (!learnt) return of_disk(learnt.failure());
-  if (!*learnt) return make_error(Reason::kNotReady, "another list of the account came at the same moment: try again");
+  if (!learnt) return done(of_disk(learnt.failure()));
+  if (!*learnt) {
+    return done(make_error(Reason::kNotReady, "another list of the account came at the same moment: try again"));
+  }
   // It has its key for ever, and a certificate that nobody remembers, perhaps.
-  if (const auto banned = stores_.trust.ban(TrustSubject(device), now_unix); !banned) return of_disk(banned.failure());
-  std::string id = result.list->id();
-  spdlog::info("revoked device={} list={}", device.hex(), id);
-  return id;
+  const auto banned = stores_.trust.ban(TrustSubject(device), now_unix);
+  spdlog::info("revoked device={} list={}", device.hex(), result.list->id());
+  if (in_force) in_force(*result.list);
+  stores_.crls.when_stored([&stores = stores_, banned, done, id = result.list->id()](const Outcome<void>& listed) {
+    if (!listed) return done(of_disk(listed.failure()));
+    if (!banned) return done(of_disk(banned.failure()));
+    stores.trust.when_stored([done, id](const Outcome<void>& stored) {
+      if (!stored) return done(of_disk(stored.failure()));
+      done(id);
+    });
+  });
 }
 
 // ---- the pool's side ----

@@ -28,6 +28,7 @@ class IdentityKeeper {
  public:
   using Text = ipc::Outcome<std::string>;
   using Done = std::function<void(Text)>;
+  using InForce = std::function<void(const proto::RevocationList&)>;
 
   /// Shorter passphrases are refused: what they protect is an account.
   static constexpr std::size_t kMinPassphraseBytes = 8;
@@ -54,8 +55,10 @@ class IdentityKeeper {
   /// Takes a device's certificates back that this account has given it: those that were made here or were seen in TLS,
   /// and `chain_pem`, if it is not empty. The list is stored, and the device is banned here; the text is the list's id.
   /// Errors: not-found (the account's key, or a certificate of that device, is not here), bad-certificate (`chain_pem`
-  /// is no chain of that device below this account), invalid-argument (this device).
-  void revoke(const proto::DeviceId& device, std::string_view chain_pem, std::int64_t now_unix, Done done);
+  /// is no chain of that device below this account), invalid-argument (this device). `in_force` is called with the list
+  /// when it is so, before the disk has it.
+  void revoke(const proto::DeviceId& device, std::string_view chain_pem, std::int64_t now_unix, Done done,
+              InForce in_force = {});
   /// A chain for this device's key; or, with encrypted keys in it, the account's keys that export_account() gave.
   /// Errors: bad-certificate, invalid-argument. The text is the id of the account that the device belongs to from now
   /// on.
@@ -102,10 +105,11 @@ class IdentityKeeper {
   void run_next();
   void on_done(const Result& result, const Finish& finish);
   void close();
-  Text keep_issued(const Result& result);
+  void keep_issued(const Result& result, const Done& done);
   std::vector<proto::CertificateChain> known_chains(const proto::DeviceId& device);
   [[nodiscard]] std::string newest_list_pem() const;
-  Text keep_list(const Result& result, const proto::DeviceId& device, std::int64_t now_unix);
+  void keep_list(const Result& result, const proto::DeviceId& device, std::int64_t now_unix, const Done& done,
+                 const InForce& in_force);
 
   static Result sign_now(const Held& held, std::string_view request_pem, std::int64_t now_unix);
   static Result revoke_now(const Held& held, const Revocation& revocation);

@@ -27,4 +27,18 @@ Outcome<Stores> Stores::open(const std::string& directory) {
                 std::move(*revokers),     std::move(*crls),    std::move(*pairs)};
 }
 
+void Stores::use(StateDisk& disk, const std::function<void()>& taken_back) {
+  trust.use(disk, taken_back);
+  aliases.use(disk);
+  crls.use(disk, taken_back);
+  for (CertificateStore* store : {&certificates, &issued, &first_met, &revokers}) store->use(disk);
+}
+
+void Stores::when_trust_stored(StateDisk::Done done) {
+  trust.when_stored([this, done = std::move(done)](const Outcome<void>& outcome) {
+    if (!outcome) return done(outcome);
+    first_met.when_stored(done);
+  });
+}
+
 }  // namespace connd::daemon

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// Stores: what the daemon keeps on disk beside its identity.
+/// Stores: what the daemon keeps on disk beside its identity. All that is asked of them is answered from memory. What
+/// changes is in force at once, and is written by a StateDisk; RequestLog and PairStore are caches with savers of their
+/// own.
 #pragma once
 
 #include "daemon/trust/alias_store.h"
@@ -14,6 +16,13 @@ namespace connd::daemon {
 struct Stores {
   /// Those of a state directory, which has to exist; empty ones where it has none. Failures: of any of them.
   static Outcome<Stores> open(const std::string& directory);
+
+  /// Who is to write from now on; both stay where they are. `taken_back`: trust or revocations that could not be
+  /// written are not in force any more.
+  void use(StateDisk& disk, const std::function<void()>& taken_back);
+  /// Calls `done` once what has changed of trust, and what was met first, is on the disk, maybe at once; or was not
+  /// taken.
+  void when_trust_stored(StateDisk::Done done);
 
   TrustStore trust;
   AliasStore aliases;

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <functional>
 #include <initializer_list>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
@@ -182,7 +183,7 @@ Outcome<void> TrustStore::read(const json& entry) {
                  banned ? "" : ", and lets nobody in");
   }
   if (entries_.contains(*subject)) return file_.damaged(where + ": a second entry of " + subject->id());
-  put(*subject, std::move(out));
+  put_back(*subject, std::move(out));
   return {};
 }
 
@@ -213,35 +214,52 @@ Outcome<bool> TrustStore::unset(const TrustSubject& subject) {
   return true;
 }
 
-// Changes memory first, because that is what is written, and takes it back when the write fails.
 Outcome<void> TrustStore::replace(const TrustSubject& subject, std::optional<State> state) {
   const auto at = entries_.find(subject);
-  const std::optional<State> before = at != entries_.end() ? std::optional(at->second) : std::nullopt;
-  put(subject, state);
-  json entries = json::array();
-  for (const TrustEntry& entry : list()) {
-    json& written = entries.emplace_back();
-    if (const std::string& kept = entries_.at(entry.subject).kept; !kept.empty()) {
-      written = json::parse(kept);
-      continue;
-    }
-    written = {{"kind", name_of(entry.subject.kind())},
-               {"id", entry.subject.id()},
-               {"state", name_of(entry.state)},
-               {"since", entry.since_unix}};
-    if (!entry.scope.is_everything()) written["scope"] = to_json(entry.scope);
-    if (entry.first_met) written["met"] = to_json(*entry.first_met);
-  }
-  auto saved = file_.save(std::move(entries));
-  if (!saved) put(subject, before);
-  return saved;
+  std::optional<State> before = at != entries_.end() ? std::optional(at->second) : std::nullopt;
+  if (unsaved_.full()) return too_many_unsaved();
+  if (state && !before && entries_.size() >= kMaxEntries) return file_.too_many();
+  put_back(subject, std::move(state));
+  return unsaved_.changed(*this, subject, std::move(before));
 }
 
-void TrustStore::put(const TrustSubject& subject, std::optional<State> state) {
+/// A copy of what there is now; text is made of it, and sorted, on the pool.
+StateDisk::Work TrustStore::writing() const {
+  return [file = file_, entries = std::vector<std::pair<TrustSubject, State>>(
+                            entries_.begin(), entries_.end())]() mutable -> Outcome<void> {
+    std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    json list = json::array();
+    for (const auto& [subject, state] : entries) list.push_back(to_json(subject, state));
+    return file.save(std::move(list));
+  };
+}
+
+json TrustStore::to_json(const TrustSubject& subject, const State& state) {
+  if (!state.kept.empty()) return json::parse(state.kept);
+  json written{{"kind", name_of(subject.kind())},
+               {"id", subject.id()},
+               {"state", name_of(state.trust)},
+               {"since", state.since_unix}};
+  if (!state.scope.is_everything()) written["scope"] = connd::daemon::to_json(state.scope);
+  if (state.first_met) written["met"] = connd::daemon::to_json(*state.first_met);
+  return written;
+}
+
+void TrustStore::use(StateDisk& disk, std::function<void()> taken_back) {
+  unsaved_.use(&disk);
+  taken_back_ = std::move(taken_back);
+}
+
+void TrustStore::taken_back(const Failure& why) {
+  spdlog::error("trust: what was changed is taken back, for it could not be stored: {}", why.text);
+  if (taken_back_) taken_back_();
+}
+
+void TrustStore::put_back(const TrustSubject& subject, std::optional<State> state) {
   const std::size_t chain_weight = subject.kind() == TrustKind::kDevice ? 0 : 1;
   if (entries_.erase(subject) > 0) chain_entries_ -= chain_weight;
   if (!state) return;
-  entries_.emplace(subject, *state);
+  entries_.emplace(subject, *std::move(state));
   chain_entries_ += chain_weight;
 }
 

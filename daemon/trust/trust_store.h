@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include "daemon/system/json_file.h"
 #include "daemon/system/outcome.h"
 #include "daemon/trust/trust_scope.h"
+#include "daemon/trust/unsaved.h"
 #include "proto/certificate_chain.h"
 #include "proto/device_id.h"
 
@@ -79,7 +81,8 @@ struct TrustEntry {
   std::optional<proto::AccountId> banned_by = std::nullopt;
 };
 
-/// Movable; used on one thread, the loop's. Changes block until they are on disk: they are rare, and made by people.
+/// Movable until it has a disk; used on one thread, the loop's. Changes are in force when they return; the disk follows
+/// (when_stored). What it could not take is taken back, here too.
 class TrustStore {
  public:
   /// One entry is about 130 bytes of JSON, and 300 once its device has been met: both bounds meet at the same size.
@@ -91,8 +94,13 @@ class TrustStore {
   /// is one, what is allowed counts as unknown (Trust::kUnknown in list()), and both stay on the disk as they are.
   static Outcome<TrustStore> open(std::string path);
 
-  /// Persistent when they return ok; on failure nothing has changed, neither here nor on disk. Setting the state and
-  /// scope that an entry has keeps its time and writes nothing.
+  /// Who is to write from now on; without one each change waits for the disk. It and this stay where they are.
+  /// `taken_back` is called after something had to be: whoever acts on what this says does so anew.
+  void use(StateDisk& disk, std::function<void()> taken_back);
+
+  /// In force when they return ok; on failure nothing has changed: too many entries, or changes that wait for the disk,
+  /// or, without a StateDisk, the disk. Setting the state and scope that an entry has keeps its time and writes
+  /// nothing.
   Outcome<void> allow(const TrustSubject& subject, std::int64_t now_unix, TrustScope scope = {}) {
     return set(subject, Trust::kAllowed, now_unix, std::move(scope));
   }
@@ -102,9 +110,12 @@ class TrustStore {
   /// Makes the subject unknown; false when it was.
   Outcome<bool> unset(const TrustSubject& subject);
 
-  /// Writes down what the device was when it was met, unless it is known already, or the device has no entry.
-  /// Persistent as the others. Whoever unsets the entry and allows the device again has it forgotten.
+  /// Writes down what the device was when it was met, unless it is known already, or the device has no entry. As the
+  /// others. Whoever unsets the entry and allows the device again has it forgotten.
   Outcome<void> remember(const proto::CertificateChain& chain);
+
+  /// Calls `done` once all changes so far are on the disk, maybe at once; or have been taken back, then with why.
+  void when_stored(StateDisk::Done done) { unsaved_.when_stored(std::move(done)); }
 
   /// What is remembered with a device's entry; null while there is nothing. Valid until the next change.
   [[nodiscard]] const FirstMet* first_met(const proto::DeviceId& device) const;
@@ -131,6 +142,8 @@ class TrustStore {
   /// Whether there is an entry of 40 digits: without one, a chain cannot change what `of(device)` says.
   [[nodiscard]] bool has_chain_entries() const { return chain_entries_ > 0; }
 
+  /// What its own entry says, alone.
+  [[nodiscard]] Trust state_of(const TrustSubject& subject) const;
   /// By kind, then id.
   [[nodiscard]] std::vector<TrustEntry> list() const;
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
@@ -144,18 +157,24 @@ class TrustStore {
     std::string kept{};  ///< the entry as a newer version wrote it, with more than is known here
   };
 
+  friend class Unsaved<TrustStore, TrustSubject, State>;
+
   explicit TrustStore(std::string path);
   Outcome<void> set(const TrustSubject& subject, Trust trust, std::int64_t now_unix, TrustScope scope);
   Outcome<void> read(const nlohmann::json& entry);
   Outcome<void> replace(const TrustSubject& subject, std::optional<State> state);
-  void put(const TrustSubject& subject, std::optional<State> state);
-  [[nodiscard]] Trust state_of(const TrustSubject& subject) const;
+  void put_back(const TrustSubject& subject, std::optional<State> state);
+  [[nodiscard]] StateDisk::Work writing() const;
+  static nlohmann::json to_json(const TrustSubject& subject, const State& state);
+  void taken_back(const Failure& why);
   [[nodiscard]] const State* allowed(const TrustSubject& subject) const;
   [[nodiscard]] std::optional<proto::AccountId> ban_of(const FirstMet& met) const;
 
   JsonFile file_;
   std::unordered_map<TrustSubject, State, TrustSubjectHash> entries_;
   std::size_t chain_entries_ = 0;
+  Unsaved<TrustStore, TrustSubject, State> unsaved_;
+  std::function<void()> taken_back_;
 };
 
 }  // namespace connd::daemon

@@ -29,11 +29,15 @@ ApiNode::ApiNode(ApiWorld& world, std::size_t identity, Options options)
     : id(node_identity(identity).chain.device_id()),
       chain(node_identity(identity).chain),
       stores(open_stores(dir.path())),
+      disk(world.world.loop),
       world_(world),
       number_(identity),
       options_(std::move(options)) {
   auto listener = ControlListener::bind({path(), 0600, std::nullopt});
   REQUIRE(listener.ok());
+  stores.use(disk, [this] {
+    if (manager) manager->lists_changed();
+  });
   const IpcServer::Context context{world.world.loop, stores, events, *this};
   server = std::make_unique<IpcServer>(context, options_.ipc, std::move(*listener));
   if (options_.manager) start_manager();

@@ -46,6 +46,7 @@ class ApiNode final : private daemon::Signalling, private daemon::DaemonView {
   const proto::CertificateChain chain;
   TempDir dir;
   daemon::Stores stores;
+  daemon::StateDisk disk;
   daemon::EventHub events;
   std::unique_ptr<daemon::IpcServer> server;
   std::unique_ptr<daemon::ConnectionManager> manager;

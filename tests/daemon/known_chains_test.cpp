@@ -149,6 +149,7 @@ TEST_CASE("fault A3: the store's own bound, and a damaged file, are no knowledge
   REQUIRE(world.chains.met(alice_chain()).ok());
   write_file(world.dir.file("certificates/" + device.hex() + "." + alice_chain().short_device_id().hex() + ".tls"),
              "junk");
+  world.stores.certificates = *CertificateStore::open(world.dir.file("certificates"));  // a later start
   CHECK(world.chains.trust_of(device) == Trust::kUnknown);
   CHECK_FALSE(world.chains.key_of(device));
   CHECK_FALSE(world.stores.certificates.contains(device));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -89,6 +90,19 @@ TEST_CASE("work runs elsewhere and gives way, its end on the loop") {
   CHECK(worked);
   CHECK(nice == std::min(own_nice + kGiveWayNice, 19));
   CHECK(::getpriority(PRIO_PROCESS, 0) == own_nice);
+}
+
+TEST_CASE("fault D7: who asked the pool for something is not called while the loop is destroyed; the work is done") {
+  std::atomic<bool> worked = false;
+  bool told = false;
+  const auto kept = std::make_shared<int>();
+  {
+    Loop loop;
+    loop.post_work([&worked] { worked = true; }, [&told, kept] { told = true; });
+  }
+  CHECK(worked);
+  CHECK(!told);
+  CHECK(kept.use_count() == 1);
 }
 
 TEST_CASE("BeforeWait keeps the loop awake when asked") {

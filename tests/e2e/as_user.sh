@@ -14,7 +14,7 @@ cp -r "$here" "$work/e2e"
 rm -rf "$work/e2e/__pycache__"
 cp "$build/daemon/jami-connd" "$build/tools/jami-connctl" "$build/tools/bench/jami-connd-bench" \
   "$build/tests/make_identity" \
-  "$here/../../ipc/schema.json" "$build/tests/peer/"{hostile_peer,load_peers,junk_peers,bad_identity,plant_chain,libclock_shift.so} "$work/"
+  "$here/../../ipc/schema.json" "$build/tests/peer/"{hostile_peer,load_peers,junk_peers,bad_identity,plant_chain,libclock_shift.so,libloop_guard.so} "$work/"
 cp -r "$here/../../tools/examples" "$work/examples"
 cp -r "$here/../compat" "$work/compat"
 chmod -R a+rX "$work/compat"
@@ -53,7 +53,7 @@ export PYTHONDONTWRITEBYTECODE=1 CONND_E2E_MODE=loopback \
   CONND_DAEMON="$work/jami-connd" CONND_CTL="$work/jami-connctl" CONND_BENCH="$work/jami-connd-bench" \
   CONND_MAKE_IDENTITY="$work/make_identity" CONND_HOSTILE_PEER="$work/hostile_peer" CONND_LOAD_PEERS="$work/load_peers" \
   CONND_JUNK_PEERS="$work/junk_peers" CONND_BAD_IDENTITY="$work/bad_identity" CONND_PLANT_CHAIN="$work/plant_chain" \
-  CONND_SCHEMA="$work/schema.json" CONND_CLOCK_SHIFT="$work/libclock_shift.so" \
+  CONND_SCHEMA="$work/schema.json" CONND_CLOCK_SHIFT="$work/libclock_shift.so" CONND_LOOP_GUARD="$work/libloop_guard.so" \
   CONND_COMPAT="$work/compat" CONND_E2E_CACHE="$work/home/identities" \
   CONND_EXAMPLES="$work/examples" CONND_TWO_FILES="$work/two_files" CONND_PROTOCOL="$work/PROTOCOL.md"
 
