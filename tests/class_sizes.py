@@ -22,7 +22,6 @@ KNOWN = {
     "Daemon",
     "DhtClient",
     "IceAgent",
-    "IpcServer",
     "MultiplexedSocket",
     "Mux",
     "Reachability",

@@ -396,16 +396,22 @@ void ConnectionManager::each_connection(const std::function<void(const Connectio
     view.since = attempt->started();
     visit(view);
   }
-  for (const auto& [number, connection] : connections_) {
-    ConnectionView view;
-    view.socket = connection.socket.get();
-    view.outgoing = connection.role == proto::ConnectRole::kCaller;
-    view.closing = !connection.socket->usable();
-    view.trust = connection.trust;
-    view.account = connection.account;
-    view.since = connection.since;
-    visit(view);
-  }
+  for (const auto& [number, connection] : connections_) see_connection(number, visit);
+}
+
+void ConnectionManager::see_connection(ConnectionNumber number,
+                                       const std::function<void(const ConnectionView&)>& visit) const {
+  const auto it = connections_.find(number);
+  if (it == connections_.end()) return;
+  const Connection& connection = it->second;
+  ConnectionView view;
+  view.socket = connection.socket.get();
+  view.outgoing = connection.role == proto::ConnectRole::kCaller;
+  view.closing = !connection.socket->usable();
+  view.trust = connection.trust;
+  view.account = connection.account;
+  view.since = connection.since;
+  visit(view);
 }
 
 ManagerTotals ConnectionManager::totals() const {

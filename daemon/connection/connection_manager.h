@@ -219,6 +219,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // ---- for status ----
 
   void each_connection(const std::function<void(const ConnectionView&)>& visit) const;
+  /// The same of one that is up.
+  void see_connection(ConnectionNumber number, const std::function<void(const ConnectionView&)>& visit) const;
   void each_channel(const std::function<void(const ChannelView&)>& visit) const;
   /// The same of one, if it is open.
   void see_channel(proto::ChannelHandle handle, const std::function<void(const ChannelView&)>& visit) const;

@@ -47,6 +47,11 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
 [[nodiscard]] ipc::CrlEntry entry_of(const std::string& id, const proto::RevocationList& list);
 /// What the disk said.
 [[nodiscard]] ipc::Error storage_error(const Failure& failure);
+/// As channel.list and the snapshot have them. Error: resource-limit, when they would not fit into a line. Then they
+/// are not made.
+[[nodiscard]] ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcServer& server,
+                                                                           const IpcSession& session);
+[[nodiscard]] std::vector<ipc::ConnectionInfo> connections(const IpcServer& server);
 template <class Result>
 Answer answer(const Result& result) {
   return {ipc::write_members(result)};
