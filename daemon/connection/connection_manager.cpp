@@ -26,6 +26,12 @@ ManagerSettings completed(ManagerSettings settings) {
   return settings;
 }
 
+ConnectionView view_of(const PeerConnection& connection) {
+  return {
+      connection.socket.get(), nullptr,         connection.outgoing(), !connection.socket->usable(), connection.trust,
+      connection.account,      connection.since};
+}
+
 }  // namespace
 
 ConnectionManager::ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own,
@@ -49,8 +55,6 @@ ConnectionManager::ConnectionManager(const Context& context, const Settings& set
   dates_timer_.arm_in(kDatesInterval);
   if (const auto chain = proto::CertificateChain::from_der(settings_.own_chain)) revocations_.is_own(*chain);
 }
-
-ConnectionManager::~ConnectionManager() = default;
 
 void ConnectionManager::set_settings(const Settings& settings) {
   settings_.limits = settings.limits;
@@ -293,10 +297,12 @@ void ConnectionManager::each_connection(const std::function<void(const Connectio
     view.since = attempt.started();
     visit(view);
   });
-  connections_.each([&](const PeerConnection& connection) {
-    visit({connection.socket.get(), nullptr, connection.outgoing(), !connection.socket->usable(), connection.trust,
-           connection.account, connection.since});
-  });
+  connections_.each([&](const PeerConnection& connection) { visit(view_of(connection)); });
+}
+
+void ConnectionManager::see_connection(ConnectionNumber number,
+                                       const std::function<void(const ConnectionView&)>& visit) const {
+  if (const PeerConnection* connection = connections_.find(number)) visit(view_of(*connection));
 }
 
 ManagerTotals ConnectionManager::totals() const {

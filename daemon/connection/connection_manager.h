@@ -54,7 +54,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
   /// `identity`'s device id is ours; `tls` presents it.
   ConnectionManager(const Context& context, const Settings& settings, proto::DeviceId own, proto::TlsContext tls);
-  ~ConnectionManager();
 
   /// Limits and the gate's settings, from now on: what is there already may be more than a new limit. Mux, times and
   /// ICE stay as they were.
@@ -98,6 +97,8 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
   // ---- for status ----
 
   void each_connection(const std::function<void(const ConnectionView&)>& visit) const;
+  /// The same of one that is up.
+  void see_connection(ConnectionNumber number, const std::function<void(const ConnectionView&)>& visit) const;
   /// When the DHT was asked about the revocations of an account, and answered, for the account least lately asked for.
   [[nodiscard]] std::optional<proto::TimePoint> revocations_as_of() const { return revocations_.oldest_answer(); }
   /// Accounts whose revocations are more than the DHT takes.

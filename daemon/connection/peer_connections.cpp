@@ -70,6 +70,11 @@ PeerConnection* PeerConnections::find(ConnectionNumber number) {
   return it == connections_.end() ? nullptr : &it->second;
 }
 
+const PeerConnection* PeerConnections::find(ConnectionNumber number) const {
+  const auto it = connections_.find(number);
+  return it == connections_.end() ? nullptr : &it->second;
+}
+
 // ---- which one ----
 
 const PeerConnections::Peer* PeerConnections::peer(const proto::DeviceId& device) const {

@@ -64,6 +64,7 @@ class PeerConnections {
   /// One that is over; the caller destroys it in a later turn.
   std::unique_ptr<MultiplexedSocket> remove(ConnectionNumber number);
   [[nodiscard]] PeerConnection* find(ConnectionNumber number);
+  [[nodiscard]] const PeerConnection* find(ConnectionNumber number) const;
   /// It is there.
   [[nodiscard]] const PeerConnection& at(ConnectionNumber number) const { return connections_.at(number); }
 

@@ -51,6 +51,11 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
 /// Answers the call with `result`, once what it has changed is on the disk; or with what the disk said, after
 /// `taken_back`.
 [[nodiscard]] StateDisk::Done answer_stored(const Call& call, ipc::Json result, std::function<void()> taken_back = {});
+/// As channel.list and the snapshot have them. Error: resource-limit, when they would not fit into a line. Then they
+/// are not made.
+[[nodiscard]] ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcServer& server,
+                                                                           const IpcSession& session);
+[[nodiscard]] std::vector<ipc::ConnectionInfo> connections(const IpcServer& server);
 template <class Result>
 Answer answer(const Result& result) {
   return {ipc::write_members(result)};

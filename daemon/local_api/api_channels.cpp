@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // channel.*
+#include <algorithm>
+
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/api_views.h"
 
 namespace connd::daemon::api {
 namespace {
+
+/// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
+constexpr std::size_t kLeastChannelInfo = 200;
 
 ipc::Error no_channel() {
   return ipc::make_error(ipc::Reason::kNotFound, "no such channel, or it has ended");
@@ -25,6 +31,13 @@ std::optional<ipc::Error> address(const IpcServer& server, const ipc::ChannelOpe
   return std::nullopt;
 }
 
+void answer_open(const ControlServer& clients, ClientNumber client, const ipc::Json& id, ClientOpens::Answer answer) {
+  IpcSession* const session = clients.find(client);
+  if (session == nullptr) return;
+  if (!answer) return session->fail(id, answer.error());
+  session->reply(id, ipc::write_members(answer->result), std::move(answer->fd));
+}
+
 }  // namespace
 
 Reply channel_open(Call& call) {
@@ -41,7 +54,10 @@ Reply channel_open(Call& call) {
     // Rounded up: an open of half a millisecond is not one of none.
     request.timeout = std::chrono::ceil<proto::Duration>(std::chrono::duration<double>(params->timeout));
   }
-  const auto started = call.server.start_open(call.session, call.id, std::move(request));
+  auto done = [&clients = call.server.clients(), client = call.session.number(), id = call.id](auto answer) {
+    answer_open(clients, client, id, std::move(answer));
+  };
+  const auto started = call.server.opens().start(call.session, call.id, std::move(request), std::move(done));
   if (!started) return started.error();
   return Later{};
 }
@@ -51,16 +67,7 @@ Reply channel_cancel(Call& call) {
   if (!params) return params.error();
   if (!ipc::is_good_id(params->id)) return ipc::make_rpc_error(ipc::kInvalidParams, ipc::kGoodIdExpected);
   if (call.server.cancel_waiting(call.session, params->id)) return Answer{};
-  for (const auto& [key, open] : call.session.opens()) {
-    if (open.id != params->id) continue;
-    const OpenNumber number = open.open;  // the entry goes when it is answered
-    ConnectionManager* manager = call.server.manager();
-    if (manager != nullptr && manager->cancel_open(number, proto::Reason::kCancelled)) {
-      call.server.cancelled(call.session);
-      return Answer{};
-    }
-    break;
-  }
+  if (call.server.opens().cancel(call.session, params->id)) return Answer{};
   return ipc::make_error(ipc::Reason::kNotFound, "no open with this id waits for its answer");
 }
 
@@ -68,25 +75,26 @@ Reply channel_accept(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelAcceptParams>(call.params);
   if (!params) return params.error();
   if (params->attach) {
-    if (auto full = call.server.no_token(call.session)) return *std::move(full);
+    if (auto full = call.server.attachments().no_room(call.session)) return *std::move(full);
   }
-  auto asked = call.server.take_asked(call.session, params->request);
+  auto asked = call.server.apps().take_asked(call.session.number(), params->request);
   if (!asked || call.server.manager() == nullptr) return no_request();
   auto accepted = call.server.manager()->channels().accept(params->request, {params->strict_end, params->attach});
   if (const auto* error = std::get_if<OpenError>(&accepted)) return ipc::make_error(error->reason, error->text);
   IncomingChannel& incoming = asked->incoming;
   ipc::ChannelOpenResult result{
       params->request, incoming.device.hex(), incoming.account.hex(), incoming.half_close, {}};
-  if (params->attach) result.token = call.server.new_token(call.session, params->request);
-  call.server.own(call.session, params->request,
-                  {0, 0, 0, incoming.device, incoming.account, std::move(incoming.uri), false});
+  if (params->attach) result.token = call.server.attachments().make(call.session, params->request);
+  call.server.apps().own(call.session, params->request,
+                         {0, 0, 0, incoming.device, incoming.account, std::move(incoming.uri), false});
   return Answer{ipc::write_members(result), std::move(std::get<ipc::Fd>(accepted))};
 }
 
 Reply channel_decline(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelDeclineParams>(call.params);
   if (!params) return params.error();
-  if (!call.server.take_asked(call.session, params->request) || call.server.manager() == nullptr) return no_request();
+  const auto asked = call.server.apps().take_asked(call.session.number(), params->request);
+  if (!asked || call.server.manager() == nullptr) return no_request();
   call.server.manager()->channels().refuse(params->request, proto::Reason::kDeclined, params->reason.value_or(""));
   return Answer{};
 }
@@ -94,8 +102,16 @@ Reply channel_decline(Call& call) {
 Reply channel_attach(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelAttachParams>(call.params);
   if (!params) return params.error();
-  const auto attached = call.server.attach(call.session, call.id, params->token);
-  if (!attached) return attached.error();
+  if (!call.server.fresh(call.session)) {
+    return ipc::make_error(ipc::Reason::kInvalidArgument,
+                           "a connection that becomes a channel has nothing else, and says nothing before the answer");
+  }
+  Attachments& attachments = call.server.attachments();
+  const auto channel = attachments.take(params->token, call.session.credentials().uid);
+  if (!channel) {
+    return ipc::make_error(ipc::Reason::kNotFound, "no such token, or its time is over, or its channel has ended");
+  }
+  attachments.attach(*channel, call.session.hand_over(call.id, ipc::write_members(ipc::ChannelParams{*channel})));
   return Later{};  // it has been said
 }
 
@@ -103,7 +119,7 @@ Reply channel_finish(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelParams>(call.params);
   if (!params) return params.error();
   ConnectionManager* manager = call.server.manager();
-  if (call.server.visible_channel(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
+  if (call.server.apps().visible(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
   if (!manager->channels().finish(params->channel)) return no_channel();
   return Answer{};
 }
@@ -112,7 +128,7 @@ Reply channel_close(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelParams>(call.params);
   if (!params) return params.error();
   ConnectionManager* manager = call.server.manager();
-  if (call.server.visible_channel(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
+  if (call.server.apps().visible(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
   if (!manager->channels().close(params->channel, proto::Reason::kCancelled,
                                  "it was closed by its application, or by an administrator")) {
     return no_channel();
@@ -123,9 +139,32 @@ Reply channel_close(Call& call) {
 Reply channel_list(Call& call) {
   const auto params = ipc::read_params<ipc::Nothing>(call.params);
   if (!params) return params.error();
-  auto channels = call.server.channels_seen_by(call.session);
+  auto channels = channels_seen_by(call.server, call.session);
   if (!channels) return channels.error();
   return answer(ipc::ChannelListResult{*std::move(channels)});
+}
+
+ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcServer& server, const IpcSession& session) {
+  std::vector<ipc::ChannelInfo> channels;
+  const ConnectionManager* manager = server.manager();
+  if (manager == nullptr) return channels;
+  const ChannelOwners& owners = server.apps().owners();
+  const proto::TimePoint now = server.context().loop.now();
+  std::size_t bytes = 0;
+  const auto add = [&](const ChannelView& view) {
+    bytes += kLeastChannelInfo + view.uri.size();
+    if (bytes > ipc::kMaxLineBytes) return;
+    channels.push_back(channel_info(view, session.admin() ? owners.find(view.channel) : nullptr, now));
+  };
+  if (session.admin()) {
+    manager->channels().each(add);
+  } else {
+    for (const proto::ChannelHandle channel : owners.channels_of(session.number()))
+      manager->channels().see(channel, add);
+  }
+  if (bytes > ipc::kMaxLineBytes) return answer_too_long();
+  std::sort(channels.begin(), channels.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });
+  return channels;
 }
 
 }  // namespace connd::daemon::api

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // connection.*, policy.register
+#include <algorithm>
 #include <set>
 
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/api_views.h"
 
 namespace connd::daemon::api {
 namespace {
@@ -25,7 +27,8 @@ ipc::Outcome<std::set<proto::DeviceId>> devices_of(const IpcServer& server, cons
 Reply answer_question(Call& call, bool accept) {
   const auto params = ipc::read_params<ipc::RequestParams>(call.params);
   if (!params) return params.error();
-  if (call.server.answer_connection(call.session, params->request, accept)) return Answer{};
+  if (call.server.questions().answer(call.session.number(), call.session.admin(), params->request, accept))
+    return Answer{};
   return ipc::make_error(ipc::Reason::kNotFound, "no such request, or it is over");
 }
 
@@ -34,7 +37,7 @@ Reply answer_question(Call& call, bool accept) {
 Reply connection_list(Call& call) {
   const auto params = ipc::read_params<ipc::Nothing>(call.params);
   if (!params) return params.error();
-  return answer(ipc::ConnectionListResult{call.server.connections()});
+  return answer(ipc::ConnectionListResult{connections(call.server)});
 }
 
 Reply connection_close(Call& call) {
@@ -54,7 +57,7 @@ Reply connection_close(Call& call) {
 Reply connection_requests(Call& call) {
   const auto params = ipc::read_params<ipc::Nothing>(call.params);
   if (!params) return params.error();
-  return answer(call.server.connection_requests());
+  return answer(call.server.questions().list());
 }
 
 Reply connection_accept(Call& call) {
@@ -68,10 +71,22 @@ Reply connection_decline(Call& call) {
 Reply policy_register(Call& call) {
   const auto params = ipc::read_params<ipc::Nothing>(call.params);
   if (!params) return params.error();
-  if (!call.server.register_policy(call.session)) {
+  if (!call.server.questions().register_owner(call.session.number())) {
     return ipc::make_error(ipc::Reason::kBusy, "another client decides about unknown peers");
   }
   return Answer{};
+}
+
+std::vector<ipc::ConnectionInfo> connections(const IpcServer& server) {
+  std::vector<ipc::ConnectionInfo> connections;
+  if (server.manager() == nullptr) return connections;
+  const auto& context = server.context();
+  server.manager()->each_connection([&](const ConnectionView& view) {
+    connections.push_back(connection_info(view, context.stores, context.loop.now()));
+  });
+  std::sort(connections.begin(), connections.end(),
+            [](const auto& a, const auto& b) { return a.connection < b.connection; });
+  return connections;
 }
 
 }  // namespace connd::daemon::api

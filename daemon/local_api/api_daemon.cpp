@@ -24,11 +24,11 @@ void add_own_limits(const IpcServer& server, ipc::Json& limits) {
 }
 
 void add_own_metrics(const IpcServer& server, ipc::Json& metrics) {
-  const ClientTotals& totals = server.totals();
+  const ClientTotals totals = server.totals();
   metrics["clients_dropped"] = totals.clients_dropped;
   metrics["events_lost"] = totals.events_lost;
   metrics["limits_hit"] = totals.limits_hit;
-  metrics["clients_held_back"] = server.shares().total().held_back;
+  metrics["clients_held_back"] = server.clients().shares().total().held_back;
   metrics["loop_longest_turn_us"] = server.context().loop.longest_turn().count();
 }
 
@@ -86,8 +86,8 @@ Reply status(Call& call) {
     result.counts.channels = manager->channels().size();
     result.counts.pending_opens = manager->pending_opens();
   }
-  result.counts.clients = call.server.client_count();
-  result.counts.listeners = call.server.listeners().size();
+  result.counts.clients = call.server.clients().client_count();
+  result.counts.listeners = call.server.apps().listeners().size();
   add_own_limits(call.server, result.limits);
   if (call.session.admin()) {
     result.users = call.server.users();

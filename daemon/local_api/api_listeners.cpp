@@ -6,7 +6,7 @@ namespace connd::daemon::api {
 namespace {
 
 ipc::Error refused(IpcServer& server, ListenerTable::Refusal refusal) {
-  const ListenerLimits& all = server.listeners().limits();
+  const ListenerLimits& all = server.apps().listeners().limits();
   const UserPlaces& places = server.settings().places;
   switch (refusal) {
     case ListenerTable::Refusal::kReserved:
@@ -64,7 +64,7 @@ Reply listen_add(Call& call) {
     listener.peers.push_back(*device);
   }
   if (auto error = narrow(call.server, *params, listener)) return *std::move(error);
-  const auto added = call.server.listeners().add(std::move(listener), call.session.admin());
+  const auto added = call.server.apps().listeners().add(std::move(listener), call.session.admin());
   if (const auto* taken = std::get_if<ListenerTable::Taken>(&added)) {
     return ipc::make_error(ipc::Reason::kBusy, "somebody listens for this uri already",
                            "uid " + std::to_string(taken->owner));
@@ -76,12 +76,10 @@ Reply listen_add(Call& call) {
 Reply listen_remove(Call& call) {
   const auto params = ipc::read_params<ipc::ListenerHandle>(call.params);
   if (!params) return params.error();
-  const Listener* listener = call.server.listeners().find(params->listener);
+  const Listener* listener = call.server.apps().listeners().find(params->listener);
   const bool its = listener != nullptr && (listener->client == call.session.number() || call.session.admin());
   if (!its) return ipc::make_error(ipc::Reason::kNotFound, "no such listener");
-  const ClientNumber client = listener->client;
-  call.server.listeners().remove(params->listener);
-  call.server.refuse_listener(client, params->listener);
+  call.server.apps().remove_listener(params->listener);
   return Answer{};
 }
 

@@ -161,6 +161,24 @@ ipc::Fd IpcSession::hand_over(const ipc::Json& id, ipc::Json result) {
   return socket;
 }
 
+// ---- as a ChannelTaker ----
+
+void IpcSession::channel_opened(const ipc::ChannelOpened& opened, ipc::Fd fd) {
+  notify("channel.opened", ipc::write_members(opened), std::move(fd));
+}
+
+void IpcSession::channel_requested(const ipc::ChannelRequested& request) {
+  notify("channel.request", ipc::write_members(request));
+}
+
+void IpcSession::channel_request_cancelled(const ipc::RequestCancelled& cancelled) {
+  notify("channel.request_cancelled", ipc::write_members(cancelled));
+}
+
+void IpcSession::channel_closed(const ipc::ChannelClosed& closed) {
+  notify("channel.closed", ipc::write_members(closed));
+}
+
 // ---- events ----
 
 std::uint64_t IpcSession::subscribe() {

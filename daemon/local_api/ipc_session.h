@@ -6,16 +6,17 @@
 ///
 /// It ends in two steps, each told to its Owner and done by it in a later turn: `ending` when nothing more comes from
 /// the client (what it asked for is taken back then), and gone when what was to be said has been said, or cannot be.
+///
+/// As a ChannelTaker and as a subscriber it writes what it is told.
 #pragma once
 
 #include <chrono>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
-#include "daemon/connection/connection_manager.h"
 #include "daemon/event_loop/loop.h"
-#include "daemon/local_api/listener_table.h"
+#include "daemon/local_api/channel_taker.h"
+#include "daemon/local_api/event_feed.h"
 #include "ipc/fd_channel.h"
 #include "ipc/fd_pass.h"
 
@@ -24,7 +25,7 @@ namespace connd::daemon {
 /// resource-limit: what an answer is that would pass kMaxLineBytes.
 [[nodiscard]] ipc::Error answer_too_long();
 
-class IpcSession {
+class IpcSession final : public ChannelTaker, public EventFeed::Subscriber {
  public:
   /// What the owner counts, for status.
   enum class Counted : std::uint8_t {
@@ -51,12 +52,6 @@ class IpcSession {
     kDraining,  ///< what is queued is still written
     kGone,
   };
-  struct PendingOpen {
-    ipc::Json id;
-    OpenNumber open = 0;  ///< 0 until the manager has said it
-    std::string peer;     ///< for the error
-    std::size_t name_bytes = 0;
-  };
 
   /// A piece of work: so many lines, if they take no longer than this together; others come between.
   static constexpr int kLinesPerPiece = 16;
@@ -75,9 +70,9 @@ class IpcSession {
   IpcSession(Loop& loop, Owner& owner, ClientNumber number, ipc::Fd socket, ipc::PeerCredentials credentials,
              bool admin, std::size_t max_uncollected_fds);
 
-  [[nodiscard]] ClientNumber number() const { return number_; }
-  [[nodiscard]] const ipc::PeerCredentials& credentials() const { return credentials_; }
-  [[nodiscard]] bool admin() const { return admin_; }
+  [[nodiscard]] ClientNumber number() const override { return number_; }
+  [[nodiscard]] const ipc::PeerCredentials& credentials() const override { return credentials_; }
+  [[nodiscard]] bool admin() const override { return admin_; }
   [[nodiscard]] State state() const { return state_; }
   /// As hello said; for logs.
   void set_name(std::string name) { name_ = std::move(name); }
@@ -96,26 +91,29 @@ class IpcSession {
   std::uint64_t subscribe();
   void unsubscribe() { subscribed_ = false; }
   [[nodiscard]] bool subscribed() const { return subscribed_; }
-  /// `members`: the event's, as JSON, without the braces around them: what it writes to all subscribers is the same but
-  /// for the number.
-  void event(std::string_view members);
+  void event(std::string_view members) override;
 
-  // ---- opens without an answer, by a key of the owner's ----
+  // ---- as a ChannelTaker ----
 
-  std::unordered_map<std::uint64_t, PendingOpen>& opens() { return opens_; }
+  [[nodiscard]] bool takes_channels() const override { return state_ == State::kOpen; }
+  /// Not all that it has said was worked for yet.
+  [[nodiscard]] bool behind() const override;
+  /// fds that it was given and that have not left this process: each is a descriptor of ours.
+  [[nodiscard]] std::size_t unsent_fds() const override { return channel_.queued_fds(); }
+  /// It does not read what it is told.
+  [[nodiscard]] bool congested() const override { return channel_.queued_bytes() > kMaxQueuedForRequests; }
+  void channel_opened(const ipc::ChannelOpened& opened, ipc::Fd fd) override;
+  void channel_requested(const ipc::ChannelRequested& request) override;
+  void channel_request_cancelled(const ipc::RequestCancelled& cancelled) override;
+  void channel_closed(const ipc::ChannelClosed& closed) override;
+
+  // ---- to become something else ----
 
   /// Whether nothing is under way that the session itself knows of: for hand_over.
-  [[nodiscard]] bool idle() const { return !subscribed_ && opens_.empty() && channel_.idle(); }
+  [[nodiscard]] bool idle() const { return !subscribed_ && channel_.idle(); }
   /// Says this result, and gives the socket up: what comes next over it is for who gets it. The session is gone then.
   /// No fd: so was the client. Only when idle.
   [[nodiscard]] ipc::Fd hand_over(const ipc::Json& id, ipc::Json result);
-
-  /// Not all that it has said was worked for yet.
-  [[nodiscard]] bool behind() const;
-  /// fds that it was given and that have not left this process: each is a descriptor of ours.
-  [[nodiscard]] std::size_t unsent_fds() const { return channel_.queued_fds(); }
-  /// It does not read what it is told.
-  [[nodiscard]] bool congested() const { return channel_.queued_bytes() > kMaxQueuedForRequests; }
 
   // ---- its turn ----
 
@@ -157,7 +155,6 @@ class IpcSession {
   bool working_ = false;
   bool waits_ = false;  ///< the poll said more than once what is known: it is off
   proto::TimePoint drain_until_ = proto::kNever;
-  std::unordered_map<std::uint64_t, PendingOpen> opens_;
   bool subscribed_ = false;
   std::uint64_t event_seq_ = 0;  ///< of the last event, lost ones included
   std::uint64_t lost_ = 0;

@@ -236,8 +236,13 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded,
     return failure(std::errc::address_in_use, e.what());
   }
   network->signalling = std::make_unique<DhtSignalling>(*network->dht);
-  const ConnectionManager::Context context{
-      {loop_, poller_, turns_, scratch_, handles_}, bridge_, *network->signalling, stores_, events_, ipc_, ipc_};
+  const ConnectionManager::Context context{{loop_, poller_, turns_, scratch_, handles_},
+                                           bridge_,
+                                           *network->signalling,
+                                           stores_,
+                                           events_,
+                                           ipc_.apps(),
+                                           ipc_.questions()};
   ConnectionManager::Settings settings = manager_settings();
   if (const auto dates = loaded.identity.chain.validity()) settings.own_validity = *dates;
   settings.own_public_key = loaded.identity.chain.public_key_der();

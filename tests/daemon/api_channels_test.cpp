@@ -105,7 +105,7 @@ TEST_CASE("who does not answer in time has declined, and is told") {
   REQUIRE_FALSE(result.ok());
   CHECK(result.error().reason == Reason::kDeclined);
   CHECK(pair.receiver.reason_of("channel.accept", {{"request", 1}}) == Reason::kNotFound);
-  CHECK(pair.bob.server->asked().size() == 0);
+  CHECK(pair.bob.server->apps().asked().size() == 0);
 }
 
 TEST_CASE("a request that the peer takes back is over") {

@@ -85,10 +85,10 @@ TEST_CASE("channels whose fds cannot be sent yet are not accepted yet: there are
     CHECK(pair.run_until([&] { return declined == later; }));
   }
   SECTION("they are taken back: nobody hears of them") {
-    CHECK(pair.bob.server->held().size() == later);
+    CHECK(pair.bob.server->apps().held().size() == later);
     opened.clear();
     pair.sender.leave();
-    REQUIRE(pair.run_until([&] { return pair.bob.server->held().size() == 0; }));
+    REQUIRE(pair.run_until([&] { return pair.bob.server->apps().held().size() == 0; }));
     for (const char* what : {"channel.opened", "channel.closed"}) {
       for (std::size_t i = 0; i < kAhead; ++i) CHECK(slow->line().value("method", "") == what);
     }

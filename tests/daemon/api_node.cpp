@@ -45,7 +45,8 @@ ApiNode::ApiNode(ApiWorld& world, std::size_t identity, Options options)
 
 void ApiNode::start_manager() {
   World& world = world_.world;
-  const ConnectionManager::Context context{world.context, world.bridge, *this, stores, events, *server, *server};
+  const ConnectionManager::Context context{world.context,  world.bridge,       *this, stores, events,
+                                           server->apps(), server->questions()};
   ConnectionManager::Settings settings;
   settings.ice.local_addresses = {"127.0.0.1"};
   settings.ice.allow_loopback = true;

@@ -93,9 +93,8 @@ Node::Node(Exchange& exchange, std::size_t number, const Options& options)
       chain(shown_by(number, options).chain),
       exchange_(exchange),
       stores_(open_stores(options.state != nullptr ? options.state->path() : dir_.path())) {
-  events_.set_sink([this](std::uint64_t, const std::string& type, const nlohmann::json& data) {
-    all_events.emplace_back(type, data);
-  });
+  events_.set_sink(
+      [this](const std::string& type, const nlohmann::json& data) { all_events.emplace_back(type, data); });
   World& world = exchange.world();
   const ConnectionManager::Context context{world.context, world.bridge, *this, stores_, events_, *this, *this};
   ConnectionManager::Settings settings;
