@@ -15,14 +15,13 @@ std::uint64_t any_number(std::mt19937_64& random) {
 }  // namespace
 
 SelfNotes::SelfNotes(Loop& loop, Signalling& signalling, EventHub& events, const proto::DeviceId& own,
-                     proto::ByteVector own_public_key, std::mt19937_64& random)
+                     proto::ByteVector own_public_key)
     : loop_(loop),
       signalling_(signalling),
       events_(events),
       own_(own),
       own_public_key_(std::move(own_public_key)),
-      random_(random),
-      clones_(any_number(random), loop.now()),
+      clones_(any_number(random_), loop.now()),
       timer_(loop, [this] { tell(clones_.on_timeout(loop_.now())); }) {
   if (!own_public_key_.empty()) timer_.arm(clones_.next_deadline());
 }

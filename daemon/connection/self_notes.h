@@ -18,7 +18,7 @@ class SelfNotes {
  public:
   /// `own_public_key`: SubjectPublicKeyInfo, DER; empty: nothing is told, and nothing looked for.
   SelfNotes(Loop& loop, Signalling& signalling, EventHub& events, const proto::DeviceId& own,
-            proto::ByteVector own_public_key, std::mt19937_64& random);
+            proto::ByteVector own_public_key);
 
   /// A note that our own key has signed.
   void heard(const proto::SelfNote& note);
@@ -35,7 +35,7 @@ class SelfNotes {
   EventHub& events_;
   const proto::DeviceId own_;
   const proto::ByteVector own_public_key_;
-  std::mt19937_64& random_;
+  std::mt19937_64 random_{std::random_device{}()};
   CloneWatch clones_;
   bool stopped_ = false;
   Timer timer_;

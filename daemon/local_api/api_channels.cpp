@@ -72,7 +72,7 @@ Reply channel_accept(Call& call) {
   }
   auto asked = call.server.take_asked(call.session, params->request);
   if (!asked || call.server.manager() == nullptr) return no_request();
-  auto accepted = call.server.manager()->accept_channel(params->request, {params->strict_end, params->attach});
+  auto accepted = call.server.manager()->channels().accept(params->request, {params->strict_end, params->attach});
   if (const auto* error = std::get_if<OpenError>(&accepted)) return ipc::make_error(error->reason, error->text);
   IncomingChannel& incoming = asked->incoming;
   ipc::ChannelOpenResult result{
@@ -87,7 +87,7 @@ Reply channel_decline(Call& call) {
   const auto params = ipc::read_params<ipc::ChannelDeclineParams>(call.params);
   if (!params) return params.error();
   if (!call.server.take_asked(call.session, params->request) || call.server.manager() == nullptr) return no_request();
-  call.server.manager()->refuse_channel(params->request, proto::Reason::kDeclined, params->reason.value_or(""));
+  call.server.manager()->channels().refuse(params->request, proto::Reason::kDeclined, params->reason.value_or(""));
   return Answer{};
 }
 
@@ -104,7 +104,7 @@ Reply channel_finish(Call& call) {
   if (!params) return params.error();
   ConnectionManager* manager = call.server.manager();
   if (call.server.visible_channel(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
-  if (!manager->finish_channel(params->channel)) return no_channel();
+  if (!manager->channels().finish(params->channel)) return no_channel();
   return Answer{};
 }
 
@@ -113,8 +113,8 @@ Reply channel_close(Call& call) {
   if (!params) return params.error();
   ConnectionManager* manager = call.server.manager();
   if (call.server.visible_channel(call.session, params->channel) == nullptr || manager == nullptr) return no_channel();
-  if (!manager->close_channel(params->channel, proto::Reason::kCancelled,
-                              "it was closed by its application, or by an administrator")) {
+  if (!manager->channels().close(params->channel, proto::Reason::kCancelled,
+                                 "it was closed by its application, or by an administrator")) {
     return no_channel();
   }
   return Answer{};

@@ -83,7 +83,7 @@ Reply status(Call& call) {
   }
   if (const ConnectionManager* manager = call.server.manager()) {
     result.counts.connections = manager->connection_count();
-    result.counts.channels = manager->channel_count();
+    result.counts.channels = manager->channels().size();
     result.counts.pending_opens = manager->pending_opens();
   }
   result.counts.clients = call.server.client_count();

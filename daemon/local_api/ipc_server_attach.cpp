@@ -39,7 +39,7 @@ ipc::Outcome<void> IpcServer::attach(IpcSession& session, const ipc::Json& id, s
     return ipc::make_error(ipc::Reason::kNotFound, "no such token, or its time is over, or its channel has ended");
   }
   ipc::Fd socket = session.hand_over(id, ipc::write_members(ipc::ChannelParams{*channel}));
-  const bool attached = socket && manager_->attach_channel(*channel, std::move(socket)).ok();
+  const bool attached = socket && manager_->channels().attach(*channel, std::move(socket)).ok();
   if (!attached) abandon(*channel, "the connection that was to become the channel has gone");
   return {};
 }
@@ -47,7 +47,7 @@ ipc::Outcome<void> IpcServer::attach(IpcSession& session, const ipc::Json& id, s
 /// Nobody has it, or will.
 void IpcServer::abandon(proto::ChannelHandle channel, std::string_view text) {
   tokens_.forget(channel);
-  if (manager_ != nullptr) (void)manager_->close_channel(channel, proto::Reason::kCancelled, text);
+  if (manager_ != nullptr) (void)manager_->channels().close(channel, proto::Reason::kCancelled, text);
 }
 
 void IpcServer::expire_tokens() {

@@ -205,7 +205,7 @@ const OwnedChannel* IpcServer::visible_channel(const IpcSession& session, proto:
 
 void IpcServer::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
   if (reason == proto::Reason::kBusy) ++totals_.limits_hit;
-  if (manager_ != nullptr) manager_->refuse_channel(channel, reason, as_the_peer_reads(text));
+  if (manager_ != nullptr) manager_->channels().refuse(channel, reason, as_the_peer_reads(text));
 }
 
 void IpcServer::on_channel_requested(const IncomingChannel& request) {
@@ -236,7 +236,7 @@ void IpcServer::on_channel_requested(const IncomingChannel& request) {
 /// hundreds at once would take up to twice as many as there may be; so where these become few the later ones wait.
 bool IpcServer::room_for_another_fd(const IpcSession& session) const {
   if (session.unsent_fds() < FdLimits::kTransient) return true;
-  std::size_t used = manager_->channel_count();
+  std::size_t used = manager_->channels().size();
   for (const auto& [number, other] : sessions_) used += other->unsent_fds();
   return used < settings_.max_channels;
 }
@@ -278,7 +278,7 @@ void IpcServer::accept_at_once(IpcSession& session, const Listener& listener, co
       return refuse(request.channel, proto::Reason::kBusy, "the application has too many channels to fetch");
     }
   }
-  auto accepted = manager_->accept_channel(request.channel, {listener.strict_end, listener.attach});
+  auto accepted = manager_->channels().accept(request.channel, {listener.strict_end, listener.attach});
   if (!std::holds_alternative<ipc::Fd>(accepted)) return;  // the peer took it back, or was told why not
   ipc::ChannelOpened opened{listener.number,
                             request.channel,
@@ -454,10 +454,10 @@ ipc::Outcome<std::vector<ipc::ChannelInfo>> IpcServer::channels_seen_by(const Ip
     if (bytes <= ipc::kMaxLineBytes) channels.push_back(describe(view, owners_.find(view.channel), session.admin()));
   };
   if (session.admin()) {
-    manager_->each_channel(add);
+    manager_->channels().each(add);
   } else {
     for (const proto::ChannelHandle channel : owners_.channels_of(session.number()))
-      manager_->see_channel(channel, add);
+      manager_->channels().see(channel, add);
   }
   if (bytes > ipc::kMaxLineBytes) return answer_too_long();
   std::sort(channels.begin(), channels.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });

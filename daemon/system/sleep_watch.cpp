@@ -11,12 +11,6 @@
 namespace connd::daemon {
 namespace {
 
-std::chrono::nanoseconds boot_time() {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
-}
-
 ipc::Fd open_timer() {
   ipc::Fd fd(::timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC));
   itimerspec times{};
@@ -26,6 +20,12 @@ ipc::Fd open_timer() {
 }
 
 }  // namespace
+
+std::chrono::nanoseconds boot_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 SleepWatch::SleepWatch(Loop& loop, std::function<void(std::chrono::seconds)> on_woken)
     : on_woken_(std::move(on_woken)), timer_(open_timer()), gauge_(boot_time(), kInterval, kGap) {

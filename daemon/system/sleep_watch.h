@@ -13,10 +13,13 @@
 
 namespace connd::daemon {
 
+/// A clock that goes on while the machine is suspended (clock_gettime(2), CLOCK_BOOTTIME).
+std::chrono::nanoseconds boot_time();
+
 /// What the ticks say. Knows no clock.
 class SleepGauge {
  public:
-  SleepGauge(std::chrono::nanoseconds now, std::chrono::seconds interval, std::chrono::seconds gap)
+  SleepGauge(std::chrono::nanoseconds now, std::chrono::nanoseconds interval, std::chrono::seconds gap)
       : last_(now), interval_(interval), gap_(gap) {}
   /// A tick, one for all that were missed. How much longer than the interval it took, from `gap` on; else 0.
   std::chrono::seconds on_tick(std::chrono::nanoseconds now) {
@@ -27,7 +30,7 @@ class SleepGauge {
 
  private:
   std::chrono::nanoseconds last_;
-  std::chrono::seconds interval_;
+  std::chrono::nanoseconds interval_;
   std::chrono::seconds gap_;
 };
 

@@ -149,7 +149,7 @@ TEST_CASE("a client's death takes back what it asked for; its channels live on")
   pair.sender.leave();
   REQUIRE(pair.run_until([&] { return pair.receiver.requests[0].cancelled(); }));
   CHECK(pair.alice.manager->pending_opens() == 0);
-  CHECK(pair.alice.manager->channel_count() == 1);
+  CHECK(pair.alice.manager->channels().size() == 1);
   REQUIRE(::send(kept.get(), "still here", 10, MSG_NOSIGNAL) == 10);
   std::string got;
   REQUIRE(pair.run_until([&] {

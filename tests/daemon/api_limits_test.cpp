@@ -53,7 +53,7 @@ TEST_CASE("channels whose fds cannot be sent yet are not accepted yet: there are
   CHECK(slow->line().contains("result"));
   pair.receiver.listen("other");
   (void)pair.join("other");  // the connection is up: opens that wait for one are overtaken by those that need not
-  REQUIRE(pair.run_until([&] { return pair.bob.manager->channel_count() == 0; }));
+  REQUIRE(pair.run_until([&] { return pair.bob.manager->channels().size() == 0; }));
   std::vector<ipc::ChannelSocket> opened;
   std::size_t declined = 0;
   for (std::size_t i = 0; i < many; ++i) {

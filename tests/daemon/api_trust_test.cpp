@@ -218,7 +218,7 @@ TEST_CASE("fault B6: a peer is trusted for the uris of its scope, and narrowing 
              [&](ipc::Outcome<ipc::Json> reply) { asked = reply.ok() ? Reason::kClosed : reply.error().reason; });
   REQUIRE(world.run_until([&] { return his.requests.size() == 1; }));
   REQUIRE(scoped(Json::array({files})).ok());
-  REQUIRE(world.run_until([&] { return asked.has_value() && bob.manager->channel_count() == 2; }));
+  REQUIRE(world.run_until([&] { return asked.has_value() && bob.manager->channels().size() == 2; }));
   CHECK(*asked == Reason::kNotPermitted);
   CHECK(bob.manager->connection_count() == 1);
   CHECK(reason(hers.open(bob, "chat")) == Reason::kNotPermitted);

@@ -78,7 +78,7 @@ TEST_CASE("C4: a finish that is read only after the app's end was seen to be clo
   auto result = two.alice.open(two.bob, "x", false, true);
   OpenedChannel& a = opened(result);
   Node::Accepted& b = two.bob.accepted.at(0);
-  CHECK(two.bob.manager->finish_channel(b.channel));
+  CHECK(two.bob.manager->channels().finish(b.channel));
   CHECK(read_to_end(two.world, a.fd.get()).empty());
   const bool shut_down_first = GENERATE(false, true);
   if (shut_down_first) {
@@ -91,7 +91,7 @@ TEST_CASE("C4: a finish that is read only after the app's end was seen to be clo
   run_turns(two.world);
   CHECK(two.alice.ended.empty());
   const bool finishes = GENERATE(true, false);
-  if (finishes) CHECK(two.alice.manager->finish_channel(a.channel));
+  if (finishes) CHECK(two.alice.manager->channels().finish(a.channel));
   CHECK(read_to_end(two.world, b.fd.get()) == (shut_down_first ? "" : "all of it"));
   REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1 && two.bob.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == (finishes ? Reason::kClosed : Reason::kCancelled)));
@@ -105,7 +105,7 @@ TEST_CASE("fault C8: a finish that lies unread behind much else for more than a 
   auto result = two.alice.open(two.bob, "x", false, true);
   OpenedChannel& a = opened(result);
   Node::Accepted& b = two.bob.accepted.at(0);
-  CHECK(two.bob.manager->finish_channel(b.channel));
+  CHECK(two.bob.manager->channels().finish(b.channel));
   CHECK(read_to_end(two.world, a.fd.get()).empty());
   write_all(two.world, a.fd.get(), "all of it");
   a.fd.reset();
@@ -117,7 +117,7 @@ TEST_CASE("fault C8: a finish that lies unread behind much else for more than a 
   CHECK(two.alice.ended.empty());
   const bool finishes = GENERATE(true, false);
   if (finishes) {
-    CHECK(two.alice.manager->finish_channel(a.channel));
+    CHECK(two.alice.manager->channels().finish(a.channel));
   } else {
     two.alice.behind = false;  // all is read, and there was none
   }

@@ -64,7 +64,7 @@ TEST_CASE("with a Jami peer: both call, accept and decline, one connection for a
   two.alice.open_later(two.jami, "echo", results);
   REQUIRE(two.until([&] { return !two.jami.requests.empty(); }));
   CHECK_FALSE(two.jami.requests[0].half_close);
-  two.jami.manager->refuse_channel(two.jami.requests[0].channel, Reason::kNoListener, "nobody");
+  two.jami.manager->channels().refuse(two.jami.requests[0].channel, Reason::kNoListener, "nobody");
   REQUIRE(two.until([&] { return !results.empty(); }));
   CHECK(failed(results[0]) == Reason::kDeclined);
 
@@ -101,7 +101,7 @@ TEST_CASE("H6: the end of an app's writing is held back until it closes for good
   auto [ours, theirs] = two.channel(strict);
   write_all(two.world, ours.fd.get(), "question");
   ::shutdown(ours.fd.get(), SHUT_WR);
-  if (strict) CHECK(two.alice.manager->finish_channel(ours.channel));
+  if (strict) CHECK(two.alice.manager->channels().finish(ours.channel));
   CHECK(read_exactly(two.world, theirs.fd.get(), 8) == "question");
   // The peer still answers, so it has not heard of the end.
   write_all(two.world, theirs.fd.get(), "answer");
@@ -148,7 +148,7 @@ TEST_CASE("with a Jami peer: what its end has cut off was not taken") {
   }
   CHECK(written > 0);
   // The end comes in the turn in which the bytes are still in the socket.
-  CHECK(two.jami.manager->close_channel(theirs.channel, Reason::kCancelled, ""));
+  CHECK(two.jami.manager->channels().close(theirs.channel, Reason::kCancelled, ""));
   REQUIRE(two.until([&] { return two.alice.ended.size() == 1; }));
   CHECK((two.alice.ended[0].reason == Reason::kStalled || two.alice.ended[0].bytes_out == written));
 }

@@ -80,7 +80,7 @@ TEST_CASE("a thousand channels open, echo and close; nothing leaks") {
     REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 1'000 && two.bob.ended.size() == 1'000; }));
   }
   for (const ChannelEnd& end : two.alice.ended) REQUIRE((end.reason == Reason::kClosed));
-  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channels().size() == 1);
   CHECK(open_fds() == before);
 }
 
@@ -91,14 +91,14 @@ TEST_CASE("no free descriptor: the peer's request is refused with resource-limit
   two.bob.settle();
   {
     const NoFreeFd none;
-    const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+    const auto accepted = two.bob.manager->channels().accept(two.bob.requests[0].channel, {});
     REQUIRE(std::holds_alternative<OpenError>(accepted));
     CHECK((std::get<OpenError>(accepted).reason == Reason::kResourceLimit));
   }
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
   CHECK((failed(results[0]) == Reason::kResourceLimit));
-  CHECK(two.bob.manager->channel_count() == 1);
-  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(two.bob.manager->channels().size() == 1);
+  CHECK(two.alice.manager->channels().size() == 1);
   two.bob.accept = true;
   auto next = two.alice.open(two.bob, "y");
   CHECK(opened(next).fd);
@@ -108,11 +108,11 @@ TEST_CASE("a request whose connection has just failed is over") {
   OneWaits waits;
   Two& two = waits.two;
   two.bob.manager->close_connections(two.alice.id, Reason::kConnectionLost, "cut by the test");
-  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  const auto accepted = two.bob.manager->channels().accept(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<OpenError>(accepted));
   CHECK((std::get<OpenError>(accepted).reason == Reason::kNotFound));
-  CHECK(two.bob.manager->channel_count() == 1);  // the warm one, which ends in the next turn
-  REQUIRE(two.world.run_until([&] { return two.bob.manager->channel_count() == 0; }));
+  CHECK(two.bob.manager->channels().size() == 1);  // the warm one, which ends in the next turn
+  REQUIRE(two.world.run_until([&] { return two.bob.manager->channels().size() == 0; }));
 }
 
 TEST_CASE("no free descriptor at the opener: its open fails with resource-limit, the acceptor's channel is reset") {
@@ -120,7 +120,7 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   Two& two = waits.two;
   std::vector<OpenResult>& results = waits.results;
   two.bob.settle();
-  const auto accepted = two.bob.manager->accept_channel(two.bob.requests[0].channel, {});
+  const auto accepted = two.bob.manager->channels().accept(two.bob.requests[0].channel, {});
   REQUIRE(std::holds_alternative<ipc::Fd>(accepted));
   {
     const NoFreeFd none;
@@ -129,7 +129,7 @@ TEST_CASE("no free descriptor at the opener: its open fails with resource-limit,
   CHECK((failed(results[0]) == Reason::kResourceLimit));
   REQUIRE(two.world.run_until([&] { return two.bob.ended.size() == 1; }));
   CHECK((two.bob.ended[0].reason == Reason::kResourceLimit));
-  CHECK(two.alice.manager->channel_count() == 1);
+  CHECK(two.alice.manager->channels().size() == 1);
 }
 
 TEST_CASE("as many opens wait as may; one more is refused at once, until one has its answer") {
@@ -147,7 +147,7 @@ TEST_CASE("as many opens wait as may; one more is refused at once, until one has
   REQUIRE(alice.manager->pending_opens() == 2);
   CHECK(failed(alice.open(bob, "c")) == Reason::kResourceLimit);
   REQUIRE(world.run_until([&] { return bob.requests.size() == 2; }));
-  bob.manager->refuse_channel(bob.requests[0].channel, Reason::kDeclined, "");
+  bob.manager->channels().refuse(bob.requests[0].channel, Reason::kDeclined, "");
   REQUIRE(world.run_until([&] { return results.size() == 1; }));
   bob.accept = true;
   CHECK(alice.open(bob, "c").index() == 0);
@@ -167,6 +167,43 @@ TEST_CASE("the names of all pending opens are bounded") {
     alice.open_later(bob, name, results);
   } while (alice.manager->pending_opens() > pending && pending < 2'000);
   CHECK(pending == (std::size_t{64} << 20) / proto::kMaxName);
+}
+
+TEST_CASE("fault C3: the names of channels, and of what waits, are bounded in bytes together") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.limits.max_name_bytes = 100;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  bob.allow(alice);
+  alice.allow(bob);
+  CHECK(alice.open(bob, std::string(60, 'a')).index() == 0);
+  CHECK(failed(alice.open(bob, std::string(41, 'b'))) == Reason::kResourceLimit);
+  // The peer's names count as ours do.
+  CHECK(failed(bob.open(alice, std::string(41, 'c'))) == Reason::kResourceLimit);
+  CHECK(bob.open(alice, std::string(40, 'd')).index() == 0);
+  CHECK(alice.manager->channels().name_bytes() == 100);
+  CHECK(failed(alice.open(bob, "e")) == Reason::kResourceLimit);
+  // What has ended leaves its room.
+  CHECK(alice.manager->channels().close(alice.accepted.at(0).channel, Reason::kCancelled, {}));
+  REQUIRE(world.run_until([&] { return alice.manager->channels().size() == 1; }));
+  CHECK(alice.manager->channels().name_bytes() == 60);
+  CHECK(alice.open(bob, std::string(40, 'f')).index() == 0);
+}
+
+TEST_CASE("fault C3: one peer's names take a part of the room only") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.limits.max_peer_name_bytes = 50;
+  Node alice{exchange, 0, options};
+  Node bob{exchange, 1};
+  alice.allow(bob);
+  bob.allow(alice);
+  CHECK(bob.open(alice, std::string(50, 'a')).index() == 0);
+  CHECK(failed(bob.open(alice, "b")) == Reason::kResourceLimit);
+  CHECK(alice.open(bob, std::string(50, 'c')).index() == 0);  // ours
 }
 
 TEST_CASE("an open whose time and whose attempt's time are over at once: the attempt is told of once") {
@@ -287,5 +324,5 @@ TEST_CASE("fault C4: opens that are taken back at once, faster than the peer tak
   if (seconds * proto::kNoiseRate + proto::kNoiseBurst < kPairs) CHECK((failed(behind.back()) == Reason::kBusy));
   CHECK(alice.events("connection.closed") == 0);
   CHECK(bob.events("connection.closed") == 0);
-  CHECK(alice.manager->channel_count() == 1);
+  CHECK(alice.manager->channels().size() == 1);
 }

@@ -80,7 +80,7 @@ TEST_CASE("B3, B9: declined, and an opener that gives up, harm only that channel
   two.alice.open_later(two.bob, "no", results);
   REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
   CHECK((two.bob.requests[0].trust == Trust::kAllowed));
-  two.bob.manager->refuse_channel(two.bob.requests[0].channel, Reason::kDeclined, "not today");
+  two.bob.manager->channels().refuse(two.bob.requests[0].channel, Reason::kDeclined, "not today");
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
   CHECK((failed(results[0]) == Reason::kDeclined));
   CHECK(std::get<OpenError>(results[0]).text == "not today");
@@ -257,9 +257,9 @@ TEST_CASE("C3: strict ends: an app that goes without finishing is a reset to the
   auto clean = two.alice.open(two.bob, "y", false, true);
   OpenedChannel& c = opened(clean);
   write_all(two.world, c.fd.get(), "all of it");
-  CHECK(two.alice.manager->finish_channel(c.channel));
+  CHECK(two.alice.manager->channels().finish(c.channel));
   CHECK(read_to_end(two.world, two.bob.accepted.at(1).fd.get()) == "all of it");
-  CHECK(two.bob.manager->finish_channel(two.bob.accepted.at(1).channel));
+  CHECK(two.bob.manager->channels().finish(two.bob.accepted.at(1).channel));
   REQUIRE(two.world.run_until([&] { return two.alice.ended.size() == 2 && two.bob.ended.size() == 2; }));
   CHECK((two.alice.ended[1].reason == Reason::kClosed));
   CHECK((two.bob.ended[1].reason == Reason::kClosed));
@@ -349,7 +349,7 @@ TEST_CASE("F7: on a connection that we dialled to an unknown peer, its requests 
   two.bob.open_later(two.alice, "back", results);
   REQUIRE(two.world.run_until([&] { return two.alice.requests.size() == 1; }));
   CHECK((two.alice.requests[0].trust == Trust::kUnknown));
-  two.alice.manager->refuse_channel(two.alice.requests[0].channel, Reason::kNotPermitted, {});
+  two.alice.manager->channels().refuse(two.alice.requests[0].channel, Reason::kNotPermitted, {});
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
   CHECK((failed(results[0]) == Reason::kNotPermitted));
 }
@@ -414,7 +414,7 @@ TEST_CASE("C3: strict ends: an app that finishes and then closes without taking 
   auto result = two.alice.open(two.bob, "x", false, true);
   OpenedChannel& a = opened(result);
   write_all(two.world, a.fd.get(), "all of it");
-  CHECK(two.alice.manager->finish_channel(a.channel));
+  CHECK(two.alice.manager->channels().finish(a.channel));
   // Bob has our EOF, and goes on in his direction.
   CHECK(read_to_end(two.world, two.bob.accepted.at(0).fd.get()) == "all of it");
   a.fd.reset();
@@ -429,10 +429,10 @@ TEST_CASE("a peer's refusal with the code of a clean end is a refusal, and leave
   std::vector<OpenResult> results;
   two.alice.open_later(two.bob, "no", results);
   REQUIRE(two.world.run_until([&] { return two.bob.requests.size() == 1; }));
-  two.bob.manager->refuse_channel(two.bob.requests[0].channel, Reason::kClosed, {});
+  two.bob.manager->channels().refuse(two.bob.requests[0].channel, Reason::kClosed, {});
   REQUIRE(two.world.run_until([&] { return results.size() == 1; }));
   CHECK((failed(results[0]) == Reason::kReset));
-  CHECK(two.alice.manager->channel_count() == 0);
+  CHECK(two.alice.manager->channels().size() == 0);
 }
 
 TEST_CASE("a device that comes back without having said good-bye: opens go to its new connection") {

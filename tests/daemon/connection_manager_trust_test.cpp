@@ -120,12 +120,12 @@ TEST_CASE("fault B2: whatever account a device shows, that which it had when it 
     Node alice(exchange, 0, {.shows = &as_another});
     auto result = alice.open(bob, "x");
     (void)opened(result);
-    REQUIRE(bob.manager->channel_count() == 1);
+    REQUIRE(bob.manager->channels().size() == 1);
     REQUIRE(bob.stores().crls.add(list.pem()).ok());
     bob.manager->lists_changed();
     REQUIRE(world.run_until([&] { return bob.events("connection.closed") == 2; }));
     CHECK(told(bob, "connection.closed") == kToldTakenBack);
-    CHECK(bob.manager->channel_count() == 0);
+    CHECK(bob.manager->channels().size() == 0);
     bob.settle();
   }
   // Another start: it does not come in, and is not called.
@@ -135,7 +135,7 @@ TEST_CASE("fault B2: whatever account a device shows, that which it had when it 
     alice.allow(bob);
     CHECK(failed(alice.open(bob, "x", false, false, 3s)) != Reason::kClosed);
     CHECK(told(bob, "connection.failed") == kToldTakenBack);
-    CHECK(bob.manager->channel_count() == 0);
+    CHECK(bob.manager->channels().size() == 0);
     CHECK(failed(bob.open(alice, "y", false, false, 5s)) == Reason::kBadCertificate);
   }
   // The first account has certified it again.

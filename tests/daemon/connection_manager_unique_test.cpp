@@ -69,7 +69,7 @@ struct Both {
 
 std::size_t channels_of(const Node& node, const std::string& uri) {
   std::size_t count = 0;
-  node.manager->each_channel([&](const ChannelView& view) { count += view.uri == uri; });
+  node.manager->channels().each([&](const ChannelView& view) { count += view.uri == uri; });
   return count;
 }
 
@@ -152,7 +152,7 @@ TEST_CASE(
     kept.clear();
     for (Node* node : nodes) node->accepted.clear();
     REQUIRE(both.world.run_until(
-        [&] { return both.alice.manager->channel_count() == 0 && both.bob.manager->channel_count() == 0; }));
+        [&] { return both.alice.manager->channels().size() == 0 && both.bob.manager->channels().size() == 0; }));
     auto last = both.alice.open(both.bob, "u", true);
     CHECK(opened(last).fd);
     CHECK(channels_of(both.alice, "u") == 1);

@@ -10,14 +10,15 @@ namespace {
 /// What lives, and its trim.
 struct Heap {
   void begin(std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) trim.begun();
+    begun += count;
     living += count;
   }
   bool due_after_end(std::size_t count) {
     living -= count;
-    return trim.due(living);
+    return trim.due(begun, living);
   }
   HeapTrim trim;
+  std::size_t begun = 0;
   std::size_t living = 0;
 };
 

@@ -62,7 +62,7 @@ struct SlowReader : Two {
   OpenedChannel& channel() { return opened(channels[0].result); }
   std::size_t listed() const {
     std::size_t count = 0;
-    alice.manager->each_channel([&](const ChannelView& view) { count += view.device == bob.id ? 1 : 0; });
+    alice.manager->channels().each([&](const ChannelView& view) { count += view.device == bob.id ? 1 : 0; });
     return count;
   }
 
@@ -106,22 +106,22 @@ TEST_CASE("C9: a shutdown does not wait for an app that does not read, also when
   REQUIRE(slow.world.run_until([&] { return done; }));
   REQUIRE(slow.alice.ended.size() == 1);
   CHECK((slow.alice.ended[0].reason == Reason::kShuttingDown));
-  CHECK(slow.alice.manager->channel_count() == 0);
+  CHECK(slow.alice.manager->channels().size() == 0);
 }
 
 TEST_CASE("a channel that was left is ended by its app that goes, and by channel.close") {
   SlowReader slow;
   slow.lose_connection();
   const bool app_goes = GENERATE(true, false);
-  CHECK(slow.alice.manager->finish_channel(slow.channel().channel));
+  CHECK(slow.alice.manager->channels().finish(slow.channel().channel));
   if (app_goes) {
     slow.channel().fd.reset();
   } else {
-    CHECK(slow.alice.manager->close_channel(slow.channel().channel, Reason::kCancelled, "enough"));
+    CHECK(slow.alice.manager->channels().close(slow.channel().channel, Reason::kCancelled, "enough"));
   }
   REQUIRE(slow.world.run_until([&] { return slow.alice.ended.size() == 1; }));
   CHECK((slow.alice.ended[0].reason == Reason::kCancelled));
-  CHECK_FALSE(slow.alice.manager->close_channel(slow.channel().channel, Reason::kCancelled, "again"));
+  CHECK_FALSE(slow.alice.manager->channels().close(slow.channel().channel, Reason::kCancelled, "again"));
   CHECK(slow.listed() == 0);
 }
 

@@ -220,7 +220,7 @@ void Node::on_channel_requested(const IncomingChannel& request) {
     requests.push_back(request);
     return;
   }
-  auto fd = manager->accept_channel(request.channel, {strict});
+  auto fd = manager->channels().accept(request.channel, {strict});
   if (auto* taken = std::get_if<ipc::Fd>(&fd)) accepted.push_back({request.channel, request.uri, std::move(*taken)});
 }
 void Node::on_channel_request_cancelled(proto::ChannelHandle channel, proto::Reason reason) {

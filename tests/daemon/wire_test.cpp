@@ -51,7 +51,7 @@ TEST_CASE("fault G1: EOF costs no credit: it goes out when there is none, behind
   Node::Accepted& channel = s.node.accepted[0];
   const auto end = [&] {
     if (strict) {
-      CHECK(s.node.manager->finish_channel(channel.channel));
+      CHECK(s.node.manager->channels().finish(channel.channel));
     } else {
       REQUIRE(::shutdown(channel.fd.get(), SHUT_WR) == 0);
     }

@@ -244,7 +244,7 @@ class LoadPeer final : private Signalling, private ChannelApps, private Connecti
   }
   void listen_pairs(const std::vector<proto::PairListen>&) override {}
   void on_channel_requested(const IncomingChannel& request) override {
-    manager_->refuse_channel(request.channel, proto::Reason::kDeclined, {});
+    manager_->channels().refuse(request.channel, proto::Reason::kDeclined, {});
   }
   void on_channel_request_cancelled(proto::ChannelHandle, proto::Reason) override {}
   void on_channel_closed(const ChannelEnd&) override {}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What happens often costs what it costs, however many channels there are: tests/channel_costs.py counts instructions
+// in the functions below, with few and with many. Not one of the tests that run by themselves.
+#include <cstdlib>
+#include <string>
+
+#include <catch2/catch.hpp>
+
+#include "tests/daemon/memory_device.h"
+
+using namespace connd;
+using namespace connd::daemon;
+using namespace connd::test;
+
+// Each by a name that the counting knows.
+extern "C" {
+
+[[gnu::noinline]] void cost_open_one(MemoryPair& pair, const std::string& name) {
+  pair.open_and_accept(1, name);
+}
+
+[[gnu::noinline]] void cost_end_one(MemoryPair& pair, const std::string& name) {
+  const std::size_t before = pair.alice.ends.size();
+  REQUIRE(pair.bob.table.close(pair.bob.asked.at(name), proto::Reason::kCancelled, {}));
+  REQUIRE(pair.world.run_until([&] { return pair.alice.ends.size() > before && pair.bob.ends.size() > before; }));
+}
+
+[[gnu::noinline]] void cost_new_connection(MemoryPair& pair, ConnectionNumber number) {
+  pair.connect(number);
+}
+
+[[gnu::noinline]] void cost_end_connection(MemoryPair& pair, ConnectionNumber number) {
+  pair.bob.sockets.at(number)->close_now(proto::Reason::kCancelled, {});
+  REQUIRE(
+      pair.world.run_until([&] { return !pair.bob.sockets.contains(number) && !pair.alice.sockets.contains(number); }));
+}
+
+}  // extern "C"
+
+TEST_CASE("costs with many channels", "[.costs]") {
+  const char* count = std::getenv("CONND_CHANNELS");
+  MemoryPair pair;
+  // Without descriptors: so many are not to be had everywhere.
+  pair.alice.options.detached = pair.bob.options.detached = true;
+  const std::size_t channels = count != nullptr ? std::strtoull(count, nullptr, 10) : 1'000;
+  for (std::size_t i = 0; i < channels; ++i) pair.open_and_accept(1, "idle " + std::to_string(i));
+  for (std::size_t i = 0; i < 10; ++i) {
+    const std::string name = "one more " + std::to_string(i);
+    cost_open_one(pair, name);
+    cost_end_one(pair, name);
+    cost_new_connection(pair, 10 + i);
+    cost_end_connection(pair, 10 + i);
+  }
+}
