@@ -28,7 +28,7 @@ from api_proxy import ApiProxy
 from processes import (  # also for those who import them from here
     BUILD, CTL, DAEMON, DHT_PORT, FILES, FULL, LIBC, MAKE_IDENTITY, NET, PREFIX, PR_SET_PDEATHSIG, READY_SECONDS,
     REPORTS, ROOT, SANITIZER, SCALE, START_SECONDS, STOP_SECONDS, Late, Notify, Process, as_many_channels,
-    as_many_from_each_side, binary, default_mode, enter, inside, lost_datagrams, namespaces_allowed, open_files, read_until, run, sha256, sized, sweep,
+    as_many_from_each_side, binary, default_mode, enter, inside, kept_waiting, lost_datagrams, namespaces_allowed, open_files, read_until, run, sha256, sized, sweep,
     until,
 )
 

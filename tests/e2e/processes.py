@@ -133,6 +133,14 @@ class Late(threading.Thread):
         return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in list(self.spells))
 
 
+def kept_waiting(pid):
+    """For how many seconds a process's first thread, which of a daemon is its loop's, has been ready to run and had no processor."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9  # sched-stats(5)
+    except FileNotFoundError:  # a kernel that does not count it
+        return 0.0
+
+
 def open_files(pid):
     """What each descriptor of a process is, by its number; those that it closes meanwhile are left out."""
     found = {}

@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from harness import FULL, SCALE, ApiError, Late, namespaces_allowed, until
+from harness import FULL, SCALE, kept_waiting, namespaces_allowed, until
 from test_g_access import USERS, as_service, client_of
 from traffic import Echo, round_trip
 
@@ -20,7 +20,8 @@ WORST, OTHER = 64_021, 64_022
 CLIENTS = 200
 # The bound of an unrelated channel's round trip, here and back.
 ROUND_TRIP = 0.020 * SCALE
-SECONDS = 5.0 if FULL else 0.6
+SECONDS = 5.0 if FULL else 0.3
+FEWEST = 20  # round trips, however slow
 QUICK = ("arrays", "long names", "lists", "short lines", "connects", "listeners", "pending opens", "opens")
 ALL = QUICK + ("arrays in params", "members", "strings", "empty lines", "long names to open", "revocations", "cancelled opens",
                "cancelled opens to a peer", "no end", "deaf")
@@ -54,14 +55,17 @@ def neighbour(node, uid, kind, peer, clients=CLIENTS):
     popen.done = json.loads(said)
 
 
-def trips(channel, seconds):
-    """How long each round trip of a few bytes took, one after another, without what the machine was late meanwhile."""
-    times, end = [], time.monotonic() + seconds
-    with Late() as late:
-        while (began := time.monotonic()) < end:
-            assert round_trip(channel, b"x" * 16) == b"x" * 16
-            times.append((began, time.monotonic()))
-    return sorted(end - begin - late.within(begin, end) for begin, end in times)
+def trips(channel, seconds, *nodes):
+    """How long each round trip of a few bytes took, one after another, without the time that we, or the daemons on the way,
+    waited for a processor: who has it is not the daemons' to say."""
+    pids = [os.getpid(), *(node.process.pid for node in nodes)]
+    times, waited, end = [], sum(map(kept_waiting, pids)), time.monotonic() + seconds
+    while (began := time.monotonic()) < end or len(times) < FEWEST:
+        assert round_trip(channel, b"x" * 16) == b"x" * 16
+        took, before = time.monotonic() - began, waited
+        waited = sum(map(kept_waiting, pids))
+        times.append(max(0.0, took - (waited - before)))
+    return sorted(times)
 
 
 def shown(times):
@@ -85,16 +89,19 @@ def channel(peers):
 def test_fault_c1_an_unrelated_channel_goes_on(peers, channel, kind):
     """Its round trips stay short, whatever one user does with as many clients as he gets."""
     service, bob = peers
-    alone = trips(channel, 0.2)
+    alone = trips(channel, 0.2, *peers)
     service.api.call("daemon.status")
     with neighbour(service, WORST, kind, bob.device) as worst:
-        times = trips(channel, SECONDS)
+        # He goes on; what else the machine does comes and goes: the middle one of three counts.
+        rounds = [trips(channel, SECONDS, *peers) for _ in range(3)]
+    usual = sorted(times[len(times) * 99 // 100] for times in rounds)[1]
+    longest = sorted(times[-1] for times in rounds)[1]
     turn = service.status()["metrics"].get("loop_longest_turn_us", 0)
-    print(f"{kind}: alone {shown(alone)}; beside him {shown(times)}; longest turn {turn / 1000:.1f} ms; {worst.done}")
+    print(f"{kind}: alone {shown(alone)}; beside him {'; '.join(map(shown, rounds))}; longest turn {turn / 1000:.1f} ms; {worst.done}")
     # The longest of thousands is as much the machine's as the daemon's, where it has two processors for two daemons, two
     # ends and 200 clients: the quick run judges 99 of 100 by the bound, and the longest by three times of it.
-    assert times[len(times) * 99 // 100] <= ROUND_TRIP
-    assert times[-1] <= (ROUND_TRIP if FULL else 3 * ROUND_TRIP)
+    assert usual <= ROUND_TRIP
+    assert longest <= (ROUND_TRIP if FULL else 3 * ROUND_TRIP)
     service.check_log()
 
 

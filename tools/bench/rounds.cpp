@@ -12,6 +12,8 @@ namespace {
 
 /// What is measured begins this part of a window after its start: windows of channels grow, caches get warm.
 constexpr double kWarmPart = 0.4;
+constexpr double kDataSeconds = 60;  // a failure, not a wait
+constexpr double kLookSeconds = 0.001;
 constexpr std::uint32_t kWarmRoundTrips = 50;
 constexpr double kMega = 1e6;
 
@@ -90,17 +92,33 @@ Reading read_now(const Board& board, const Children& apps, const Children& middl
   return out;
 }
 
-/// While data moves already.
+/// Until something has come beyond `before`: on a busy machine the first byte may take longer than a short window.
+void wait_for_data(const Board& board, const std::vector<double>& before) {
+  const double limit = now_seconds() + kDataSeconds;
+  const auto moved = [&] {
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (static_cast<double>(board.taken[i]) > before[i]) return true;
+    }
+    return false;
+  };
+  while (!moved()) {
+    if (now_seconds() > limit) throw Failure("no data moved");
+    sleep_seconds(kLookSeconds);
+  }
+}
+
+/// Of what has been started.
 Throughput measure(const Board& board, const Children& apps, const Children& middle, std::size_t channels,
                    double seconds) {
+  wait_for_data(board, read_now(board, apps, middle, channels).taken);
   sleep_seconds(seconds * kWarmPart);
   const Reading before = read_now(board, apps, middle, channels);
   sleep_seconds(seconds);
+  wait_for_data(board, before.taken);
   const Reading after = read_now(board, apps, middle, channels);
   std::vector<double> shares;
   for (std::size_t i = 0; i < channels; ++i) shares.push_back(after.taken[i] - before.taken[i]);
   const double bytes = std::accumulate(shares.begin(), shares.end(), 0.0);
-  if (bytes <= 0) throw Failure("no data moved");
   return {bytes / (after.time - before.time), (after.apps + after.middle - before.apps - before.middle) / bytes,
           (after.middle - before.middle) / bytes, jains_index(shares)};
 }
