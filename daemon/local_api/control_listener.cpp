@@ -151,12 +151,11 @@ Outcome<std::optional<ControlListener>> ControlListener::from_systemd() {
   if (count < 0) return system_failure(-count, "LISTEN_FDS", "sd_listen_fds");
   if (count == 0) return std::optional<ControlListener>{};
   if (count > 1) {
-    return failure(std::errc::invalid_argument,
-                   "systemd passed " + std::to_string(count) + " sockets; the socket unit must have one ListenStream=");
+    return invalid("systemd passed " + std::to_string(count) + " sockets; the socket unit must have one ListenStream=");
   }
   ipc::Fd socket(SD_LISTEN_FDS_START);
   if (::sd_is_socket_unix(socket.get(), SOCK_STREAM, 1, nullptr, 0) <= 0) {
-    return failure(std::errc::invalid_argument, "systemd passed something else than a listening Unix stream socket");
+    return invalid("systemd passed something else than a listening Unix stream socket");
   }
   if (auto set = ipc::set_nonblocking(socket.get()); !set) {
     return Failure{set.error(), "the socket that systemd passed: " + set.error().message()};

@@ -188,7 +188,7 @@ void Daemon::begin_network() {
         try {
           *beginning = read_dht_beginning(config);
         } catch (const std::exception& e) {
-          *beginning = failure(std::errc::invalid_argument, e.what());
+          *beginning = invalid(e.what());
         }
       },
       [this, beginning, of = identities_] {
@@ -215,8 +215,7 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded,
                                     const Outcome<std::shared_ptr<const DhtBeginning>>& beginning) {
   if (!beginning) return beginning.failure();
   auto tls = proto::TlsContext::create(loaded.identity);
-  if (!tls)
-    return failure(std::errc::invalid_argument, "the identity cannot be used for TLS: " + tls.error().message());
+  if (!tls) return invalid("the identity cannot be used for TLS: " + tls.error().message());
   auto network = std::make_unique<Network>();
   DhtHandlers handlers;
   handlers.on_request = [this](IncomingRequest request) {

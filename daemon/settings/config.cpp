@@ -51,15 +51,15 @@ std::string trimmed(const std::string& text) {
 // One line that is not empty; `seen` has the options of the lines above.
 Outcome<void> read_line(const std::string& line, std::set<std::string_view>& seen, Config& config) {
   const std::size_t equals = line.find('=');
-  if (equals == std::string::npos) return failure(std::errc::invalid_argument, "not 'key = value'");
+  if (equals == std::string::npos) return invalid("not 'key = value'");
   const std::string key = trimmed(line.substr(0, equals));
   const OptionSpec* const option = find_option(key);
-  if (option == nullptr) return failure(std::errc::invalid_argument, "there is no option '" + key + "'");
+  if (option == nullptr) return invalid("there is no option '" + key + "'");
   const bool first = seen.insert(option->name).second;
-  if (!first && !option->repeatable()) return failure(std::errc::invalid_argument, key + ": given twice");
+  if (!first && !option->repeatable()) return invalid(key + ": given twice");
   if (first) clear_option(*option, config);
   auto applied = apply_option(*option, trimmed(line.substr(equals + 1)), config);
-  if (!applied) return failure(std::errc::invalid_argument, key + ": " + applied.failure().text);
+  if (!applied) return invalid(key + ": " + applied.failure().text);
   return {};
 }
 
@@ -73,11 +73,11 @@ Outcome<void> apply_given(const CommandLine& given, Config& config) {
     }
     const auto& values = given.values.at(option.name);
     const std::string name = "--" + std::string(option.name);
-    if (values.size() > 1 && !option.repeatable()) return failure(std::errc::invalid_argument, name + ": given twice");
+    if (values.size() > 1 && !option.repeatable()) return invalid(name + ": given twice");
     if (!values.empty()) clear_option(option, config);
     for (const std::string& value : values) {
       if (auto applied = apply_option(option, value, config); !applied) {
-        return failure(std::errc::invalid_argument, name + ": " + applied.failure().text);
+        return invalid(name + ": " + applied.failure().text);
       }
     }
   }
@@ -106,7 +106,7 @@ Outcome<void> read_config_file(const std::string& path, Config& config) {
     at = end + 1;
     if (line.empty() || line[0] == '#') continue;
     if (auto read = read_line(line, seen, config); !read) {
-      return failure(std::errc::invalid_argument, path + ":" + std::to_string(number) + ": " + read.failure().text);
+      return invalid(path + ":" + std::to_string(number) + ": " + read.failure().text);
     }
   }
   return {};
@@ -130,7 +130,7 @@ std::variant<CommandLine, CommandLineExit> parse_command_line(const std::vector<
   } catch (const CLI::CallForVersion& version) {
     return CommandLineExit{0, std::string(version.what()) + "\n"};
   } catch (const CLI::ParseError& error) {
-    return usage_error(failure(std::errc::invalid_argument, error.what()));
+    return usage_error(invalid(error.what()));
   }
   // Understood once now, so that a wrong command line is told whatever the file says.
   Config checked;

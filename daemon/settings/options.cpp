@@ -99,16 +99,12 @@ const std::array kOptions = {
                "keep no values for others, but those from private addresses"},
 };
 
-Failure wrong(std::string text) {
-  return failure(std::errc::invalid_argument, std::move(text));
-}
-
 Outcome<std::uint64_t> number_from(const OptionSpec& option, std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < option.min || value > option.max) {
-    return wrong("'" + std::string(text) + "' is not a whole number from " + std::to_string(option.min) + " to " +
-                 std::to_string(option.max));
+    return invalid("'" + std::string(text) + "' is not a whole number from " + std::to_string(option.min) + " to " +
+                   std::to_string(option.max));
   }
   return value;
 }
@@ -121,7 +117,7 @@ Outcome<std::uint8_t> choice_from(std::string_view choices, std::string_view tex
     if (bar == std::string_view::npos) break;
     rest.remove_prefix(bar + 1);
   }
-  return wrong("'" + std::string(text) + "' is not one of " + std::string(choices));
+  return invalid("'" + std::string(text) + "' is not one of " + std::string(choices));
 }
 
 struct Setter {
@@ -146,7 +142,7 @@ struct Setter {
     return {};
   }
   Outcome<void> operator()(bool Config::*field) const {
-    if (text != "true" && text != "false") return wrong("'" + std::string(text) + "' is not true or false");
+    if (text != "true" && text != "false") return invalid("'" + std::string(text) + "' is not true or false");
     config.*field = text == "true";
     return {};
   }
@@ -160,7 +156,7 @@ struct Setter {
   Outcome<void> operator()(std::vector<PrefixReservation> Config::*field) const {
     if (text == kNone) return {};
     if ((config.*field).size() >= kMaxReservations) {
-      return wrong("more than " + std::to_string(kMaxReservations) + " of them");
+      return invalid("more than " + std::to_string(kMaxReservations) + " of them");
     }
     auto value = PrefixReservation::parse(text);
     if (!value) return value.failure();
@@ -212,10 +208,10 @@ const OptionSpec* find_option(std::string_view name) {
 }
 
 Outcome<void> apply_option(const OptionSpec& option, std::string_view text, Config& config) {
-  if (text.empty()) return wrong("a value is needed");
+  if (text.empty()) return invalid("a value is needed");
   // Values end up in paths and log lines; nothing that we read has a use for control characters.
   if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
-    return wrong("a control character in the value");
+    return invalid("a control character in the value");
   }
   return std::visit(Setter{option, text, config}, option.field);
 }

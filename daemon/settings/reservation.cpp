@@ -15,10 +15,6 @@ constexpr std::string_view kGroup = "group:";
 /// (uid_t)-1 means "no change" to chown(2), and is nobody's.
 constexpr std::uint32_t kNobodysId = ~std::uint32_t{0};
 
-Failure wrong(std::string text) {
-  return failure(std::errc::invalid_argument, std::move(text));
-}
-
 std::optional<std::uint32_t> number(std::string_view text) {
   std::uint32_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -45,17 +41,17 @@ Outcome<PrefixReservation> PrefixReservation::parse(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t", who.size());
   const bool user = who.starts_with(kUser);
   if ((!user && !who.starts_with(kGroup)) || begin == std::string_view::npos) {
-    return wrong("'" + std::string(text) + "' is not 'user:NAME PREFIX' or 'group:NAME PREFIX'");
+    return invalid("'" + std::string(text) + "' is not 'user:NAME PREFIX' or 'group:NAME PREFIX'");
   }
   PrefixReservation out;
   out.prefix = text.substr(begin);
   if (out.prefix.size() > ipc::kMaxUriBytes || !proto::is_utf8(out.prefix)) {
-    return wrong("the prefix is no UTF-8 of at most " + std::to_string(ipc::kMaxUriBytes) + " bytes");
+    return invalid("the prefix is no UTF-8 of at most " + std::to_string(ipc::kMaxUriBytes) + " bytes");
   }
   const std::string name(who.substr(user ? kUser.size() : kGroup.size()));
   auto id = number(name);
   if (!id) id = user ? user_id(name) : group_id(name);
-  if (!id) return wrong(std::string("there is no ") + (user ? "user" : "group") + " '" + name + "'");
+  if (!id) return invalid(std::string("there is no ") + (user ? "user" : "group") + " '" + name + "'");
   (user ? out.uid : out.gid) = *id;
   return out;
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kMaxHostBytes = 253;
 
 Failure malformed(std::string_view text) {
-  return failure(std::errc::invalid_argument, "'" + std::string(text) + "' is not HOST, HOST:PORT or [IPV6]:PORT");
+  return invalid("'" + std::string(text) + "' is not HOST, HOST:PORT or [IPV6]:PORT");
 }
 
 bool is_ipv6(const std::string& text) {

@@ -25,6 +25,10 @@ Failure system_failure(int error, const std::string& path, const std::string& wh
 inline Failure failure(std::errc code, std::string text) {
   return {std::make_error_code(code), std::move(text)};
 }
+/// What somebody wrote or asked for cannot be so.
+inline Failure invalid(std::string text) {
+  return failure(std::errc::invalid_argument, std::move(text));
+}
 
 template <class T>
 class [[nodiscard]] Outcome {

@@ -38,8 +38,7 @@ Outcome<AliasStore> AliasStore::open(std::string path) {
 
 Outcome<void> AliasStore::set(const std::string& name, const proto::DeviceId& device) {
   if (!valid_name(name)) {
-    return failure(std::errc::invalid_argument,
-                   "an alias is a letter or '_', then letters, digits and any of ._-@, at most 128, and not an id");
+    return invalid("an alias is a letter or '_', then letters, digits and any of ._-@, at most 128, and not an id");
   }
   if (find(name) == device) return {};
   return replace(name, device);

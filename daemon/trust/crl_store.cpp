@@ -47,8 +47,7 @@ Outcome<void> CrlStore::load() {
     if (!*bytes) continue;
     auto list = proto::RevocationList::from_der(**bytes);
     if (!list || list->id() != at->path().stem()) {
-      return connd::daemon::failure(std::errc::invalid_argument,
-                                    path + ": is damaged; import the list again, after removing the file");
+      return invalid(path + ": is damaged; import the list again, after removing the file");
     }
     std::string id = list->id();
     lists_.emplace(std::move(id), *std::move(list));
@@ -60,8 +59,7 @@ Outcome<void> CrlStore::load() {
 Outcome<std::string> CrlStore::add(std::string_view pem) {
   auto list = proto::RevocationList::from_pem(pem);
   if (!list) {
-    return connd::daemon::failure(std::errc::invalid_argument,
-                                  "no certificate revocation list in PEM, or one with critical extensions");
+    return invalid("no certificate revocation list in PEM, or one with critical extensions");
   }
   std::string id = list->id();
   if (lists_.contains(id)) return id;

@@ -4,24 +4,17 @@
 #include <algorithm>
 
 namespace connd::daemon {
-namespace {
-
-Failure no_scope(std::string text) {
-  return failure(std::errc::invalid_argument, std::move(text));
-}
-
-}  // namespace
 
 Outcome<TrustScope> TrustScope::of(std::vector<ScopePattern> patterns) {
   if (patterns.empty() || patterns.size() > kMaxPatterns) {
-    return no_scope("a scope has 1 to " + std::to_string(kMaxPatterns) + " uris");
+    return invalid("a scope has 1 to " + std::to_string(kMaxPatterns) + " uris");
   }
   std::size_t bytes = 0;
   for (const ScopePattern& pattern : patterns) {
     bytes += pattern.uri.size();
-    if (pattern.uri.starts_with(kReserved)) return no_scope("a scope has no uris that begin with jc:");
+    if (pattern.uri.starts_with(kReserved)) return invalid("a scope has no uris that begin with jc:");
   }
-  if (bytes > kMaxBytes) return no_scope("the uris of a scope have at most " + std::to_string(kMaxBytes) + " bytes");
+  if (bytes > kMaxBytes) return invalid("the uris of a scope have at most " + std::to_string(kMaxBytes) + " bytes");
   std::sort(patterns.begin(), patterns.end());
   patterns.erase(std::unique(patterns.begin(), patterns.end()), patterns.end());
   return TrustScope(std::move(patterns));

@@ -114,10 +114,10 @@ TrustSubject::TrustSubject(TrustKind kind, const proto::AccountId& issuer) : kin
 Outcome<TrustSubject> TrustSubject::parse(TrustKind kind, std::string_view hex) {
   if (kind == TrustKind::kDevice) {
     if (const auto device = proto::DeviceId::from_hex(hex)) return TrustSubject(*device);
-    return failure(std::errc::invalid_argument, "a device id is 64 hex digits");
+    return invalid("a device id is 64 hex digits");
   }
   if (const auto issuer = proto::AccountId::from_hex(hex)) return TrustSubject(kind, *issuer);
-  return failure(std::errc::invalid_argument, "an account or CA id is 40 hex digits");
+  return invalid("an account or CA id is 40 hex digits");
 }
 
 std::string TrustSubject::id() const {
