@@ -53,10 +53,6 @@ sockaddr_storage parse_address(int family, const std::string& text, std::uint16_
   return storage;
 }
 
-socklen_t length_of(int family) {
-  return family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-}
-
 /// Nothing when the machine does not have this family.
 ipc::Fd bind_one(int family, const sockaddr_storage& address, const std::string& text, std::uint16_t port) {
   ipc::Fd fd(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -64,7 +60,7 @@ ipc::Fd bind_one(int family, const sockaddr_storage& address, const std::string&
   const int on = 1;
   if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer_bytes, sizeof kReceiveBuffer_bytes);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length_of(family)) == 0) return fd;
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length_of_address(family)) == 0) return fd;
   if (errno == EADDRINUSE) fail_dht(port_is_taken(port));
   if (errno == EACCES) fail_dht("no permission to bind UDP port " + std::to_string(port) + " for the DHT");
   if (text.empty()) return {};

@@ -15,10 +15,6 @@
 namespace connd::daemon {
 namespace {
 
-socklen_t length_of(int family) {
-  return family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-}
-
 std::uint16_t& port_of(sockaddr_storage& address) {
   return address.ss_family == AF_INET ? reinterpret_cast<sockaddr_in&>(address).sin_port
                                       : reinterpret_cast<sockaddr_in6&>(address).sin6_port;
@@ -65,7 +61,7 @@ void LanDiscovery::open(Family& family, int domain, const char* group, std::uint
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (domain == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   SocketAddress any;
-  any.length = length_of(domain);
+  any.length = length_of_address(domain);
   any.storage.ss_family = static_cast<sa_family_t>(domain);
   port_of(any.storage) = htons(proto::kDhtDiscoveryPort);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&any.storage), any.length) != 0) return;

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "daemon/event_loop/loop.h"
@@ -26,6 +27,11 @@ struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t length = 0;
 };
+
+/// Of one of this family: AF_INET or AF_INET6.
+inline socklen_t length_of_address(int family) {
+  return family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+}
 
 /// Threads at one time: a dead nameserver takes this many stacks and no more. Further names wait for one of them.
 inline constexpr std::size_t kMaxNamesUnderWay = 8;
