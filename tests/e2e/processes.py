@@ -133,12 +133,15 @@ class Late(threading.Thread):
         return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in list(self.spells))
 
 
-def kept_waiting(pid):
-    """For how many seconds a process's first thread, which of a daemon is its loop's, has been ready to run and had no processor."""
-    try:
-        return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9  # sched-stats(5)
-    except FileNotFoundError:  # a kernel that does not count it
-        return 0.0
+def kept_waiting(pid, threads=False):
+    """For how many seconds a process's first thread, which of a daemon is its loop's, has been ready to run and had no processor;
+    or all its threads, each by itself."""
+    places = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat") if threads else [pathlib.Path(f"/proc/{pid}/schedstat")]
+    seconds = 0.0
+    for place in places:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a kernel that does not count it, or a thread that has ended
+            seconds += int(place.read_text(encoding="ascii").split()[1]) / 1e9
+    return seconds
 
 
 def open_files(pid):
