@@ -55,8 +55,8 @@ std::int64_t unix_time(std::filesystem::file_time_type time) {
 
 }  // namespace
 
-Outcome<CertificateStore> CertificateStore::open(std::string directory, std::size_t max_chains) {
-  CertificateStore store(std::move(directory), max_chains);
+Outcome<CertificateStore> CertificateStore::open(std::string directory, std::size_t max_chains, std::size_t max_bytes) {
+  CertificateStore store(std::move(directory), max_chains, max_bytes);
   if (::mkdir(store.directory_.c_str(), 0700) != 0 && errno != EEXIST) {
     return system_failure(errno, store.directory_, "the directory cannot be made");
   }
@@ -171,7 +171,7 @@ void CertificateStore::forget(const proto::DeviceId& device) {
 }
 
 void CertificateStore::forget_oldest() {
-  while (index_.size() > max_chains_ || bytes_ > kMaxBytes) forget(by_use_.front());
+  while (index_.size() > max_chains_ || bytes_ > max_bytes_) forget(by_use_.front());
 }
 
 Outcome<std::optional<proto::CertificateChain>> CertificateStore::find(const proto::DeviceId& device) {

@@ -34,8 +34,10 @@ class CertificateStore {
   /// Uses `directory`, made where missing; files in it are named DEVICE-ID.SHORT-ID.tls, others are left alone, but for
   /// what former versions named otherwise: DEVICE-ID.tls gets its name of today, which costs a reading, once; and
   /// DEVICE-ID.der, where also what was found on the DHT was kept, is removed. When there are more than `max_chains`,
-  /// the oldest go. All are read, and parsed when they are asked for. Failures: the directory cannot be made or read.
-  static Outcome<CertificateStore> open(std::string directory, std::size_t max_chains = kMaxChains);
+  /// or `max_bytes` in all, the oldest go. All are read, and parsed when they are asked for. Failures: the directory
+  /// cannot be made or read.
+  static Outcome<CertificateStore> open(std::string directory, std::size_t max_chains = kMaxChains,
+                                        std::size_t max_bytes = kMaxBytes);
 
   /// Who is to write from now on; without one each change waits for the disk. It and this stay where they are.
   void use(StateDisk& disk) { disk_ = &disk; }
@@ -60,8 +62,8 @@ class CertificateStore {
   [[nodiscard]] std::vector<proto::DeviceId> devices() const { return {by_use_.begin(), by_use_.end()}; }
 
  private:
-  CertificateStore(std::string directory, std::size_t max_chains)
-      : directory_(std::move(directory)), max_chains_(max_chains) {}
+  CertificateStore(std::string directory, std::size_t max_chains, std::size_t max_bytes)
+      : directory_(std::move(directory)), max_chains_(max_chains), max_bytes_(max_bytes) {}
   using Bytes = std::shared_ptr<const proto::ByteVector>;  ///< second owner: a writing of it
   struct Entry {
     std::list<proto::DeviceId>::iterator use;
@@ -99,6 +101,7 @@ class CertificateStore {
 
   std::string directory_;
   std::size_t max_chains_;
+  std::size_t max_bytes_;
   std::list<proto::DeviceId> by_use_;  // least recently used first
   std::unordered_map<proto::DeviceId, Entry> index_;
   std::unordered_map<proto::ShortDeviceId, proto::DeviceId> by_short_id_;

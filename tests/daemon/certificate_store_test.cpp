@@ -95,6 +95,25 @@ TEST_CASE("the least recently used chain goes first, now and after a restart") {
   CHECK(dir.names("certificates").size() == 1);
 }
 
+TEST_CASE("fault D1: what is in memory is bounded in bytes too, now and after a restart") {
+  TempDir dir;
+  const std::string path = dir.file("certificates");
+  const auto all = chains();
+  const std::size_t room = all[1].der().size() + all[2].der().size();
+  auto store = CertificateStore::open(path, CertificateStore::kMaxChains, room);
+  REQUIRE(store);
+  for (const auto& chain : all) REQUIRE(store->put(chain));
+  CHECK(!store->contains(all[0].device_id()));
+  CHECK(store->size() == 2);
+  REQUIRE(store->put(all[1]));  // again: in place of itself
+  CHECK(store->size() == 2);
+  CHECK(dir.names("certificates").size() == 2);
+  set_age(file_of(dir, all[2]), 1000);
+  auto again = CertificateStore::open(path, CertificateStore::kMaxChains, room - 1);
+  REQUIRE(again);
+  CHECK(again->devices() == std::vector{all[1].device_id()});
+}
+
 TEST_CASE("a damaged or exchanged file is reported, removed, and never taken for the device's") {
   TempDir dir;
   const auto all = chains();
