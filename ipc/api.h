@@ -6,10 +6,12 @@
 /// whoever sends an fd adds it to the object, FdChannel takes it off again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,7 +33,22 @@ struct Nothing {
   static void fields(Io&, Self&) {}
 };
 
+/// Of methods that list. Without either member all is answered, if it fits into a line.
+struct PageParams {
+  std::optional<std::uint64_t> limit;  ///< items; beyond kMaxPageItems it is that
+  std::optional<std::string> after;    ///< `next` of the page before; absent: the first page
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.optional("limit", self.limit, kHandleBounds);
+    io.optional("after", self.after, Bounds{0, kMaxNameBytes});
+  }
+};
+
 // ---- hello
+
+/// Of HelloResult::features.
+inline constexpr const char* kFeaturePages = "pages";
+inline constexpr const char* kFeatureSnapshotStream = "snapshot-stream";
 
 struct HelloParams {
   std::string client;
@@ -49,6 +66,10 @@ struct HelloResult {
   std::optional<std::string> device;   ///< absent until there is an identity
   std::optional<std::string> account;  ///< the same
   bool ready = false;
+  std::vector<std::string> features{};  ///< what the first version did not have; none in a daemon that is as old
+  [[nodiscard]] bool has(std::string_view feature) const {
+    return std::find(features.begin(), features.end(), feature) != features.end();
+  }
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("server", self.server);
@@ -57,6 +78,7 @@ struct HelloResult {
     io.optional("device", self.device);
     io.optional("account", self.account);
     io.required("ready", self.ready);
+    io.optional("features", self.features);
   }
 };
 
@@ -188,9 +210,11 @@ struct ChannelInfo {
 };
 struct ChannelListResult {
   std::vector<ChannelInfo> channels;
+  std::optional<std::string> next{};  ///< `after` of the next page, if there is one
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("channels", self.channels);
+    io.optional("next", self.next);
   }
 };
 /// Notification channel.closed: the truth about a channel's end.

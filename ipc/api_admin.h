@@ -210,9 +210,11 @@ struct ConnectionInfo {
 };
 struct ConnectionListResult {
   std::vector<ConnectionInfo> connections;
+  std::optional<std::string> next{};  ///< `after` of the next page, if there is one
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("connections", self.connections);
+    io.optional("next", self.next);
   }
 };
 struct PeerParams {
@@ -279,7 +281,28 @@ struct RequestParams {
 
 // ---- events
 
-/// Result of events.subscribe: all there is, as of sequence number `seq`.
+struct SubscribeParams {
+  bool stream = false;  ///< connections and channels come in events.snapshot
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.optional("stream", self.stream);
+  }
+};
+/// Notification events.snapshot: a part of what there is, as of sequence number `seq`.
+struct SnapshotPart {
+  std::uint64_t seq = 0;
+  std::vector<ConnectionInfo> connections{};
+  std::vector<ChannelInfo> channels{};
+  bool done = false;  ///< it was the last
+  template <class Io, class Self>
+  static void fields(Io& io, Self& self) {
+    io.required("seq", self.seq);
+    io.optional("connections", self.connections);
+    io.optional("channels", self.channels);
+    io.required("done", self.done);
+  }
+};
+/// Result of events.subscribe: all there is, as of sequence number `seq`; without items where they come as a stream.
 struct Snapshot {
   std::uint64_t seq = 0;
   bool ready = false;

@@ -84,9 +84,11 @@ struct TrustEntry {
 };
 struct TrustListResult {
   std::vector<TrustEntry> entries;
+  std::optional<std::string> next{};  ///< `after` of the next page, if there is one
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("entries", self.entries);
+    io.optional("next", self.next);
   }
 };
 /// Params of alias.set; an item of alias.list.
@@ -108,9 +110,11 @@ struct AliasRemoveParams {
 };
 struct AliasListResult {
   std::vector<Alias> aliases;
+  std::optional<std::string> next{};  ///< `after` of the next page, if there is one
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("aliases", self.aliases);
+    io.optional("next", self.next);
   }
 };
 /// A name that can never be taken for an id: starts with a letter or '_', then letters, digits and "._-@"; at most
@@ -152,9 +156,11 @@ struct CrlEntry {
 };
 struct CrlListResult {
   std::vector<CrlEntry> crls;
+  std::optional<std::string> next{};  ///< `after` of the next page, if there is one
   template <class Io, class Self>
   static void fields(Io& io, Self& self) {
     io.required("crls", self.crls);
+    io.optional("next", self.next);
   }
 };
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "ipc/control_socket.h"
+#include "ipc/snapshot_reader.h"
 
 namespace connd::ipc {
 namespace {
@@ -145,6 +146,9 @@ void Client::lose(Error error) {
   for (auto& [id, handler] : pending) {
     deferred_.emplace_back([handler = std::move(handler), error] { run_handler(handler, error); });
   }
+  if (auto snapshot = std::exchange(snapshot_, nullptr)) {
+    deferred_.emplace_back([snapshot, error] { snapshot->fail(error); });
+  }
   auto channels = std::exchange(channels_, {});
   for (auto& [handle, state] : channels) {
     state->end = ChannelEnd{.reason = Reason::kConnectionLost, .detail = error.message};
@@ -197,6 +201,27 @@ Outcome<Json> Client::call(std::string_view method, Json params, Milliseconds ti
   return make_error(Reason::kTimedOut, "jami-connd did not answer in time");
 }
 
+Outcome<Json> Client::list(std::string_view method, const char* items, Milliseconds timeout) {
+  if (!server_.has(kFeaturePages)) return call(method, Json::object(), timeout);
+  Json params = {{"limit", kMaxPageItems}};
+  Json all = Json::array();
+  while (true) {
+    Outcome<Json> page = call(method, params, timeout);
+    if (!page) return page;
+    Json& part = (*page)[items];
+    if (!part.is_array()) return make_error(Reason::kProtocolError, "jami-connd sent a page without its items");
+    for (Json& item : part) all.push_back(std::move(item));
+    const auto next = page->find("next");
+    if (next == page->end()) {
+      part = std::move(all);
+      return page;
+    }
+    // Else it would go on for ever.
+    if (part.empty()) return make_error(Reason::kProtocolError, "jami-connd sent an empty page that is not the last");
+    params["after"] = *next;
+  }
+}
+
 void Client::dispatch(FdChannel::Incoming incoming) {
   if (auto* reply = std::get_if<Reply>(&incoming.message)) {
     return answer(reply->id, std::move(reply->result), std::move(incoming.fd));
@@ -237,6 +262,7 @@ void Client::notify(const Notification& note, Fd fd) {
   if (note.method == "channel.closed") return take_closed(note.params);
   if (note.method == "event") return take_event(note.params);
   if (note.method == "events.lost") return take_lost_events(note.params);
+  if (note.method == "events.snapshot") return take_snapshot_part(note.params);
   const auto it = notification_handlers_.find(note.method);
   if (it == notification_handlers_.end()) return;
   const NotificationHandler handler = it->second;  // a copy: it may replace itself
@@ -249,29 +275,66 @@ void Client::bad_notification(const Error& error) {
 
 void Client::on_event(EventHandler handler, std::function<void(Outcome<Snapshot>)> done) {
   on_event_ = std::move(handler);
-  call("events.subscribe", Json::object(), [done = std::move(done)](Outcome<Json> reply) {
-    if (!done) return;
-    done(reply ? read_result<Snapshot>(*reply) : Outcome<Snapshot>(reply.error()));
-  });
+  const bool stream = server_.has(kFeatureSnapshotStream);
+  call("events.subscribe", stream ? Json{{"stream", true}} : Json::object(),
+       [this, stream, done = std::move(done)](const Outcome<Json>& reply) {
+         if (reply && stream) return begin_snapshot(*reply, done);
+         if (!done) return;
+         done(reply ? read_result<Snapshot>(*reply) : Outcome<Snapshot>(reply.error()));
+       });
 }
 
 Outcome<Snapshot> Client::on_event(EventHandler handler) {
-  on_event_ = std::move(handler);
-  return fetch<Snapshot>("events.subscribe");
+  const auto slot = std::make_shared<std::optional<Outcome<Snapshot>>>();
+  on_event(std::move(handler), [slot](Outcome<Snapshot> snapshot) { *slot = std::move(snapshot); });
+  run_until([&slot] { return slot->has_value(); }, kCallTimeout);
+  if (*slot) return std::move(**slot);
+  return make_error(Reason::kTimedOut, "jami-connd did not answer in time");
+}
+
+void Client::begin_snapshot(const Json& head, const std::function<void(Outcome<Snapshot>)>& done) {
+  auto snapshot = read_result<Snapshot>(head);
+  if (snapshot) {
+    snapshot_ = std::make_shared<SnapshotReader>(*std::move(snapshot), done);
+  } else if (done) {
+    done(snapshot.error());
+  }
+}
+
+void Client::take_snapshot_part(const Json& params) {
+  auto part = read_result<SnapshotPart>(params);
+  if (!part) return bad_notification(part.error());
+  const auto reader = snapshot_;
+  if (!reader || !reader->add(*std::move(part))) return;
+  reader->tell();
+  // A handler may process more, which is held too; or subscribe anew: then what was before is in the next snapshot.
+  while (snapshot_ == reader) {
+    auto held = reader->take_held();
+    if (!held) {
+      snapshot_.reset();
+      return;
+    }
+    const EventHandler handler = on_event_;
+    if (handler) handler(held->event, held->members);
+  }
+}
+
+void Client::tell_event(Event event, Json members) {
+  if (snapshot_) return snapshot_->hold(std::move(event), std::move(members));
+  const EventHandler handler = on_event_;
+  if (handler) handler(event, members);
 }
 
 void Client::take_event(const Json& params) {
-  const auto event = read_result<Event>(params);
+  auto event = read_result<Event>(params);
   if (!event) return bad_notification(event.error());
-  const EventHandler handler = on_event_;
-  if (handler) handler(*event, params);
+  tell_event(*std::move(event), params);
 }
 
 void Client::take_lost_events(const Json& params) {
   const auto lost = read_result<EventsLost>(params);
   if (!lost) return bad_notification(lost.error());
-  const EventHandler handler = on_event_;
-  if (handler) handler(Event{.seq = lost->seq, .type = "events.lost"}, params);
+  tell_event(Event{.seq = lost->seq, .type = "events.lost"}, params);
 }
 
 }  // namespace connd::ipc

@@ -43,6 +43,8 @@ namespace connd::ipc {
 template <class Handler>
 concept TakesChannelAlone = !std::invocable<Handler, Outcome<ChannelSocket>> && std::invocable<Handler, ChannelSocket>;
 
+class SnapshotReader;
+
 class Client {
  public:
   using Milliseconds = std::chrono::milliseconds;
@@ -116,6 +118,17 @@ class Client {
     return read_result<Result>(*reply);
   }
 
+  /// Calls a method that lists, in pages where the daemon gives them: the result has all items in its member `items`,
+  /// however many there are. Blocks for at most the timeout for each page.
+  [[nodiscard]] Outcome<Json> list(std::string_view method, const char* items, Milliseconds timeout = kCallTimeout);
+  /// The same with a struct of ipc/api.h, ipc/api_admin.h or ipc/api_trust.h as result.
+  template <class Result>
+  [[nodiscard]] Outcome<Result> fetch_list(std::string_view method, const char* items) {
+    Outcome<Json> reply = list(method, items);
+    if (!reply) return reply.error();
+    return read_result<Result>(*reply);
+  }
+
   /// Opens a channel named `uri` to `peer`: a device id or alias, or an account id, for the first of its devices that
   /// answers.
   void connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options);
@@ -149,7 +162,8 @@ class Client {
   /// From now on its handler is not called; requests that are under way are declined.
   void stop_listening(std::uint64_t listener);
 
-  /// Subscribes; `done` gets the snapshot, then the handler the events after it.
+  /// Subscribes; `done` gets the snapshot, then the handler the events after it. A snapshot comes in parts where the
+  /// daemon can do that: its items are as of when their part was sent, and events from before that may follow.
   void on_event(EventHandler handler, std::function<void(Outcome<Snapshot>)> done);
   [[nodiscard]] Outcome<Snapshot> on_event(EventHandler handler);
   /// Notifications that the functions above do not take, such as connection.request.
@@ -180,6 +194,9 @@ class Client {
   void take_closed(const Json& params);
   void take_event(const Json& params);
   void take_lost_events(const Json& params);
+  void begin_snapshot(const Json& head, const std::function<void(Outcome<Snapshot>)>& done);
+  void take_snapshot_part(const Json& params);
+  void tell_event(Event event, Json members);
   void bad_notification(const Error& error);
 
   ChannelHandler or_ended(std::string_view uri, OpenedHandler handler);
@@ -208,6 +225,7 @@ class Client {
   std::map<std::uint64_t, Listener> listeners_;
   std::map<std::string, NotificationHandler> notification_handlers_;
   EventHandler on_event_;
+  std::shared_ptr<SnapshotReader> snapshot_;  // while it comes; shared with who tells it, for that may begin another
   LostHandler on_lost_;
   std::deque<std::function<void()>> deferred_;  // callbacks whose cause was found outside of process()
   std::string farewell_;                        // what the daemon said last without naming a request

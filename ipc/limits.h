@@ -61,6 +61,8 @@ inline constexpr std::size_t kMaxCrlBytes = std::size_t{600} << 10;
 inline constexpr std::size_t kMaxListenerPeers = 64;
 /// Items of a list that a reader accepts: what fits into a line anyway.
 inline constexpr std::size_t kMaxListItems = kMaxLineBytes / 2;
+/// Items of one page of a list: making it takes the daemon a millisecond or two.
+inline constexpr std::size_t kMaxPageItems = 256;
 /// Seconds.
 inline constexpr double kMinTimeout = 0.001;
 inline constexpr double kMaxTimeout = 3600;

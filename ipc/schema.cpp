@@ -116,10 +116,10 @@ Json methods() {
       {"channel.attach", method<ChannelAttachParams, ChannelParams>()},
       {"channel.finish", method<ChannelParams, Nothing>()},
       {"channel.close", method<ChannelParams, Nothing>()},
-      {"channel.list", method<Nothing, ChannelListResult>()},
+      {"channel.list", method<PageParams, ChannelListResult>()},
       {"listen.add", with_param(method<ListenAddParams, ListenerHandle>(), "peers", listener_peers_schema())},
       {"listen.remove", method<ListenerHandle, Nothing>()},
-      {"connection.list", method<Nothing, ConnectionListResult>()},
+      {"connection.list", method<PageParams, ConnectionListResult>()},
       {"connection.close", method<PeerParams, ConnectionCloseResult>()},
       {"connection.requests", method<Nothing, ConnectionRequestsResult>()},
       {"connection.accept", method<RequestParams, Nothing>()},
@@ -128,13 +128,13 @@ Json methods() {
       {"trust.allow", method<TrustAllowParams, TrustEntry>()},
       {"trust.ban", method<TrustParams, TrustEntry>()},
       {"trust.unset", method<TrustParams, TrustEntry>()},
-      {"trust.list", method<Nothing, TrustListResult>()},
+      {"trust.list", method<PageParams, TrustListResult>()},
       {"alias.set", method<Alias, Nothing>()},
       {"alias.remove", method<AliasRemoveParams, Nothing>()},
-      {"alias.list", method<Nothing, AliasListResult>()},
+      {"alias.list", method<PageParams, AliasListResult>()},
       {"crl.add", method<CrlAddParams, CrlEntry>()},
       {"crl.remove", method<CrlRemoveParams, Nothing>()},
-      {"crl.list", method<Nothing, CrlListResult>()},
+      {"crl.list", method<PageParams, CrlListResult>()},
       {"identity.show", method<Nothing, IdentityResult>()},
       {"identity.request", method<Nothing, CertificateRequest>()},
       {"identity.sign", method<CertificateRequest, IdentitySignResult>()},
@@ -142,7 +142,7 @@ Json methods() {
       {"identity.import", method<IdentityImportParams, IdentityImportResult>()},
       {"identity.export_account", method<IdentityExportParams, IdentityExportResult>()},
       {"identity.forget_account_key", method<Nothing, Nothing>()},
-      {"events.subscribe", method<Nothing, Snapshot>()},
+      {"events.subscribe", method<SubscribeParams, Snapshot>()},
       {"events.unsubscribe", method<Nothing, Nothing>()},
   };
 }
@@ -157,6 +157,7 @@ Json notifications() {
       {"connection.request_cancelled", notification<RequestCancelled>()},
       {"event", typed_events(open(notification<Event>()))},
       {"events.lost", notification<EventsLost>()},
+      {"events.snapshot", notification<SnapshotPart>()},
   };
 }
 

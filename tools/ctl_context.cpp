@@ -118,6 +118,15 @@ std::optional<ipc::Json> Context::call(std::string_view method, ipc::Json params
   return std::nullopt;
 }
 
+std::optional<ipc::Json> Context::list(std::string_view method, const char* items, int& exit_code) const {
+  const auto client = connect(exit_code);
+  if (!client) return std::nullopt;
+  auto reply = client->list(method, items);
+  if (reply) return std::move(*reply);
+  exit_code = fail(reply.error());
+  return std::nullopt;
+}
+
 int Context::fail(const ipc::Error& error, std::string_view hint) const {
   std::string line = "jami-connctl: " + verb + ": " + printable(error.message);
   line += " (" + std::string(proto::reason_name(error.reason)) + ")";

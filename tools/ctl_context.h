@@ -38,6 +38,9 @@ struct Context {
   /// Calls, and tells what went wrong; `exit_code` is set then.
   [[nodiscard]] std::optional<ipc::Json> call(std::string_view method, ipc::Json params, int& exit_code) const;
 
+  /// The same of a method that lists, however much there is: all is in the member `items`.
+  [[nodiscard]] std::optional<ipc::Json> list(std::string_view method, const char* items, int& exit_code) const;
+
   /// One line on stderr: what went wrong, its reason, and what to do. Returns the exit code. `hint` replaces the
   /// usual advice for the reason.
   int fail(const ipc::Error& error, std::string_view hint = {}) const;

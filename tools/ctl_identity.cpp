@@ -193,7 +193,7 @@ int run_crl_add(const Context& context, const IdentityArguments& arguments) {
 
 int run_crl_list(const Context& context) {
   int exit_code = 0;
-  const auto reply = context.call("crl.list", Json::object(), exit_code);
+  const auto reply = context.list("crl.list", "crls", exit_code);
   if (!reply) return exit_code;
   const auto list = ipc::read_result<ipc::CrlListResult>(*reply);
   if (!list) return context.fail(list.error());

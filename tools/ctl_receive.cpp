@@ -135,7 +135,7 @@ bool Receiving::find_sender() {
     if (proto::from_hex(sender_, id)) sender_ = proto::to_hex(id);
     return true;
   }
-  const auto aliases = client_.fetch<ipc::AliasListResult>("alias.list");
+  const auto aliases = client_.fetch_list<ipc::AliasListResult>("alias.list", "aliases");
   if (!aliases) {
     exit_code_ = context_.fail(aliases.error());
     return false;

@@ -121,7 +121,7 @@ ipc::Outcome<std::string> digits_of(ipc::Client& client, std::string peer) {
   std::transform(digits.begin(), digits.end(), digits.begin(),
                  [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
   if (is_prefix(digits)) return digits;
-  const auto list = client.fetch<ipc::AliasListResult>("alias.list");
+  const auto list = client.fetch_list<ipc::AliasListResult>("alias.list", "aliases");
   if (!list) return list.error();
   for (const auto& alias : list->aliases) {
     if (alias.name == peer) return alias.device;

@@ -153,7 +153,7 @@ std::string milliseconds(const std::optional<double>& value) {
 template <class Result, class Table>
 int run_list(const Context& context, const char* method, const char* list, const Table& table) {
   int exit_code = 0;
-  const auto reply = context.call(method, Json::object(), exit_code);
+  const auto reply = context.list(method, list, exit_code);
   if (!reply) return exit_code;
   const auto result = ipc::read_result<Result>(*reply);
   if (!result) return context.fail(result.error());

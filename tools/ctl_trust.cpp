@@ -80,7 +80,7 @@ int run_trust(const Context& context, const char* method, const TrustArguments& 
 
 int run_trust_list(const Context& context) {
   int exit_code = 0;
-  const auto reply = context.call("trust.list", Json::object(), exit_code);
+  const auto reply = context.list("trust.list", "entries", exit_code);
   if (!reply) return exit_code;
   const auto list = ipc::read_result<ipc::TrustListResult>(*reply);
   if (!list) return context.fail(list.error());
@@ -125,7 +125,7 @@ int run_alias_remove(const Context& context, const TrustArguments& arguments) {
 
 int run_alias_list(const Context& context) {
   int exit_code = 0;
-  const auto reply = context.call("alias.list", Json::object(), exit_code);
+  const auto reply = context.list("alias.list", "aliases", exit_code);
   if (!reply) return exit_code;
   const auto list = ipc::read_result<ipc::AliasListResult>(*reply);
   if (!list) return context.fail(list.error());

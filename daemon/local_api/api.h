@@ -51,14 +51,21 @@ void dispatch(IpcServer& server, IpcSession& session, const ipc::Request& reques
 /// Answers the call with `result`, once what it has changed is on the disk; or with what the disk said, after
 /// `taken_back`.
 [[nodiscard]] StateDisk::Done answer_stored(const Call& call, ipc::Json result, std::function<void()> taken_back = {});
-/// As channel.list and the snapshot have them. Error: resource-limit, when they would not fit into a line. Then they
-/// are not made.
-[[nodiscard]] ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcServer& server,
-                                                                           const IpcSession& session);
-[[nodiscard]] std::vector<ipc::ConnectionInfo> connections(const IpcServer& server);
+/// As channel.list and the snapshot have them.
+[[nodiscard]] ipc::Outcome<ipc::Json> channels_seen_by(const IpcServer& server, const IpcSession& session,
+                                                       const ipc::PageParams& params);
+/// As connection.list and the snapshot have them.
+[[nodiscard]] ipc::Outcome<ipc::Json> connections(const IpcServer& server, const ipc::PageParams& params);
+/// A page of either, for a snapshot that comes as a stream.
+[[nodiscard]] ipc::Outcome<ipc::Json> snapshot_page(const IpcServer& server, const IpcSession& session,
+                                                    SnapshotStreams::List list, const std::string& after);
 template <class Result>
 Answer answer(const Result& result) {
   return {ipc::write_members(result)};
+}
+inline Reply answer(ipc::Outcome<ipc::Json> result) {
+  if (!result) return result.error();
+  return Answer{*std::move(result)};
 }
 
 // api_daemon.cpp

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // channel.*
-#include <algorithm>
-
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/api_page.h"
 #include "daemon/local_api/api_views.h"
 
 namespace connd::daemon::api {
 namespace {
-
-/// What a ChannelInfo takes in JSON at least, beside its uri: member names and ids.
-constexpr std::size_t kLeastChannelInfo = 200;
 
 ipc::Error no_channel() {
   return ipc::make_error(ipc::Reason::kNotFound, "no such channel, or it has ended");
@@ -137,34 +133,29 @@ Reply channel_close(Call& call) {
 }
 
 Reply channel_list(Call& call) {
-  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  const auto params = ipc::read_params<ipc::PageParams>(call.params);
   if (!params) return params.error();
-  auto channels = channels_seen_by(call.server, call.session);
-  if (!channels) return channels.error();
-  return answer(ipc::ChannelListResult{*std::move(channels)});
+  return answer(channels_seen_by(call.server, call.session, *params));
 }
 
-ipc::Outcome<std::vector<ipc::ChannelInfo>> channels_seen_by(const IpcServer& server, const IpcSession& session) {
-  std::vector<ipc::ChannelInfo> channels;
+ipc::Outcome<ipc::Json> channels_seen_by(const IpcServer& server, const IpcSession& session,
+                                         const ipc::PageParams& params) {
+  Page page(params);
+  const auto after = page.after_number();
+  if (!after) return after.error();
   const ConnectionManager* manager = server.manager();
-  if (manager == nullptr) return channels;
   const ChannelOwners& owners = server.apps().owners();
   const proto::TimePoint now = server.context().loop.now();
-  std::size_t bytes = 0;
-  const auto add = [&](const ChannelView& view) {
-    bytes += kLeastChannelInfo + view.uri.size();
-    if (bytes > ipc::kMaxLineBytes) return;
-    channels.push_back(channel_info(view, session.admin() ? owners.find(view.channel) : nullptr, now));
+  const auto add = [&](proto::ChannelHandle channel, const OwnedChannel& owned) {
+    bool room = true;
+    manager->channels().see(channel, [&](const ChannelView& view) {
+      room = page.add(ipc::write_members(channel_info(view, session.admin() ? &owned : nullptr, now)), channel);
+    });
+    return room;
   };
-  if (session.admin()) {
-    manager->channels().each(add);
-  } else {
-    for (const proto::ChannelHandle channel : owners.channels_of(session.number()))
-      manager->channels().see(channel, add);
-  }
-  if (bytes > ipc::kMaxLineBytes) return answer_too_long();
-  std::sort(channels.begin(), channels.end(), [](const auto& a, const auto& b) { return a.channel < b.channel; });
-  return channels;
+  if (manager != nullptr && session.admin()) owners.each_after(*after, add);
+  if (manager != nullptr && !session.admin()) owners.each_after(session.number(), *after, add);
+  return std::move(page).result("channels");
 }
 
 }  // namespace connd::daemon::api

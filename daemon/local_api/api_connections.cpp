@@ -2,8 +2,11 @@
 // connection.*, policy.register
 #include <algorithm>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/api_page.h"
 #include "daemon/local_api/api_views.h"
 
 namespace connd::daemon::api {
@@ -35,9 +38,9 @@ Reply answer_question(Call& call, bool accept) {
 }  // namespace
 
 Reply connection_list(Call& call) {
-  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  const auto params = ipc::read_params<ipc::PageParams>(call.params);
   if (!params) return params.error();
-  return answer(ipc::ConnectionListResult{connections(call.server)});
+  return answer(connections(call.server, *params));
 }
 
 Reply connection_close(Call& call) {
@@ -77,16 +80,27 @@ Reply policy_register(Call& call) {
   return Answer{};
 }
 
-std::vector<ipc::ConnectionInfo> connections(const IpcServer& server) {
-  std::vector<ipc::ConnectionInfo> connections;
-  if (server.manager() == nullptr) return connections;
+ipc::Outcome<ipc::Json> connections(const IpcServer& server, const ipc::PageParams& params) {
+  Page page(params);
+  const auto after = page.after_number();
+  if (!after) return after.error();
   const auto& context = server.context();
-  server.manager()->each_connection([&](const ConnectionView& view) {
-    connections.push_back(connection_info(view, context.stores, context.loop.now()));
-  });
-  std::sort(connections.begin(), connections.end(),
-            [](const auto& a, const auto& b) { return a.connection < b.connection; });
-  return connections;
+  std::vector<std::pair<ConnectionNumber, ConnectionView>> views;
+  if (server.manager() != nullptr) {
+    server.manager()->each_connection([&](const ConnectionView& view) {
+      const ConnectionNumber number = view.socket != nullptr ? view.socket->number() : view.attempt->id().number;
+      if (number > *after) views.emplace_back(number, view);
+    });
+  }
+  // One more than a page has: it says whether there is another.
+  const std::size_t looked_at = page.whole() ? views.size() : std::min(views.size(), ipc::kMaxPageItems + 1);
+  const auto end = views.begin() + static_cast<std::ptrdiff_t>(looked_at);
+  std::partial_sort(views.begin(), end, views.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto it = views.begin(); it != end; ++it) {
+    const auto info = connection_info(it->second, context.stores, context.loop.now());
+    if (!page.add(ipc::write_members(info), it->first)) break;
+  }
+  return std::move(page).result("connections");
 }
 
 }  // namespace connd::daemon::api

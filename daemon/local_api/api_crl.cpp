@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/api_page.h"
 
 namespace connd::daemon::api {
 
@@ -58,11 +59,14 @@ Reply crl_remove(Call& call) {
 }
 
 Reply crl_list(Call& call) {
-  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  const auto params = ipc::read_params<ipc::PageParams>(call.params);
   if (!params) return params.error();
-  ipc::CrlListResult result;
-  for (const auto& [id, list] : call.server.context().stores.crls.list()) result.crls.push_back(entry_of(id, list));
-  return answer(result);
+  const auto& lists = call.server.context().stores.crls.list();
+  Page page(*params);
+  for (auto it = lists.upper_bound(page.after()); it != lists.end(); ++it) {
+    if (!page.add(ipc::write_members(entry_of(it->first, it->second)), it->first)) break;
+  }
+  return answer(std::move(page).result("crls"));
 }
 
 }  // namespace connd::daemon::api

@@ -58,6 +58,7 @@ Reply hello(Call& call) {
     result.account = identity->account;
   }
   result.ready = view.ready();
+  result.features = {ipc::kFeaturePages, ipc::kFeatureSnapshotStream};
   return answer(result);
 }
 

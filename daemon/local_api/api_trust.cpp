@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // trust.*, alias.*
+#include <algorithm>
 #include <ctime>
 #include <functional>
 #include <set>
@@ -7,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/api_page.h"
 
 namespace connd::daemon::api {
 namespace {
@@ -205,14 +207,25 @@ Reply trust_unset(Call& call) {
 }
 
 Reply trust_list(Call& call) {
-  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  const auto params = ipc::read_params<ipc::PageParams>(call.params);
   if (!params) return params.error();
   const Stores& stores = call.server.context().stores;
   std::unordered_map<std::string, std::string> names;
   for (const auto& [name, device] : stores.aliases.list()) names.emplace(device.hex(), name);
-  ipc::TrustListResult result;
-  for (const TrustEntry& entry : stores.trust.list()) {
-    auto& item = result.entries.emplace_back();
+  const auto key_of = [](const TrustEntry& entry) {
+    return entry.subject.id() + ":" + std::string(ipc::enum_name(kind_to_api(entry.subject.kind())));
+  };
+  Page page(*params);
+  auto entries = stores.trust.list();
+  if (!page.whole()) {
+    std::erase_if(entries, [&](const TrustEntry& entry) { return key_of(entry) <= page.after(); });
+    // One more than a page has: it says whether there is another.
+    const std::size_t looked_at = std::min(entries.size(), ipc::kMaxPageItems + 1);
+    std::partial_sort(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(looked_at), entries.end(),
+                      [&](const TrustEntry& a, const TrustEntry& b) { return key_of(a) < key_of(b); });
+  }
+  for (const TrustEntry& entry : entries) {
+    ipc::TrustEntry item;
     item.id = entry.subject.id();
     item.kind = kind_to_api(entry.subject.kind());
     item.trust = to_api(entry.banned_by ? Trust::kBanned : entry.state);
@@ -220,8 +233,9 @@ Reply trust_list(Call& call) {
     if (entry.banned_by) item.banned_by = entry.banned_by->hex();
     if (entry.first_met && !entry.first_met->issuers.empty()) item.account = entry.first_met->issuers.front().hex();
     if (const auto name = names.find(item.id); name != names.end()) item.alias = name->second;
+    if (!page.add(ipc::write_members(item), key_of(entry))) break;
   }
-  return answer(result);
+  return answer(std::move(page).result("entries"));
 }
 
 Reply alias_set(Call& call) {
@@ -248,13 +262,14 @@ Reply alias_remove(Call& call) {
 }
 
 Reply alias_list(Call& call) {
-  const auto params = ipc::read_params<ipc::Nothing>(call.params);
+  const auto params = ipc::read_params<ipc::PageParams>(call.params);
   if (!params) return params.error();
-  ipc::AliasListResult result;
-  for (const auto& [name, device] : call.server.context().stores.aliases.list()) {
-    result.aliases.push_back({name, device.hex()});
+  const auto& aliases = call.server.context().stores.aliases.list();
+  Page page(*params);
+  for (auto it = aliases.upper_bound(page.after()); it != aliases.end(); ++it) {
+    if (!page.add(ipc::write_members(ipc::Alias{it->first, it->second.hex()}), it->first)) break;
   }
-  return answer(result);
+  return answer(std::move(page).result("aliases"));
 }
 
 }  // namespace connd::daemon::api

@@ -2,10 +2,11 @@
 /// ChannelOwners: which client a channel belongs to. Pure.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 
 #include <sys/types.h>
 
@@ -47,10 +48,23 @@ class ChannelOwners {
     return it == channels_.end() ? nullptr : &it->second;
   }
   [[nodiscard]] std::size_t count_of(ClientNumber client) const { return channels_of(client).size(); }
-  [[nodiscard]] const std::unordered_set<proto::ChannelHandle>& channels_of(ClientNumber client) const {
-    static const std::unordered_set<proto::ChannelHandle> none;
+  [[nodiscard]] const std::set<proto::ChannelHandle>& channels_of(ClientNumber client) const {
+    static const std::set<proto::ChannelHandle> none;
     const auto it = of_client_.find(client);
     return it == of_client_.end() ? none : it->second;
+  }
+  /// Visits channels in the order of their handles, from the first one behind `after` on, until `visit` says false.
+  template <class Visit>
+  void each_after(proto::ChannelHandle after, const Visit& visit) const {
+    for (auto it = channels_.upper_bound(after); it != channels_.end() && visit(it->first, it->second); ++it) {
+    }
+  }
+  /// The same of one client's.
+  template <class Visit>
+  void each_after(ClientNumber client, proto::ChannelHandle after, const Visit& visit) const {
+    const auto& its = channels_of(client);
+    for (auto it = its.upper_bound(after); it != its.end() && visit(*it, channels_.at(*it)); ++it) {
+    }
   }
   /// Those of a user, also when the client has gone.
   [[nodiscard]] std::size_t count_of_user(uid_t uid) const {
@@ -78,8 +92,8 @@ class ChannelOwners {
     if (its->second.empty()) of_client_.erase(its);
   }
 
-  std::unordered_map<proto::ChannelHandle, OwnedChannel> channels_;
-  std::unordered_map<ClientNumber, std::unordered_set<proto::ChannelHandle>> of_client_;
+  std::map<proto::ChannelHandle, OwnedChannel> channels_;  ///< in order, for pages
+  std::unordered_map<ClientNumber, std::set<proto::ChannelHandle>> of_client_;
   std::unordered_map<uid_t, std::size_t> of_uid_;
 };
 

@@ -32,7 +32,10 @@ IpcServer::IpcServer(const Context& context, IpcSettings settings, ControlListen
                    session->notify(method, std::move(params));
                    return true;
                  }),
-      waiting_(context.loop, settings_, *this) {}
+      waiting_(context.loop, settings_, *this),
+      snapshots_([this](const IpcSession& session, SnapshotStreams::List list, const std::string& after) {
+        return api::snapshot_page(*this, session, list, after);
+      }) {}
 
 void IpcServer::set_settings(IpcSettings settings) {
   settings.access = settings_.access;
@@ -66,13 +69,15 @@ void IpcServer::client_asks(IpcSession& session, ipc::Request request) {
 }
 
 bool IpcServer::work_beside(IpcSession& session) {
-  return apps_.accept_held(session);
+  const bool held = apps_.accept_held(session);
+  return snapshots_.work(session) || held;
 }
 
 bool IpcServer::take_back(IpcSession& session) {
   const ClientNumber client = session.number();
   session.unsubscribe();
   feed_.unsubscribe(client);
+  snapshots_.end(client);
   questions_.leave(client);
   waiting_.remove_client(client);
   const bool apps = apps_.take_back(client);

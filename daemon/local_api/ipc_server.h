@@ -18,6 +18,7 @@
 #include "daemon/local_api/event_feed.h"
 #include "daemon/local_api/ipc_settings.h"
 #include "daemon/local_api/local_apps.h"
+#include "daemon/local_api/snapshot_streams.h"
 #include "daemon/local_api/waiting_calls.h"
 
 namespace connd::daemon {
@@ -57,6 +58,7 @@ class IpcServer final : private ControlServer::Owner, private WaitingCalls::Owne
   [[nodiscard]] ClientOpens& opens() { return opens_; }
   [[nodiscard]] Attachments& attachments() { return attachments_; }
   [[nodiscard]] EventFeed& feed() { return feed_; }
+  [[nodiscard]] SnapshotStreams& snapshots() { return snapshots_; }
   [[nodiscard]] const ControlServer& clients() const { return control_; }
 
   // ---- for the methods of the API (api_*.cpp) ----
@@ -99,6 +101,7 @@ class IpcServer final : private ControlServer::Owner, private WaitingCalls::Owne
   ClientOpens opens_;
   ConnectionQuestions questions_;
   WaitingCalls waiting_;
+  SnapshotStreams snapshots_;
 };
 
 }  // namespace connd::daemon

@@ -90,7 +90,8 @@ class IpcSession final : public ChannelTaker, public EventFeed::Subscriber {
   /// (Re)starts the subscription: events from now on, the first with the number returned plus 1.
   std::uint64_t subscribe();
   void unsubscribe() { subscribed_ = false; }
-  [[nodiscard]] bool subscribed() const { return subscribed_; }
+  /// Of the last event, also of those that were lost.
+  [[nodiscard]] std::uint64_t event_seq() const { return event_seq_; }
   void event(std::string_view members) override;
 
   // ---- as a ChannelTaker ----
@@ -100,8 +101,9 @@ class IpcSession final : public ChannelTaker, public EventFeed::Subscriber {
   [[nodiscard]] bool behind() const override;
   /// fds that it was given and that have not left this process: each is a descriptor of ours.
   [[nodiscard]] std::size_t unsent_fds() const override { return channel_.queued_fds(); }
-  /// It does not read what it is told.
-  [[nodiscard]] bool congested() const override { return channel_.queued_bytes() > kMaxQueuedForRequests; }
+  /// What it has not read.
+  [[nodiscard]] std::size_t queued_bytes() const { return channel_.queued_bytes(); }
+  [[nodiscard]] bool congested() const override { return queued_bytes() > kMaxQueuedForRequests; }
   void channel_opened(const ipc::ChannelOpened& opened, ipc::Fd fd) override;
   void channel_requested(const ipc::ChannelRequested& request) override;
   void channel_request_cancelled(const ipc::RequestCancelled& cancelled) override;
