@@ -290,8 +290,10 @@ def test_g6_members_hear_of_their_own_channels_alone(peers, lab):
     seen = {client: [params for _, params, _ in client.notes] for client in (member, root)}
     kinds = [(event["type"], event["channel"]) for event in seen[member] if event["type"].startswith("channel.")]
     assert kinds == [("channel.opened", own.handle), ("channel.closed", early.handle), ("channel.closed", own.handle)]
-    assert {event["type"] for event in seen[member]} == {"channel.opened", "channel.closed"}
-    assert [event["seq"] for event in seen[member]] == list(range(snapshot["seq"] + 1, snapshot["seq"] + 4))
+    # Whether this device can be reached may become known at any time, and is no secret.
+    others = {event["type"] for event in seen[member]} - {"network.reachable"}
+    assert others == {"channel.opened", "channel.closed"}
+    assert [event["seq"] for event in seen[member]] == [snapshot["seq"] + 1 + i for i in range(len(seen[member]))]
     assert not any("uid" in event or "pid" in event for event in seen[member])
     assert {"channel.opened", "channel.closed", "trust.changed"} <= {event["type"] for event in seen[root]}
     assert {roots.handle, own.handle} <= {event.get("channel") for event in seen[root]}
