@@ -141,7 +141,6 @@ OpenResult Node::open(const OpenRequest& request) {
 
 void Node::open_later(const Node& peer, const std::string& uri, std::vector<OpenResult>& results,
                       proto::Duration timeout, bool unique) {
-  exchange_.world().loop.update_now();
   OpenRequest request{peer.id, uri, unique, {}, timeout};
   auto started = manager->open(request, [&results](OpenResult r) { results.push_back(std::move(r)); });
   if (auto* error = std::get_if<OpenError>(&started)) results.emplace_back(*error);
