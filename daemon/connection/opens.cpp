@@ -35,7 +35,9 @@ std::variant<OpenNumber, OpenError> Opens::open(OpenRequest request, std::functi
   name_bytes_ += open.request.uri.size();
   deadlines_.emplace(open.deadline, number);
   arm();
+  beginning_ = number;
   open.request.account ? search_devices(number, open) : place(number);
+  beginning_ = 0;
   return number;
 }
 
@@ -247,6 +249,8 @@ void Opens::redial_or_fail(OpenNumber number, proto::Reason reason, const std::s
 // ---- ending ----
 
 void Opens::complete(OpenNumber number, OpenResult result) {
+  // Who asked does not know the number yet.
+  if (number == beginning_) return paced_.complete_later(number, std::move(result));
   auto node = opens_.extract(number);
   if (node.empty()) return;
   Pending& open = node.mapped();

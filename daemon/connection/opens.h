@@ -139,6 +139,7 @@ class Opens {
   PacedOpens paced_;
   std::size_t name_bytes_ = 0;
   OpenNumber next_ = 1;
+  OpenNumber beginning_ = 0;  ///< whose open() has not returned
   std::uint64_t redialled_ = 0;
   bool stopped_ = false;
   Timer deadline_;  ///< the next open's
