@@ -32,20 +32,22 @@ Reason whose_fault(Reason reason, bool online) {
 OpenError silence_of(Reason reason, const KnownOfPeer& known, bool online, proto::TimePoint now) {
   if (const Reason ours = whose_fault(reason, online); ours != reason) return in_its_own_words(ours);
   if (reason == Reason::kNotFound) {
-    return {reason,
+    return {Reason::kNotFound,
             "no certificate of that device is on the DHT: it has not been online for a while, or the id is wrong"};
   }
   if (reason != Reason::kNoAnswerOrRefused) return in_its_own_words(reason);
   switch (known.by) {
     case KnownBy::kStore:
-      return {reason, "nothing came back; this device has met it before" + last_connected(known.last_up, now) +
-                          ", and does not know whether it is online now"};
+      return {Reason::kNoAnswerOrRefused, "nothing came back; this device has met it before" +
+                                              last_connected(known.last_up, now) +
+                                              ", and does not know whether it is online now"};
     case KnownBy::kCertificate:
-      return {reason,
-              "nothing came back, though its certificate is on the DHT, where it stays a while after a device has "
-              "gone"};
+      return {
+          Reason::kNoAnswerOrRefused,
+          "nothing came back, though its certificate is on the DHT, where it stays a while after a device has gone"};
     case KnownBy::kAnnouncement:
-      return {reason, "nothing came back, though it is announced on the DHT, as it is for a while after it has gone"};
+      return {Reason::kNoAnswerOrRefused,
+              "nothing came back, though it is announced on the DHT, as it is for a while after it has gone"};
     case KnownBy::kNothing:
       break;
   }
@@ -55,7 +57,7 @@ OpenError silence_of(Reason reason, const KnownOfPeer& known, bool online, proto
 OpenError nothing_found(bool online) {
   const Reason reason = whose_fault(Reason::kNotFound, online);
   if (reason != Reason::kNotFound) return in_its_own_words(reason);
-  return {reason, "no device of this id, or of this account, is announced"};
+  return {Reason::kNotFound, "no device of this id, or of this account, is announced"};
 }
 
 OpenError timed_out_in(proto::ConnectState state) {

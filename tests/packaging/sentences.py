@@ -9,7 +9,7 @@ import re
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 LITERALS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)(\+)?'
 # Functions that take a reason and then its text, maybe behind what they are about; and structs that begin so.
-CALLS = re.compile(r"\b(?:make_error|refuse|refused|reject|close_now|close_drained|close_gracefully|reset|abort|close_channel)\("
+CALLS = re.compile(r"\b(?:make_error|refuse|refused|reject|close(?:_\w+)?|reset|abort)\("
                    r"\s*(?:[\w.:>-]+(?:\(\))?,\s*){0,2}?(?:\w+::)*Reason::(k\w+),\s*" + LITERALS)
 STRUCTS = re.compile(r"\{\s*(?:\w+::)*Reason::(k\w+),\s*" + LITERALS)
 # What the params of a call lack.
