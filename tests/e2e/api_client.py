@@ -243,6 +243,13 @@ class Client:
             self.pump(deadline.left())
         return self.replies[request].pop(0)
 
+    def unanswered(self, request, seconds):
+        """Reads for so long; whether this request has no reply then."""
+        deadline = Deadline(seconds)
+        while not deadline.passed():
+            self.pump(deadline.left())
+        return not self.replies.get(request)
+
     def reply(self, request, timeout=DEFAULT_TIMEOUT):
         message, fd = self.message_for(request, timeout)
         if "error" in message:
