@@ -66,7 +66,6 @@ class Node:
         self.preload = {}  # further variables of its environment
         self.moves = 0
         self.junk = False  # a test sends it what no node says
-        self.slept = False  # values may have come in part before, and in part after
         self.directory = lab.directory / name
         self.directory.mkdir()
         self.state = self.directory / "state"
@@ -161,7 +160,7 @@ class Node:
         for ours in ("address_unproved", "no_room_to_hold", "rate_of_address"):
             dropped.pop(f"dht_dropped_{ours}", None)
         # Of a value of many datagrams some came when the socket was full: net.core.rmem_max may be 208 KiB, and the machine busy.
-        if self.slept or lost:
+        if self.lab.interrupted or lost:
             dropped.pop("dht_dropped_stray_part", None)
         assert not dropped, f"{self.name} dropped what nodes say: {dropped}"
 
@@ -171,7 +170,7 @@ class Node:
             assert report not in text, f"{self.name}:\n{text[text.index(report) - 200:][:8000]}"
 
     def freeze(self):
-        self.slept = True
+        self.lab.interrupted = True
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def thaw(self):
@@ -183,6 +182,7 @@ class Node:
         """From now on all TCP and UDP of this node is dropped. With the others the DHT goes on: "reset": TCP is answered by a
         reset; "blackhole": by nothing; "deaf": TCP goes out, and what comes in is dropped; "firewall": nobody may connect
         to it. Takes the place of another cut, with no moment between."""
+        self.lab.interrupted = True
         # The reset itself has to pass: the other side would wait for its keepalive.
         reset = "meta l4proto tcp tcp flags & rst == 0 reject with tcp reset"
         tcp = "meta l4proto tcp drop"
@@ -209,6 +209,7 @@ class Node:
 
     def move(self):
         """The network changes: the address is removed, another one comes."""
+        self.lab.interrupted = True
         former, self.moves = self.address, self.moves + 1
         self.address = f"{NET}{self.number + 10 + 50 * self.moves}"
         # In this order: a second address of a network goes with the first.
@@ -324,6 +325,7 @@ class Lab:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.namespaces = []
         self.nodes = []
+        self.interrupted = False  # one of them was away: what was on its way to or from it came in part, then or later
         self.helpers = []
         self.dht = None
         LABS.append(self)

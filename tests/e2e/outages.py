@@ -97,6 +97,7 @@ class World:
 
     def part(self):
         """From now on the two nodes' datagrams do not get through to each other."""
+        self.lab.interrupted = True
         for node, other in ((self.alice, self.bob), (self.bob, self.alice)):
             self._filter(node.namespace, "ip apart", "input", f"ip saddr {other.address} meta l4proto udp drop")
 
@@ -109,6 +110,7 @@ class World:
 
     def link_down(self, node):
         """The cable is out: the machine sees it."""
+        self.lab.interrupted = True
         run("ip", "-n", node.namespace, "link", "set", "eth0", "down")
 
     def link_up(self, node):
@@ -117,6 +119,7 @@ class World:
 
     def drop(self, node):
         """The router has lost its way to the world: nothing comes in, what goes out vanishes, and the machine sees nothing."""
+        self.lab.interrupted = True
         self._filter(self.lab.hub, "netdev gone", f"ingress device v{node.number}", "drop")
         self._filter(node.namespace, "ip gone", "input", "iifname eth0 drop")
 
