@@ -2,7 +2,9 @@
 #include "daemon/local_api/api_page.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdint>
 #include <limits>
 
 namespace connd::daemon::api {
@@ -11,28 +13,48 @@ namespace {
 /// Of the line around the items: a long id, names of members.
 constexpr std::size_t kLineAround = 1'024;
 
+/// What each byte of a text takes more than itself: a backslash, or \u and four digits.
+constexpr std::array<std::uint8_t, 256> kEscape = [] {
+  std::array<std::uint8_t, 256> more{};
+  for (std::size_t c = 0; c < 0x20; ++c) more[c] = 5;
+  for (const char c : {'"', '\\', '\b', '\f', '\n', '\r', '\t'}) more[static_cast<unsigned char>(c)] = 1;
+  return more;
+}();
+
 std::size_t text_bytes(const std::string& text) {
   std::size_t bytes = 2 + text.size();
-  for (const char c : text) {
-    if (c == '"' || c == '\\' || c == '\b' || c == '\f' || c == '\n' || c == '\r' || c == '\t') {
-      bytes += 1;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      bytes += 5;  // \u0000
-    }
-  }
+  for (const char c : text) bytes += kEscape[static_cast<unsigned char>(c)];
   return bytes;
+}
+
+template <class Number>
+std::size_t number_bytes(Number number) {
+  std::array<char, 24> digits;
+  return static_cast<std::size_t>(std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr -
+                                  digits.data());
 }
 
 }  // namespace
 
 std::size_t json_bytes(const ipc::Json& value) {
-  if (value.is_string()) return text_bytes(value.get_ref<const std::string&>());
-  if (!value.is_structured()) return value.dump().size();
-  std::size_t bytes = value.empty() ? 2 : 1 + value.size();  // brackets, and commas between
-  for (const auto& [name, member] : value.items()) {
-    bytes += json_bytes(member) + (value.is_object() ? text_bytes(name) + 1 : 0);
+  using Type = ipc::Json::value_t;
+  std::size_t bytes = 1 + std::max<std::size_t>(value.size(), 1);  // brackets, and commas between
+  switch (value.type()) {
+    case Type::string:
+      return text_bytes(value.get_ref<const std::string&>());
+    case Type::number_integer:
+      return number_bytes(value.get_ref<const std::int64_t&>());
+    case Type::number_unsigned:
+      return number_bytes(value.get_ref<const std::uint64_t&>());
+    case Type::array:
+      for (const auto& member : value) bytes += json_bytes(member);
+      return bytes;
+    case Type::object:
+      for (auto it = value.begin(); it != value.end(); ++it) bytes += text_bytes(it.key()) + 1 + json_bytes(*it);
+      return bytes;
+    default:
+      return value.dump().size();
   }
-  return bytes;
 }
 
 Page::Page(const ipc::PageParams& params)
