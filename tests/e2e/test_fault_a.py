@@ -173,6 +173,7 @@ def test_fault_a1_lan_discovery_takes_no_garbage(netns):
         sock = inside(lab.hub, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         with sock:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(f"{NET}1"))
+            until(lambda: "lan_received" in alice.status()["metrics"], 10 * SCALE, "the network has begun")
             before = metric(alice, "lan_received")
             for _ in range(20):
                 for shout in shouts:
