@@ -19,11 +19,9 @@ PLAIN_VALUES = 2  # functions
 KNOWN = {
     "Client",
     "Daemon",
-    "DhtClient",
     "IceAgent",
     "MultiplexedSocket",
     "Mux",
-    "Reachability",
 }
 
 
