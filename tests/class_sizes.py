@@ -22,7 +22,6 @@ KNOWN = {
     "DhtClient",
     "IceAgent",
     "MultiplexedSocket",
-    "Mux",
     "Reachability",
 }
 

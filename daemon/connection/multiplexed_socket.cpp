@@ -321,7 +321,7 @@ proto::Result<proto::Mux::Opened> MultiplexedSocket::open(const std::string& uri
   if (!may_open()) return make_error_code(proto::Errc::kTooManyPending);
   request_turn();
   // What a peer without credit is sent may bring no byte back for long, and the probe would stand behind all of it.
-  if (mux_->doubtful(now())) probe();
+  if (mux_->keepalive().doubtful(now())) probe();
   return mux_->open(uri, unique, now());
 }
 

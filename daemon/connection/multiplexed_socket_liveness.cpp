@@ -17,7 +17,7 @@ void MultiplexedSocket::probe() {
 void MultiplexedSocket::all_read() {
   if (!std::exchange(probe_due_, false)) return;
   context_.loop.update_now();
-  if (!mux_->asking()) (void)gets_through();  // from here on it counts
+  if (!mux_->keepalive().asking()) (void)gets_through();  // from here on it counts
   mux_->probe(now());
   arm_timer();
   request_turn();
@@ -49,8 +49,8 @@ void MultiplexedSocket::on_deadline() {
   // After a suspend the peer's bytes may be here already: look before judging it by the clock.
   receive();
   if (state_ >= State::kClosing) return;
-  const bool due = mux_->answer_due(now());
-  if ((due || !mux_->asking()) && gets_through()) mux_->allow_more_time(now());
+  const bool due = mux_->keepalive().answer_due(now());
+  if ((due || !mux_->keepalive().asking()) && gets_through()) mux_->allow_more_time(now());
   if (const auto alive = mux_->on_timeout(now()); !alive) return fail(alive.error());
   if (const auto taken = take_events(); !taken) return fail(taken.error());
   arm_timer();
