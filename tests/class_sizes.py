@@ -21,7 +21,6 @@ KNOWN = {
     "Daemon",
     "DhtClient",
     "IceAgent",
-    "MultiplexedSocket",
     "Reachability",
 }
 
