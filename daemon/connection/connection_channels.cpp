@@ -15,8 +15,6 @@ namespace {
 /// Tens of thousands of channels may end with their connection: so many do in one turn.
 constexpr std::size_t kEndsPerTurn = 32;
 
-constexpr std::string_view kNoFd = "the peer's jami-connd has no file descriptor free";
-
 /// A channel that watches its end of a new socketpair, and the app's end.
 struct NewChannel {
   std::unique_ptr<ChannelSocket> channel;
@@ -49,7 +47,7 @@ proto::Result<ipc::Fd> ConnectionChannels::accept(proto::ChannelHandle channel, 
   // Before the accept: without a descriptor the peer hears a refusal, not an accepted channel that ends at once.
   auto ends = make_channel(*this, context_.poller, channel, options);
   if (!ends) {
-    refuse(channel, proto::Reason::kResourceLimit, kNoFd);
+    refuse(channel, proto::Reason::kResourceLimit, "the peer's jami-connd has no file descriptor free");
     return ends.error();
   }
   if (!mux_->accept(channel, now())) return make_error_code(std::errc::operation_canceled);
@@ -61,7 +59,7 @@ proto::Result<ipc::Fd> ConnectionChannels::attach(proto::ChannelHandle channel, 
   owner_.channels_have_work();
   auto ends = make_channel(*this, context_.poller, channel, options);
   if (!ends) {
-    mux_->reset(channel, proto::Reason::kResourceLimit, kNoFd);
+    mux_->reset(channel, proto::Reason::kResourceLimit, "the peer's jami-connd has no file descriptor free");
     return ends.error();
   }
   add(channel, std::move(ends->channel));
