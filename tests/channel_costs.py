@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts what opening and ending one more channel, or connection, costs with few and with many channels.
+"""Counts what opening and ending one more channel, or connection, costs with few and with many channels, and what the local
+API's part of it does.
 
     tests/channel_costs.py [BUILD] [FEW MANY]     default: build/release 1000 15000; needs valgrind
 
-Instructions by callgrind, of tests/daemon/channel_costs_test.cpp. Exit code 1 if any costs over 1.2 times as much."""
+Instructions by callgrind, of tests/daemon/channel_costs_test.cpp and api_costs_test.cpp. Exit code 1 if any costs over 1.2 times as much."""
 import os
 import pathlib
 import re
@@ -14,6 +15,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MOST = 1.2
+PROGRAMS = ("connection_manager_test", "daemon_api_test")
 
 
 def count(program, channels):
@@ -41,10 +43,13 @@ def main():
     arguments = sys.argv[1:]
     build = pathlib.Path(arguments.pop(0)) if arguments and not arguments[0].isdigit() else ROOT / "build/release"
     few, many = (int(a) for a in arguments) if arguments else (1_000, 15_000)
-    program = build / "tests/daemon/connection_manager_test"
-    with_few, with_many = count(program, few), count(program, many)
-    if not with_few or with_few.keys() != with_many.keys():
-        sys.exit("callgrind has seen none of the functions")
+    with_few, with_many = {}, {}
+    for program in (build / "tests/daemon" / name for name in PROGRAMS):
+        some, more = count(program, few), count(program, many)
+        if not some or some.keys() != more.keys():
+            sys.exit("callgrind has seen none of the functions")
+        with_few |= some
+        with_many |= more
     worst = 0
     for name, cost in sorted(with_few.items()):
         ratio = with_many[name] / cost
