@@ -9,7 +9,8 @@ namespace {
 
 // ---- decoding ----
 
-/// One map object, looked at by key. A missing or mistyped member makes the whole object bad.
+/// One map object, looked at by key. PROTOCOL.md 9: "A missing or mistyped member of a known `t` is an error, except
+/// `text`, which may be missing (empty)."
 class Members {
  public:
   explicit Members(const msgpack::object_map& map) : map_(map) {}
@@ -23,7 +24,7 @@ class Members {
     }
     return o->via.u64;
   }
-  /// Absent is empty; longer than kMaxText is cut.
+  /// PROTOCOL.md 9: `text` is "cut to 256 bytes by sender and receiver".
   std::string text(std::string_view key) {
     const msgpack::object* o = find(key);
     if (o == nullptr) return {};
@@ -40,6 +41,7 @@ class Members {
   bool bad_ = false;
 };
 
+/// PROTOCOL.md 9: "A ChannelRequest is exactly `[name: str, channel: uint, isAnswer: bool]`."
 Result<Message> from_array(const msgpack::object_array& array) {
   if (array.size != 3 || !is_text(array.ptr[0]) || !is_uint(array.ptr[1]) ||
       array.ptr[2].type != msgpack::type::BOOLEAN) {
@@ -62,6 +64,7 @@ Message known_map(std::string_view type, Members& m) {
 
 Result<Message> from_map(const msgpack::object_map& map) {
   Members members(map);
+  // PROTOCOL.md 9: "a map without a str `t`: connection error".
   const msgpack::object* type = members.find("t");
   if (type == nullptr || !is_text(*type)) return Errc::kBadControlObject;
   Message message = known_map(text_of(*type), members);
@@ -72,6 +75,7 @@ Result<Message> from_map(const msgpack::object_map& map) {
 Result<Message> from_object(const msgpack::object& object) {
   if (object.type == msgpack::type::ARRAY) return from_array(object.via.array);
   if (object.type == msgpack::type::MAP) return from_map(object.via.map);
+  // PROTOCOL.md 9: "anything that is neither array nor map": connection error.
   return Errc::kBadControlObject;
 }
 
@@ -142,6 +146,7 @@ Result<std::vector<Message>> decode(Bytes body) {
   std::size_t offset = 0;
   while (offset < body.size()) {
     const auto handle = unpack_one(body, offset);
+    // PROTOCOL.md 9: "Bytes that are no whole object [...]: connection error, and nothing of that frame is treated."
     if (!handle) return Errc::kBadMsgpack;
     Result<Message> message = from_object(handle->get());
     if (!message) return message.error();

@@ -9,6 +9,7 @@
 namespace connd::proto {
 
 Result<void> SendCredit::add(std::uint64_t bytes) {
+  // PROTOCOL.md 12: "n = 0, or a sum of n and the credit that is given and not used yet above 2,147,483,647".
   if (bytes == 0 || bytes > kMaxCredit - available_) return Errc::kCreditTooLarge;
   available_ += static_cast<std::uint32_t>(bytes);
   return {};
@@ -38,6 +39,7 @@ std::uint32_t ReceiveWindow::open(TimePoint now) {
   return promised_;
 }
 
+/// PROTOCOL.md 12: "A sender MUST NOT send more than its credit."
 Result<void> ReceiveWindow::received(std::size_t bytes) {
   if (ended_ || bytes > promised_) return Errc::kCreditOverrun;
   promised_ -= static_cast<std::uint32_t>(bytes);
@@ -52,7 +54,8 @@ std::uint32_t ReceiveWindow::consumed(std::size_t bytes, TimePoint now) {
     resize(std::max(kMinWindow, held_));
     return 0;
   }
-  // Returning credit in halves of the window keeps it flowing at two small objects per window.
+  // PROTOCOL.md 12, advice: "Credit is returned when promised plus held is at most half the window: two small objects a
+  // window."
   const std::uint32_t kept = promised_ + held_;
   if (kept > target_ / 2) {
     resize(std::max(target_, kept));
@@ -66,6 +69,8 @@ std::uint32_t ReceiveWindow::consumed(std::size_t bytes, TimePoint now) {
   return grant;
 }
 
+/// PROTOCOL.md 12, advice: "A window that was used up within 250 ms doubles, up to 4 MiB, and by at most a quarter of
+/// what is left in the pool. [...] One that was not used for 10 s falls back to 64 KiB when it is used next."
 void ReceiveWindow::adapt(TimePoint now) {
   const Duration since = now - granted_;
   if (since >= kWindowIdleTime) {
@@ -74,10 +79,11 @@ void ReceiveWindow::adapt(TimePoint now) {
     const std::uint32_t more = std::min(target_, pool_.share());
     target_ = std::max(target_, std::min(target_ + more, pool_.max_window()));
   }
-  // Shrinking never takes back what was promised.
+  // PROTOCOL.md 12: "Credit once given is never taken back."
   target_ = std::max(target_, promised_ + held_);
 }
 
+/// PROTOCOL.md 12: "When EOF or a reset ends a direction, what was promised for it is free again."
 void ReceiveWindow::end() {
   ended_ = true;
   promised_ = 0;

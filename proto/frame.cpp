@@ -28,6 +28,8 @@ Result<std::optional<FramePiece>> NativeFrameCodec::begin_frame(Bytes& in) {
   header_have_ = 0;
   body_left_ = load_u16(header_.data());
   channel_ = load_u16(header_.data() + 2);
+  // PROTOCOL.md 8, the table: 0xffff is a connection error, of any length; an empty frame is one on channel 0, and EOF
+  // on any other.
   if (channel_ == kReservedChannel) return Errc::kReservedChannel;
   if (body_left_ == 0) {
     if (channel_ == kControlChannel) return Errc::kEmptyControlFrame;
@@ -36,6 +38,7 @@ Result<std::optional<FramePiece>> NativeFrameCodec::begin_frame(Bytes& in) {
   return channel_ == kControlChannel ? control(in) : data(in);
 }
 
+/// PROTOCOL.md 8: "The receiver MAY hand out data before a frame is whole."
 std::optional<FramePiece> NativeFrameCodec::data(Bytes& in) {
   if (in.empty()) return std::nullopt;
   const Bytes body = in.first(std::min(in.size(), body_left_));
@@ -44,6 +47,7 @@ std::optional<FramePiece> NativeFrameCodec::data(Bytes& in) {
   return FramePiece{FramePiece::Kind::kData, channel_, body};
 }
 
+/// PROTOCOL.md 8: "Control objects are treated when their frame is whole."
 std::optional<FramePiece> NativeFrameCodec::control(Bytes& in) {
   const Bytes part = in.first(std::min(in.size(), body_left_));
   in = in.subspan(part.size());

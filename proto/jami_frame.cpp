@@ -90,6 +90,8 @@ Result<std::optional<FramePiece>> JamiFrameCodec::next(Bytes& in) {
     if (!whole) return whole.error();
     if (!*whole) return std::optional<FramePiece>{};
     const bool control = channel_ == kControlChannel || channel_ == kReservedChannel;
+    // PROTOCOL.md 17: "An empty bin is **EOF**. Channels 0 and 65535 are for control; a message there holds one or more
+    // whole objects".
     if (body_left_ == 0) {
       if (control) return Errc::kEmptyControlFrame;
       return std::optional(FramePiece{FramePiece::Kind::kEnd, channel_, {}});
@@ -99,7 +101,9 @@ Result<std::optional<FramePiece>> JamiFrameCodec::next(Bytes& in) {
   return body(in);
 }
 
-/// Takes bytes one by one until they are a header; false when `in` ends before.
+/// Takes bytes one by one until they are a header; false when `in` ends before. PROTOCOL.md 17: "the msgpack array
+/// `[channel, bin]`, the bin at most 65,535 bytes; any form of array, uint and bin head is read"; "Anything else ends
+/// the connection."
 Result<bool> JamiFrameCodec::read_header(Bytes& in) {
   while (!in.empty()) {
     header_[header_have_++] = in.front();
@@ -141,7 +145,8 @@ namespace {
 
 enum State : std::uint8_t { kRequest = 0, kAccept = 1, kDecline = 2 };
 
-/// [name, id, state]; elements that a later version may add are passed over.
+/// [name, id, state]. PROTOCOL.md 17: "states above 2 and negative ones are ignored and counted as noise"; "further
+/// array elements are passed over. A wrong type where a type is stated ends the connection."
 Result<control::Message> from_array(const msgpack::object_array& array) {
   if (array.size < 3 || !is_text(array.ptr[0]) || !is_uint(array.ptr[1])) return Errc::kBadControlObject;
   const msgpack::object& state = array.ptr[2];
@@ -161,6 +166,7 @@ Result<control::Message> from_array(const msgpack::object_array& array) {
   }
 }
 
+/// PROTOCOL.md 17: "Maps with other keys [...] are ignored and counted as noise".
 Result<control::Message> from_map(const msgpack::object_map& map) {
   if (const msgpack::object* version = find_key(map, "v")) {
     if (!is_uint(*version)) return Errc::kBadControlObject;

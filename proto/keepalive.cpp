@@ -3,6 +3,8 @@
 
 namespace connd::proto {
 
+/// PROTOCOL.md 13: "after 30 s without a byte from the peer, `ping`; after 30 s more without one, of any kind, the
+/// connection is dead".
 Keepalive::Due Keepalive::on_timeout(TimePoint now, bool not_read) {
   if (asking()) {
     if (not_read) allow_more_time(now);
@@ -13,6 +15,7 @@ Keepalive::Due Keepalive::on_timeout(TimePoint now, bool not_read) {
   return Due::kPing;
 }
 
+/// PROTOCOL.md 13: a side that doubts "MAY ping at any time, and take 5 s without a byte for death".
 bool Keepalive::probe(TimePoint now) {
   if (!answers_pings_) return false;
   const TimePoint limit = now + probe_time();

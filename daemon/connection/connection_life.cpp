@@ -15,7 +15,9 @@ std::string_view name_of(ConnectionState state) {
 
 void ConnectionLife::move_to(ConnectionState next) {
   assert(next > state_);
-  spdlog::debug("connection={} peer={} state={}->{}", number_, peer_.abbreviated(), name_of(state_), name_of(next));
+  if (spdlog::should_log(spdlog::level::debug)) {  // the peer's name is made for it
+    spdlog::debug("connection={} peer={} state={}->{}", number_, peer_.abbreviated(), name_of(state_), name_of(next));
+  }
   state_ = next;
 }
 

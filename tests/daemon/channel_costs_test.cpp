@@ -57,22 +57,6 @@ extern "C" {
   }));
 }
 
-/// 64 KiB on one of them.
-[[gnu::noinline]] void cost_bulk(MemoryPair& pair) {
-  static const std::string bytes(65'536, 'b');
-  static std::string chunk(65'536, ' ');
-  const ipc::Fd& from = pair.alice.fds.back();
-  const ipc::Fd& to = pair.bob.fds.back();
-  std::size_t sent = 0, read = 0;
-  REQUIRE(pair.world.run_until([&] {
-    const ssize_t more = ::send(from.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (more > 0) sent += static_cast<std::size_t>(more);
-    const ssize_t n = ::recv(to.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
-    if (n > 0) read += static_cast<std::size_t>(n);
-    return read == bytes.size();
-  }));
-}
-
 }  // extern "C"
 
 TEST_CASE("costs with many channels", "[.costs]") {
@@ -84,10 +68,7 @@ TEST_CASE("costs with many channels", "[.costs]") {
   for (std::size_t i = 0; i < channels; ++i) pair.open_and_accept(1, "idle " + std::to_string(i));
   pair.alice.options.detached = pair.bob.options.detached = false;
   for (std::ptrdiff_t i = 0; i < kBusy; ++i) pair.open_and_accept(1, "busy " + std::to_string(i));
-  for (std::size_t i = 0; i < 10; ++i) {
-    cost_frames(pair);
-    cost_bulk(pair);
-  }
+  for (std::size_t i = 0; i < 10; ++i) cost_frames(pair);
   pair.alice.options.detached = pair.bob.options.detached = true;
   for (std::size_t i = 0; i < 10; ++i) {
     const std::string name = "one more " + std::to_string(i);

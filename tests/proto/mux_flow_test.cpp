@@ -179,3 +179,57 @@ TEST_CASE("many that are always fresh do not starve one that waits") {
   }
   CHECK(bulk_turns >= 20);
 }
+
+namespace {
+/// One channel of a flow, open.
+struct FlowChannel {
+  explicit FlowChannel(MuxFlow& flow, ChannelHandle handle)
+      : channel(handle, static_cast<WireId>(handle), "x", ChannelState::kOpen, flow.pool()) {}
+  Channel channel;
+};
+constexpr TimePoint kFlowNow{Duration{1'000'000}};
+}  // namespace
+
+TEST_CASE("MuxFlow: with credit a channel has its turn when it is ready and has some, and a receive window") {
+  MuxFlow flow(true, kMaxConnectionBuffer, kMaxWindow);
+  FlowChannel one(flow, 1), two(flow, 2);
+  flow.opened(one.channel);
+  flow.set_ready(one.channel, true);
+  CHECK(flow.nobody());
+  REQUIRE(flow.granted(one.channel, 10));
+  CHECK(flow.granted(one.channel, 0).error() == Errc::kCreditTooLarge);
+  const auto turn = flow.next();
+  REQUIRE(turn);
+  CHECK((turn->channel == &one.channel && turn->bytes == 10));
+  flow.sent(one.channel, 10);
+  CHECK(flow.nobody());
+  CHECK(one.channel.bulk);  // it has used its credit up
+
+  const std::uint32_t window = flow.first_window(two.channel, kFlowNow);
+  CHECK(window == kInitialWindow);
+  CHECK(flow.received(two.channel, window + 1, kFlowNow).error() == Errc::kCreditOverrun);
+  REQUIRE(flow.received(two.channel, window, kFlowNow));
+  CHECK(flow.buffered_bytes() == window - kMinWindow);
+  CHECK(flow.consumed(two.channel, window, kFlowNow) > 0);
+  flow.ended(two.channel);
+  CHECK(flow.buffered_bytes() == 0);
+  flow.forget(one.channel);
+  flow.forget(two.channel);
+}
+
+TEST_CASE("MuxFlow: without credit a channel may send from the beginning, and what is held brakes") {
+  MuxFlow flow(false, kMaxConnectionBuffer, kMaxWindow);
+  FlowChannel one(flow, 1);
+  flow.opened(one.channel);
+  flow.set_ready(one.channel, true);
+  REQUIRE(flow.next());
+  flow.sent(one.channel, kDataQuantum);
+  CHECK(one.channel.credit.available() == kMaxCredit);
+  flow.set_ready(one.channel, false);
+  CHECK(flow.nobody());
+  REQUIRE(flow.received(one.channel, kHeldMark, kFlowNow));
+  CHECK((flow.deadline() != kNever && flow.buffered_bytes() == kHeldMark));
+  CHECK(flow.consumed(one.channel, kHeldMark, kFlowNow) == 0);
+  CHECK(flow.buffered_bytes() == 0);
+  flow.forget(one.channel);
+}
