@@ -20,7 +20,6 @@ KNOWN = {
     "Client",
     "Daemon",
     "DhtClient",
-    "IceAgent",
     "MultiplexedSocket",
     "Mux",
     "Reachability",

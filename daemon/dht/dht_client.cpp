@@ -296,6 +296,8 @@ void DhtClient::Impl::ask_stats() {
   stats_timer_.arm_in(kDhtStatsInterval);
   if (!node_) return;
   node_->runner.getNodeInfo([bridge = bridge_](std::shared_ptr<dht::NodeInfo> info) { bridge->stats(info); });
+  node_->runner.getPublicAddress(
+      [bridge = bridge_](std::vector<dht::SockAddr>&& addresses) { bridge->public_addresses(addresses); });
 }
 
 void DhtClient::Impl::on_stats(const dht::NodeInfo& info) {

@@ -14,6 +14,8 @@
 #include <set>
 #include <utility>
 
+#include <arpa/inet.h>
+
 #include "daemon/dht/answer_watch.h"
 #include "daemon/dht/dht_bootstrap.h"
 #include "daemon/dht/dht_client.h"
@@ -421,6 +423,16 @@ struct DhtClient::Impl::Bridge {
   }
   void stats(const std::shared_ptr<dht::NodeInfo>& info) {
     if (info) post([info = *info](Impl& self) { self.on_stats(info); });
+  }
+  void public_addresses(const std::vector<dht::SockAddr>& addresses) {
+    std::vector<std::string> texts;
+    for (const dht::SockAddr& address : addresses) {
+      std::array<char, INET6_ADDRSTRLEN> text{};
+      const void* raw = address.getFamily() == AF_INET ? static_cast<const void*>(&address.getIPv4().sin_addr)
+                                                       : &address.getIPv6().sin6_addr;
+      if (inet_ntop(address.getFamily(), raw, text.data(), text.size()) != nullptr) texts.emplace_back(text.data());
+    }
+    post([texts = std::move(texts)](Impl& self) { self.status_.seen_at.told(texts); });
   }
   void shut_down() {
     post([](Impl& self) { self.on_shutdown(); });

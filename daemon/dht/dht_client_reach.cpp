@@ -16,6 +16,8 @@ constexpr std::size_t kMaxGreeted = 16;
 /// Peers whose answers are asked for at the keys of pairs, too; of more, at the public keys alone.
 constexpr std::size_t kMaxAwaited = 64;
 constexpr proto::Duration kRememberInterval = std::chrono::minutes(1);
+// Of a new network, from the first answers on.
+constexpr proto::Duration kNewsOfAddresses = std::chrono::seconds(1);
 
 std::vector<dht::SockAddr> some_of(const std::vector<dht::NodeExport>& nodes) {
   std::vector<dht::SockAddr> out;
@@ -133,6 +135,8 @@ void DhtClient::Impl::network_changed() {
   if (shutting_down_ || closed_) return;
   port_->on_network_changed();
   bootstrap_->network_changed();
+  status_.seen_at.network_changed();
+  stats_timer_.arm_in(kNewsOfAddresses);
   network_stirred();
 }
 

@@ -246,6 +246,12 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded,
   if (const auto dates = loaded.identity.chain.validity()) settings.own_validity = *dates;
   settings.own_public_key = loaded.identity.chain.public_key_der();
   settings.own_chain = loaded.identity.chain.der();
+  // The manager goes before the node does.
+  settings.ice.public_addresses = [&dht = *network->dht] {
+    std::vector<std::string> addresses = dht.status().seen_at.best();
+    spdlog::debug("dht seen at addresses=\"{}\"", fmt::join(addresses, " "));
+    return addresses;
+  };
   network->manager =
       std::make_unique<ConnectionManager>(context, settings, loaded.identity.chain.device_id(), std::move(*tls));
   network_ = std::move(network);
@@ -301,6 +307,7 @@ ConnectionManager::Settings Daemon::manager_settings() const {
       static_cast<std::uint32_t>(std::min<std::uint64_t>(fds_.max_channels, proto::kMaxChannels));
   settings.mux.max_buffer = config_.max_connection_buffer << 20;
   settings.mux.keepalive_interval = config_.keepalive;
+  settings.ice.interfaces = config_.interfaces;
   settings.gate.policy = config_.ice_request;
   settings.gate.max_lookups = config_.max_unknown_lookups;
   settings.gate.lookups_per_minute = static_cast<unsigned>(config_.unknown_lookups_per_minute);
