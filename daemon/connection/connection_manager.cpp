@@ -80,15 +80,17 @@ void ConnectionManager::connected(std::unique_ptr<MultiplexedSocket> up, proto::
   spdlog::info("connection={} peer={} up after_ms={} role={} local={} remote={} trust={}", number, device.abbreviated(),
                after.count(), connection.outgoing() ? "caller" : "callee", socket.link().path().local,
                socket.link().path().remote, name_of(trust));
-  json event = {{"connection", number},
-                {"peer", device.hex()},
-                {"account", connection.account.hex()},
-                {"direction", connection.outgoing() ? "outgoing" : "incoming"},
-                {"after_ms", after.count()}};
-  if (!met) event["certificate"] = chain.pem();
   pair_keys_.met(socket.link(), trust, connection.outgoing());
   requests_.let_in(device);
-  context_.events.publish("connection.connected", event);
+  context_.events.publish("connection.connected", [&] {
+    json event = {{"connection", number},
+                  {"peer", device.hex()},
+                  {"account", connection.account.hex()},
+                  {"direction", connection.outgoing() ? "outgoing" : "incoming"},
+                  {"after_ms", after.count()}};
+    if (!met) event["certificate"] = chain.pem();
+    return event;
+  });
   if (trust == Trust::kBanned) {
     socket.close_now(proto::Reason::kBanned, "this device has banned the peer");
     connector_.stop_calling(device);

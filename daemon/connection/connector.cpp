@@ -203,10 +203,12 @@ void Connector::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state
   const auto elapsed = context_.connections.loop.now() - attempt.started();
   spdlog::debug("connection={} peer={} state={} after_ms={}", attempt.id().number, attempt.id().peer.abbreviated(),
                 proto::to_string(state), elapsed.count());
-  context_.events.publish("connection.progress", {{"connection", attempt.id().number},
-                                                  {"peer", attempt.id().peer.hex()},
-                                                  {"state", std::string(proto::to_string(state))},
-                                                  {"after_ms", elapsed.count()}});
+  context_.events.publish("connection.progress", [&] {
+    return json{{"connection", attempt.id().number},
+                {"peer", attempt.id().peer.hex()},
+                {"state", std::string(proto::to_string(state))},
+                {"after_ms", elapsed.count()}};
+  });
 }
 
 /// What the stage alone says is little: it is told with what this device knows besides.
