@@ -4,8 +4,8 @@
 ///
 /// Nothing comes to OpenDHT, and nothing goes from it, but through DhtSocket's gate; names are resolved, and the LAN is
 /// listened to, by DhtBootstrap.
-/// This and DhtSocket are the only parts of the daemon that see OpenDHT. A node runs threads of its own; their
-/// callbacks copy what they were given and post it, so that everything below runs, and calls back, on the loop's
+/// Its parts (dht_client_impl.h) and DhtSocket are all of the daemon that sees OpenDHT. A node runs threads of its own;
+/// their callbacks copy what they were given and post it, so that everything below runs, and calls back, on the loop's
 /// thread. No callback runs from inside a call, none after the destructor; each may destroy the client.
 ///
 /// What is on the DHT, and under which keys:
