@@ -114,6 +114,10 @@ void Calls::lose(Error error) {
   owner_.connection_lost(error);
 }
 
+Error Calls::no_answer() {
+  return make_error(Reason::kTimedOut, "jami-connd did not answer in time");
+}
+
 std::uint64_t Calls::start(std::string_view method, Json params, Handler handler) {
   const std::uint64_t id = next_id_++;
   std::optional<Error> error;

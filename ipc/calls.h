@@ -61,7 +61,7 @@ class Calls {
   template <class T>
   [[nodiscard]] Outcome<T> wait(const Slot<T>& slot, Milliseconds timeout) {
     run_until([&slot] { return slot->has_value(); }, timeout);
-    if (!*slot) return make_error(Reason::kTimedOut, "jami-connd did not answer in time");
+    if (!*slot) return no_answer();
     return std::move(**slot);
   }
 
@@ -79,6 +79,7 @@ class Calls {
   void bad_notification(const Error& error);
 
  private:
+  static Error no_answer();
   void flush() { channel_.on_writable(); }
   void lose(Error error);
   void run_deferred();

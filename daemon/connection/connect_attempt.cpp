@@ -86,7 +86,7 @@ void ConnectAttempt::feed(ConnectEvent event) {
   const proto::ConnectState before = machine_.state();
   const ConnectAction action = machine_.on(event, context_.connections.loop.now());
   timer_.arm(machine_.next_deadline());
-  if (machine_.state() != before) owner_.attempt_moved(*this, machine_.state());
+  if (machine_.state() != before) owner_.attempt_moved(*this, before);
   perform(action);
 }
 

@@ -175,21 +175,22 @@ void ConnectionManager::shut_down(std::function<void()> done) {
 void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel,
                                              const std::string& uri, bool unique) {
   const PeerConnection* connection = connections_.find(socket.number());
-  if (connection == nullptr) return socket.refuse(channel, proto::Reason::kNotReady, {});
+  if (connection == nullptr) return socket.channels().refuse(channel, proto::Reason::kNotReady, {});
   if (unique && opens_.crosses(socket, channel, uri)) return;
   if (channels_.size() >= settings_.limits.max_channels) {
-    return socket.refuse(channel, proto::Reason::kResourceLimit,
-                         "the peer's jami-connd has as many channels as it can");
+    return socket.channels().refuse(channel, proto::Reason::kResourceLimit,
+                                    "the peer's jami-connd has as many channels as it can");
   }
   const std::size_t most = settings_.limits.max_channels_per_peer;
   if (most != 0 && connections_.channels_with(socket.peer()) > most) {  // this one included
-    return socket.refuse(channel, proto::Reason::kResourceLimit,
-                         "this device has as many channels with the peer as one may have there");
+    return socket.channels().refuse(channel, proto::Reason::kResourceLimit,
+                                    "this device has as many channels with the peer as one may have there");
   }
   const ManagerLimits& limits = settings_.limits;
   if (channels_.name_bytes() + opens_.name_bytes() + uri.size() > limits.max_name_bytes ||
       channels_.name_bytes_asked(socket) + uri.size() > limits.max_peer_name_bytes) {
-    return socket.refuse(channel, proto::Reason::kResourceLimit, "the names of the channels there are too long");
+    return socket.channels().refuse(channel, proto::Reason::kResourceLimit,
+                                    "the names of the channels there are too long");
   }
   channels_.requested(socket, channel, connection->account, uri);
   const bool covered = connection->trust != Trust::kAllowed || connection->scope.covers(uri);

@@ -201,10 +201,11 @@ void Connector::attempt_signals(ConnectAttempt& attempt, const std::string& ice_
   if (!is_answer) context_.signalling.expect_answer(attempt.id().peer);
 }
 
-void Connector::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
+void Connector::attempt_moved(ConnectAttempt& attempt, proto::ConnectState before) {
+  const proto::ConnectState state = attempt.state();
   const auto elapsed = context_.connections.loop.now() - attempt.started();
-  spdlog::debug("connection={} peer={} state={} after_ms={}", attempt.id().number, attempt.id().peer.abbreviated(),
-                proto::to_string(state), elapsed.count());
+  spdlog::debug("connection={} peer={} attempt={}->{} after_ms={}", attempt.id().number,
+                attempt.id().peer.abbreviated(), proto::to_string(before), proto::to_string(state), elapsed.count());
   context_.events.publish("connection.progress", [&] {
     return json{{"connection", attempt.id().number},
                 {"peer", attempt.id().peer.hex()},
@@ -270,6 +271,11 @@ void Connector::abandon(ConnectionNumber number, proto::Reason reason) {
 void Connector::drop(ConnectionNumber number, proto::Reason reason, std::string_view text) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
+  const proto::ConnectState state = it->second->state();
+  if (state != proto::ConnectState::kReady && state != proto::ConnectState::kFailed) {
+    spdlog::debug("connection={} peer={} attempt={}->abandoned", number, it->second->id().peer.abbreviated(),
+                  proto::to_string(state));
+  }
   it->second->abandon();
   if (auto socket = it->second->take_socket(); socket && socket->can_say_why() && leaving_.size() < kMaxLeaving) {
     socket->close_drained(reason, text);

@@ -14,6 +14,7 @@
 #include "daemon/event_loop/glib_bridge.h"
 #include "daemon/ice/ice_agent.h"
 #include "daemon/trust/stores.h"
+#include "proto/connect.h"
 
 namespace connd::daemon {
 

@@ -47,7 +47,7 @@ const std::map<std::string, std::uint64_t>& code() {
       {"last-backoff", ms(kFirstBackoff * (1u << kMaxBackoffDoublings))},
       {"no-room-pause", ms(kTurnedAwayPause)},
       {"no-room-time", ms(kTurnedAwayTime)},
-      {"drain", ms(MultiplexedSocket::kDrainTime)},
+      {"drain", ms(GoodBye::kDrainTime)},
       {"idle", ms(limits.idle_time)},
       {"idle-spare", ms(limits.spare_idle_time)},
       {"probe-interval", ms(Reachability::kTestInterval)},

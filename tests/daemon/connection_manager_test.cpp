@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/connection/connection_manager.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
+#include "tests/daemon/log_lines.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;
@@ -508,4 +513,37 @@ TEST_CASE("E4: attempts that come all the time do not put off what is due") {
   again.arm_in(50ms);
   CHECK(world.run_until([&] { return alice.manager->connection_count() == 0; }));
   CHECK(!results.empty());
+}
+
+TEST_CASE("each change of an attempt's and of a connection's state is logged, from -> to") {
+  const LogLines log;
+  Two two;
+  auto result = two.alice.open(two.bob, "x");
+  (void)opened(result);
+  (void)two.alice.manager->close_connections(two.bob.id, Reason::kClosed, "enough");
+  REQUIRE(two.world.run_until(
+      [&] { return two.alice.manager->connection_count() + two.bob.manager->connection_count() == 0; }));
+  // Of both sides, in the order of their turns.
+  auto attempts = log.values("connection=", "attempt=");
+  auto states = log.values("connection=", "state=");
+  std::sort(attempts.begin(), attempts.end());
+  std::sort(states.begin(), states.end());
+  CHECK(attempts == std::vector<std::string>{"checking->handshaking", "checking->handshaking", "gathering->checking",
+                                             "gathering->offered", "handshaking->ready", "handshaking->ready",
+                                             "idle->gathering", "idle->resolving", "offered->checking",
+                                             "resolving->gathering"});
+  CHECK(states == std::vector<std::string>{"closing->draining", "closing->draining", "draining->down", "draining->down",
+                                           "greeting->up", "greeting->up", "handshaking->greeting",
+                                           "handshaking->greeting", "up->closing", "up->closing"});
+}
+
+TEST_CASE("an attempt that nobody needs any more is logged, too") {
+  const LogLines log;
+  Two two;
+  std::vector<OpenResult> results;
+  two.exchange.filter = [](const auto&, const auto&, const auto&) { return false; };
+  two.alice.open_later(two.bob, "x", results, 60s);
+  REQUIRE(two.world.run_until([&] { return log.values("connection=", "attempt=").size() == 3; }));  // up to offered
+  (void)two.alice.manager->close_connections(two.bob.id, Reason::kClosed, {});
+  CHECK(log.values("connection=", "attempt=").back() == "offered->abandoned");
 }

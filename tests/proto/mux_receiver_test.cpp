@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// proto/mux.h: what a peer may not do, and what it costs whom.
+// proto/mux_receiver.h, in its mux: what a peer may not do, and what it costs whom.
 #include <catch2/catch.hpp>
 
 #include "proto/error.h"
@@ -289,4 +289,20 @@ TEST_CASE("fault G4: who ends the connection says so at once, before what else w
   const auto replies = raw.replies();
   REQUIRE(replies.size() == 1);
   CHECK(std::get<control::GoAway>(replies[0]).code == static_cast<std::uint64_t>(Reason::kProtocolError));
+}
+
+TEST_CASE("an accept between `unique` and its request undoes the announcement") {
+  RawPeer raw({.side = MuxSide::kServer});
+  const ChannelHandle ours = open(raw.end, "ours", raw.now);
+  raw.replies();
+  ByteVector body;
+  control::encode(control::Unique{3}, body);
+  control::encode(control::ChannelRequest{"ours", kServerFirstId, true}, body);
+  control::encode(control::ChannelRequest{"theirs", 3, false}, body);
+  raw.send_frame(kControlChannel, body);
+  CHECK_FALSE(raw.end.error);
+  REQUIRE(raw.end.seen(Kind::kOpened).size() == 1);
+  CHECK(raw.end.seen(Kind::kOpened)[0].channel == ours);
+  REQUIRE(raw.end.seen(Kind::kRequested).size() == 1);
+  CHECK(raw.end.mux->unique_channel("theirs") == 0);
 }
