@@ -117,6 +117,7 @@ void ConnectAttempt::perform(ConnectAction action) {
 void ConnectAttempt::gather() {
   IceConfig config = context_.ice;
   config.controlling = role() == ConnectRole::kCallee;
+  config.patient = id_.request_id % 2 != 0;  // PROTOCOL.md, section 4: both sides know it
   IceCallbacks callbacks;
   callbacks.on_gathered = [this](const proto::IceDescription& local) {
     local_text_ = local.to_text();

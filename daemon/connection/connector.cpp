@@ -86,8 +86,10 @@ OpenError Connector::silence_of(const proto::DeviceId& device, proto::Reason rea
 void Connector::dial(const proto::DeviceId& device) {
   Called& called = calls_[device];
   called.retry_at = proto::kNever;
+  // PROTOCOL.md, section 4: whether the checks of both sides are patient. Every second attempt of a row is.
+  constexpr std::uint64_t kMostHalf = proto::ConnectionRequest::kMaxId / 2 - 1;
   const std::uint64_t request_id =
-      std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_);
+      2 * std::uniform_int_distribution<std::uint64_t>(1, kMostHalf)(random_) + called.failures % 2;
   const AttemptId id{context_.connections.handles.connections.take(), request_id, device};
   called.attempt = id.number;
   ConnectAttempt::Owner& owner = *this;

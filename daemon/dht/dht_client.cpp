@@ -16,6 +16,8 @@ namespace {
 /// rest, as two nodes are that hold on to each other while their bootstrap is away. OpenDHT asks that again only when
 /// it knows nobody at all.
 constexpr unsigned kFewNodes = 8;
+// Of a new network, from the first answers on.
+constexpr proto::Duration kNewsOfAddresses = std::chrono::seconds(1);
 
 DhtState state_of(dht::NodeStatus status) {
   switch (status) {
@@ -90,7 +92,8 @@ void DhtClient::Impl::start(const DhtConfig& config, const DhtBeginning& beginni
 
 NodeLife::Callbacks DhtClient::Impl::node_callbacks() {
   return {[this] { begin_node(); }, [this](dht::NodeStatus v4, dht::NodeStatus v6) { on_status(v4, v6); },
-          [this](const dht::NodeInfo& info) { on_stats(info); }};
+          [this](const dht::NodeInfo& info) { on_stats(info); },
+          [this](std::vector<std::string> addresses) { status_.seen_at.told(std::move(addresses)); }};
 }
 
 ReachWatch::Actions DhtClient::Impl::reach_actions() {
@@ -155,6 +158,8 @@ void DhtClient::Impl::begin_node() {
 void DhtClient::Impl::network_changed() {
   if (ending_ || closed_) return;
   node_->network_changed();
+  status_.seen_at.network_changed();
+  stats_timer_.arm_in(kNewsOfAddresses);
   reach_->on_sign();
 }
 

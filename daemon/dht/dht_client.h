@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "daemon/dht/lan_discovery.h"
+#include "daemon/dht/public_addresses.h"
 #include "daemon/dht/reachability.h"
 #include "daemon/dht/signalling.h"
 #include "daemon/event_loop/loop.h"
@@ -173,6 +174,7 @@ struct DhtStatus {
   std::uint64_t node_renewals = 0;               ///< nodes of OpenDHT that were made anew, for they were deaf
   proto::DhtGateCounters gate;                   ///< what came from the network and went there
   LanDiscoveryCounters lan;
+  PublicAddresses seen_at;              ///< where other nodes see this machine; up to kDhtStatsInterval old
   std::vector<std::string> unresolved;  ///< hosts of bootstrap that had no address when they were last asked
 };
 inline constexpr proto::Duration kDhtStatsInterval{10'000};

@@ -7,12 +7,25 @@
 #include <stdexcept>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <sys/socket.h>
 
 namespace connd::daemon {
 namespace {
 
 constexpr proto::Duration kSaveInterval = std::chrono::minutes(10);
+
+/// Without their ports.
+std::vector<std::string> texts_of(const std::vector<dht::SockAddr>& addresses) {
+  std::vector<std::string> texts;
+  for (const dht::SockAddr& address : addresses) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const void* raw = address.getFamily() == AF_INET ? static_cast<const void*>(&address.getIPv4().sin_addr)
+                                                     : &address.getIPv6().sin6_addr;
+    if (inet_ntop(address.getFamily(), raw, text.data(), text.size()) != nullptr) texts.emplace_back(text.data());
+  }
+  return texts;
+}
 
 }  // namespace
 
@@ -175,6 +188,9 @@ void NodeLife::ask_stats() {
   node_->runner.getNodeInfo([this, poster = poster_](const std::shared_ptr<dht::NodeInfo>& info) {
     if (!info) return;
     poster.post([this, info = *info] { callbacks_.stats(info); });
+  });
+  node_->runner.getPublicAddress([this, poster = poster_](const std::vector<dht::SockAddr>& addresses) {
+    poster.post([this, texts = texts_of(addresses)] { callbacks_.seen_at(texts); });
   });
 }
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "daemon/dht/dht_bootstrap.h"
@@ -39,6 +40,8 @@ class NodeLife final : public NodeUse {
     /// In later turns, of the node that there is.
     std::function<void(dht::NodeStatus v4, dht::NodeStatus v6)> status;
     std::function<void(const dht::NodeInfo&)> stats;
+    /// At which addresses other nodes see it: as PublicAddresses::told() wants them.
+    std::function<void(std::vector<std::string>)> seen_at;
   };
 
   /// Makes no node yet. Throws as DhtClient does, for the bootstrap list.
@@ -66,7 +69,7 @@ class NodeLife final : public NodeUse {
   void greet();
   /// It has good nodes: they are remembered, now and then.
   void remember_nodes();
-  /// `Callbacks::stats` comes.
+  /// `Callbacks::stats` comes, and `seen_at`.
   void ask_stats();
   void network_changed();
 

@@ -88,6 +88,12 @@ Outcome<void> DaemonNetwork::start(const Beginning& beginning) {
   if (const auto dates = identity.chain.validity()) settings.own_validity = *dates;
   settings.own_public_key = identity.chain.public_key_der();
   settings.own_chain = identity.chain.der();
+  // The manager goes before the node does.
+  settings.ice.public_addresses = [&dht = *up->dht] {
+    std::vector<std::string> addresses = dht.status().seen_at.best();
+    spdlog::debug("dht seen at addresses=\"{}\"", fmt::join(addresses, " "));
+    return addresses;
+  };
   up->manager = std::make_unique<ConnectionManager>(context, settings, identity.chain.device_id(), std::move(*tls));
   up_ = std::move(up);
   context_.ipc.set_manager(up_->manager.get());

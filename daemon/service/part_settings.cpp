@@ -38,6 +38,7 @@ ManagerSettings manager_settings(const Config& config, const FdLimits& fds) {
       static_cast<std::uint32_t>(std::min<std::uint64_t>(fds.max_channels, proto::kMaxChannels));
   settings.mux.max_buffer = config.max_connection_buffer << 20;
   settings.mux.keepalive_interval = config.keepalive;
+  settings.ice.interfaces = config.interfaces;
   settings.gate.policy = config.ice_request;
   settings.gate.max_lookups = config.max_unknown_lookups;
   settings.gate.lookups_per_minute = static_cast<unsigned>(config.unknown_lookups_per_minute);

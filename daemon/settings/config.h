@@ -29,6 +29,7 @@ struct Config {
   std::vector<HostPort> bootstrap;
   std::uint64_t dht_port = 0;
   bool no_lan_discovery = false;
+  std::vector<std::string> interfaces;  ///< --interface; empty: all
   IceRequestPolicy ice_request{};
   std::vector<PrefixReservation> reservations;  ///< --reserve
   LogLevel log_level{};

@@ -8,6 +8,7 @@
 #include "daemon/dht/answer_watch.h"
 #include "daemon/dht/dht_client.h"
 #include "daemon/dht/reachability.h"
+#include "daemon/ice/nice_candidate.h"
 #include "daemon/trust/pair_store.h"
 #include "daemon/trust/request_log.h"
 #include "proto/candidate.h"
@@ -63,6 +64,8 @@ const std::map<std::string, std::uint64_t>& code() {
       {"credential-most", proto::IceDescription::kMaxCredentialBytes},
       {"candidate-line", proto::Candidate::kMaxLineBytes},
       {"candidates", proto::IceDescription::kMaxCandidates},
+      {"connected-to", kMaxConnectable},
+      {"ports-of-an-address", kMaxPortsOfAddress},
       {"values-under-a-key", kMaxValuesPerKey},
       {"requests-waiting", kMaxWaitingRequests},
       {"pair-requests-waiting", kMaxWaitingPairRequests},

@@ -189,6 +189,38 @@ TEST_CASE("A8, A9: repeated requests are handled once; answers from elsewhere me
   CHECK(two.bob.events("connection.connecting") == 1);
 }
 
+TEST_CASE("every second attempt of a row asks for patient checks, by its id's last bit") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.times.check = std::chrono::milliseconds(50);
+  Node alice(exchange, 0, options);
+  Node bob(exchange, 1);
+  bob.allow(alice);
+  std::vector<std::uint64_t> ids;
+  exchange.filter = [&](const auto& from, const auto&, const proto::ByteVector& body) {
+    const auto request = proto::ConnectionRequest::decode(body);
+    REQUIRE(request.ok());
+    if (request->is_answer || from != alice.id) return true;
+    if (ids.empty() || ids.back() != request->id) ids.push_back(request->id);
+    if (ids.size() > 2) return true;
+    // Bob answers, and no way leads to him.
+    auto answer = *request;
+    answer.is_answer = true;
+    answer.ice_text = "ufrag\n0123456789012345678901\n1 1 TCP 5 10.77.0.1 9 typ host tcptype active\n";
+    world.loop.post([&, message = SignalMessage{bob.id, bob.public_key, answer.encode(), true}] {
+      alice.manager->on_signal(message);
+    });
+    return false;
+  };
+  auto result = alice.open(bob, "x");
+  CHECK(opened(result).fd);
+  REQUIRE(ids.size() == 3);
+  CHECK(ids[0] % 2 == 0);
+  CHECK(ids[1] % 2 == 1);
+  CHECK(ids[2] % 2 == 0);
+}
+
 TEST_CASE("a lost request, and a lost answer, are sent again") {
   Two two;
   int dropped = 0;
