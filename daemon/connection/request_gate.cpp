@@ -201,10 +201,6 @@ bool RequestGate::answer(std::uint64_t question, bool accept, const char* why_no
   return true;
 }
 
-void RequestGate::decline_all() {
-  while (!asked_.empty()) (void)answer(asked_.begin()->first, false, "the client that decides has gone");
-}
-
 void RequestGate::give_up_all() {
   while (!asked_.empty()) {
     asker_.connection_question_over(asked_.begin()->first);

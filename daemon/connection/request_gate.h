@@ -84,9 +84,7 @@ class RequestGate {
   void judge(const proto::DeviceId& signer, const proto::ShortDeviceId& short_id, proto::Bytes chain, Done done);
   /// The local client's answer. False when the question is over.
   bool answer(std::uint64_t question, bool accept) { return answer(question, accept, "declined here"); }
-  /// The client that decided is gone: open questions are declined.
-  void decline_all();
-  /// The same for another reason: the client is told that it need not answer.
+  /// Open questions are declined, and the client is told that it need not answer.
   void give_up_all();
 
  private:

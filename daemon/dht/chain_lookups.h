@@ -30,7 +30,7 @@ class ChainLookups {
   /// All outlive this.
   ChainLookups(Loop& loop, DhtPoster poster, NodeUse& node);
 
-  /// See DhtClient::find_certificate. At most kMaxLookups go on at a time, the others wait: who decides about a request
+  /// See DhtClient::find_chain. At most kMaxLookups go on at a time, the others wait: who decides about a request
   /// that a peer has sent comes first.
   void find(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
             proto::TimePoint deadline, ChainUse use, ChainWanted wanted, Done done);

@@ -75,8 +75,8 @@ void DeviceSearches::search(std::uint64_t id) {
 void DeviceSearches::on_values(std::uint64_t id, std::vector<Announced> values) {
   const auto search = searches_.find(id);
   if (values.empty() || search == searches_.end()) return;
-  ++search->second.pending;                                         // until they are read
-  const auto devices = std::make_shared<std::vector<DhtDevice>>();  // second owner: the pool
+  ++search->second.pending;                                           // until they are read
+  const auto devices = std::make_shared<std::vector<FoundDevice>>();  // second owner: the pool
   poster_.work(
       [devices, values = std::move(values)] {
         for (const Announced& value : values) {
@@ -90,11 +90,11 @@ void DeviceSearches::on_values(std::uint64_t id, std::vector<Announced> values) 
       });
 }
 
-void DeviceSearches::on_read(std::uint64_t id, const std::vector<DhtDevice>& devices) {
-  for (const DhtDevice& device : devices) {
+void DeviceSearches::on_read(std::uint64_t id, const std::vector<FoundDevice>& devices) {
+  for (const FoundDevice& device : devices) {
     const auto search = searches_.find(id);
     if (search == searches_.end()) return;
-    if (!search->second.seen.insert(device.id).second) continue;
+    if (!search->second.seen.insert(device.device).second) continue;
     const auto call = search->second.found;  // a copy: the callback may end the search, or the client
     call(device);
   }

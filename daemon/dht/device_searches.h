@@ -21,7 +21,7 @@ namespace connd::daemon {
 
 class DeviceSearches {
  public:
-  using Found = std::function<void(const std::optional<DhtDevice>&)>;
+  using Found = std::function<void(const std::optional<FoundDevice>&)>;
 
   /// All outlive this.
   DeviceSearches(Loop& loop, DhtPoster poster, NodeUse& node);
@@ -51,7 +51,7 @@ class DeviceSearches {
 
   void search(std::uint64_t id);
   void on_values(std::uint64_t id, std::vector<Announced> values);
-  void on_read(std::uint64_t id, const std::vector<DhtDevice>& devices);
+  void on_read(std::uint64_t id, const std::vector<FoundDevice>& devices);
   void on_part_over(std::uint64_t id);
   void finish(std::uint64_t id);
 

@@ -70,7 +70,7 @@ void DhtClient::Impl::start(const DhtConfig& config, const DhtBeginning& beginni
   records_.emplace(loop_, poster, *node_);
   sender_.emplace(poster, *node_, beginning.seals);
   // Copies of the handlers are called: a callback may destroy the client.
-  intake_.emplace(loop_, poster, beginning, [this](const IncomingRequest& request) {
+  intake_.emplace(loop_, poster, beginning, [this](const SignalMessage& request) {
     if (const auto call = handlers_.on_request) call(request);
   });
   probes_ = std::make_shared<ReachProbes>(poster, [this](std::size_t key) { on_probe(key); });
@@ -302,14 +302,14 @@ DhtClient::~DhtClient() {
   impl_->close();
 }
 
-void DhtClient::find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                                 proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
-                                 std::function<void(std::optional<proto::CertificateChain>)> done) {
+void DhtClient::find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                           proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                           std::function<void(std::optional<proto::CertificateChain>)> done) {
   impl_->chains().find(device, short_id, deadline, use, std::move(wanted), std::move(done));
 }
 
 void DhtClient::find_devices(const proto::AccountId& id, proto::TimePoint deadline,
-                             std::function<void(const std::optional<DhtDevice>&)> found) {
+                             std::function<void(const std::optional<FoundDevice>&)> found) {
   impl_->devices().find(id, deadline, std::move(found));
 }
 
@@ -322,7 +322,7 @@ void DhtClient::find_published(const std::string& name, proto::TimePoint deadlin
   impl_->records().find(name, deadline, std::move(done));
 }
 
-void DhtClient::send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,
+void DhtClient::send_request(proto::Bytes peer_public_key_der, proto::Bytes body, SignalKeys keys,
                              std::function<void(bool)> done, const std::vector<proto::PairKey>& pair_keys) {
   impl_->sender().send(peer_public_key_der, body, keys, pair_keys, std::move(done));
 }

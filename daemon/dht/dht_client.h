@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// DhtClient: the daemon's node of the OpenDHT network. It publishes our certificate, finds those of others, and
-/// carries connection requests and answers, whose meaning it does not know.
+/// carries connection requests and answers, whose meaning it does not know: it is the daemon's Signalling.
 ///
 /// Nothing comes to OpenDHT, and nothing goes from it, but through DhtSocket's gate; names are resolved, and the LAN is
 /// listened to, by DhtBootstrap.
@@ -120,27 +120,6 @@ struct DhtBeginning;
 /// Any thread; blocks. Throws as the client does.
 std::shared_ptr<const DhtBeginning> read_dht_beginning(const DhtConfig& config);
 
-/// `body` is the msgpack of the value, decrypted; whoever signed it holds `signer`'s key. It may come more than once,
-/// and again after a restart: OpenDHT delivers what was put in the last ten minutes.
-struct IncomingRequest {
-  proto::DeviceId signer;
-  proto::ShortDeviceId signer_short;
-  proto::ByteVector signer_public_key_der;
-  proto::ByteVector body;
-  bool at_short_key = false;  ///< it was put under our short id: answer under the peer's short id
-  bool at_pair_key = false;   ///< it was put where only the signer and we look
-};
-
-/// A device that an account has announced, or that has published its chain under its short id.
-struct DhtDevice {
-  proto::DeviceId id;
-  proto::ShortDeviceId short_id;
-  proto::ByteVector public_key_der;  ///< has both ids; to be encrypted to
-};
-
-/// Under which of the peer's public ids a request is put.
-enum class RequestKeys { kNone, kShort, kLong, kBoth };
-
 enum class DhtState { kDisconnected, kConnecting, kConnected };
 const char* to_string(DhtState state);
 
@@ -180,13 +159,14 @@ struct DhtStatus {
 inline constexpr proto::Duration kDhtStatsInterval{10'000};
 
 struct DhtHandlers {
-  std::function<void(IncomingRequest)> on_request;
+  /// It may come more than once, and again after a restart: OpenDHT delivers what was put in the last ten minutes.
+  std::function<void(const SignalMessage&)> on_request;
   std::function<void(DhtState)> on_state;                       ///< at each change; may be empty
   std::function<void(Reach)> on_reach;                          ///< at each change; may be empty
   std::function<void(DhtLogLevel, const std::string&)> on_log;  ///< OpenDHT's own log; empty (cheap): off
 };
 
-class DhtClient {
+class DhtClient final : public Signalling {
  public:
   /// Binds, starts the node, publishes and listens. No network is not an error. Throws std::runtime_error, with a text
   /// for the user, when the port is taken, an address cannot be bound, a bootstrap is no HOST:PORT, or the keys cannot
@@ -200,41 +180,41 @@ class DhtClient {
   DhtClient(const DhtClient&) = delete;
   DhtClient& operator=(const DhtClient&) = delete;
 
-  /// Finds certificates whose leaf has the key of `device`, whoever made them; `short_id` adds the key at which Jami's
-  /// devices of 2023 publish. One whose issuers cannot be read comes as the leaf alone. Each is shown to `wanted` once.
-  /// `done` is called once: with the first that is wanted, or with nothing when all keys were searched some times,
-  /// `deadline` has passed, or the client shuts down.
-  void find_certificate(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
-                        proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
-                        std::function<void(std::optional<proto::CertificateChain>)> done);
+  // Signalling; here is what it leaves open.
 
-  /// Finds the devices that are announced under the id of an account, by a value that the account's key has signed, and
-  /// the device whose short id it is. `found` is called for each of them, as it comes, and once with nothing: when the
-  /// search is through, `deadline` has passed, or the client shuts down.
+  /// `done` comes with nothing when all keys were searched some times, `deadline` has passed, or the client shuts down.
+  /// Each chain is shown to `wanted` once.
+  void find_chain(const proto::DeviceId& device, const std::optional<proto::ShortDeviceId>& short_id,
+                  proto::TimePoint deadline, ChainUse use, ChainWanted wanted,
+                  std::function<void(std::optional<proto::CertificateChain>)> done) override;
+  /// Announced is who stands in a value that the account's key has signed. It is over, too, when the search is through,
+  /// or the client shuts down.
   void find_devices(const proto::AccountId& id, proto::TimePoint deadline,
-                    std::function<void(const std::optional<DhtDevice>&)> found);
-
-  /// Puts a record for good, as user data under SHA-1 of its name, in place of the one of that name. Not signed.
-  void publish(const std::string& name, proto::Bytes data);
-  /// The records under a name, of anybody, each once, within kMaxRecordBytesPerKey. `done` is called once: when the
-  /// search is through, `deadline` has passed, or the client shuts down.
+                    std::function<void(const std::optional<FoundDevice>&)> found) override;
+  /// As user data under SHA-1 of its name, for good. Not signed.
+  void publish(const std::string& name, proto::Bytes data) override;
+  /// Each once, within kMaxRecordBytesPerKey: when the search is through, `deadline` has passed, or the client shuts
+  /// down.
   void find_published(const std::string& name, proto::TimePoint deadline,
-                      std::function<void(const std::vector<proto::ByteVector>&)> done);
+                      std::function<void(const std::vector<proto::ByteVector>&)> done) override;
+  /// A message that is lost is sent again when no answer comes: nobody waits for it.
+  void send(const SignalTarget& target, proto::Bytes body) override {
+    send_request(
+        target.public_key, body, target.keys, [](bool) {}, target.pair_keys);
+  }
+  /// At most kMaxPairListens. What comes there has a queue and a budget of its own.
+  void listen_pairs(const std::vector<proto::PairListen>& keys) override;
+  /// For some seconds the answer is looked for at the nodes that store it, too. Call it again when the request is
+  /// repeated.
+  void expect_answer(const proto::DeviceId& peer) override;
+  [[nodiscard]] bool online() const override { return status().state == DhtState::kConnected; }
 
   /// Signs `body`, encrypts it to the peer's RSA key (SubjectPublicKeyInfo, DER) and puts it where that peer listens.
   /// `done` is called once, as soon as a node has it (true), or when none took it, the key cannot be used or the body
   /// is too long (false). Before the DHT is connected it waits for that. Nobody needs to wait for `done`: a peer may
   /// answer before it comes.
-  void send_request(proto::Bytes peer_public_key_der, proto::Bytes body, RequestKeys keys,
+  void send_request(proto::Bytes peer_public_key_der, proto::Bytes body, SignalKeys keys,
                     std::function<void(bool stored)> done, const std::vector<proto::PairKey>& pair_keys = {});
-
-  /// Listens at these keys too from now on, and at no others that were given before: at most kMaxPairListens. What
-  /// comes there has a queue and a budget of its own; what another than the peer has signed is ignored.
-  void listen_pairs(const std::vector<proto::PairListen>& keys);
-
-  /// A request was sent whose answer is awaited: for some seconds it is looked for at the nodes that store it, too.
-  /// Call it again when the request is repeated.
-  void expect_answer(const proto::DeviceId& peer);
 
   /// Addresses have changed: others are asked anew, and what we listen at and have put is woken, and tested.
   void network_changed();

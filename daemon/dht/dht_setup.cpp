@@ -280,7 +280,7 @@ std::optional<proto::CertificateChain> chain_of(const dht::Blob& packed, const p
 namespace {
 
 /// {dev: short id, pk: public key}, the two of which have to agree.
-std::optional<DhtDevice> announced_device(const dht::Blob& data) {
+std::optional<FoundDevice> announced_device(const dht::Blob& data) {
   const msgpack::unpack_limit limit(/*array*/ 64, /*map*/ 16, /*str*/ 256, /*bin*/ 8'192, /*ext*/ 0, /*depth*/ 4);
   try {
     const auto unpacked =
@@ -290,7 +290,7 @@ std::optional<DhtDevice> announced_device(const dht::Blob& data) {
     auto key = members.at("pk").as<dht::Blob>();
     const auto short_id = proto::short_device_id_of(key);
     if (short_id != id_of<proto::ShortDeviceId>(dev) || !proto::is_usable_key(key)) return std::nullopt;
-    return DhtDevice{proto::device_id_of(key), short_id, std::move(key)};
+    return FoundDevice{proto::device_id_of(key), short_id, std::move(key)};
   } catch (const std::exception&) {
     return std::nullopt;
   }
@@ -298,11 +298,11 @@ std::optional<DhtDevice> announced_device(const dht::Blob& data) {
 
 }  // namespace
 
-std::optional<DhtDevice> device_of(const Announced& value) {
+std::optional<FoundDevice> device_of(const Announced& value) {
   if (!value.is_chain) return announced_device(value.data);
   const auto leaf = certificates_in(value.data, false);
   if (!leaf || hash_of(leaf->short_device_id()) != value.key) return std::nullopt;
-  return DhtDevice{leaf->device_id(), leaf->short_device_id(), leaf->public_key_der()};
+  return FoundDevice{leaf->device_id(), leaf->short_device_id(), leaf->public_key_der()};
 }
 
 std::string known_nodes_file(std::vector<std::string> bootstrap) {
@@ -344,7 +344,7 @@ void save_known_nodes(const dht::DhtRunner& runner, const std::filesystem::path&
   remove_other_nodes(path);
 }
 
-std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key) {
+std::optional<SignalMessage> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key) {
   try {
     const auto body = key.decrypt(sealed.cypher);
     const msgpack::unpack_limit limit(/*array*/ 64, /*map*/ 64, /*str*/ body.size(), /*bin*/ body.size(), /*ext*/ 0,
@@ -357,15 +357,14 @@ std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::cry
         plain.data.size() > kMaxRequestBodyBytes) {
       return std::nullopt;
     }
-    IncomingRequest out{id_of<proto::DeviceId>(plain.owner->getLongId()),
-                        id_of<proto::ShortDeviceId>(plain.owner->getId()),
-                        {},
-                        plain.data,
-                        sealed.arrival.at_short_key,
-                        sealed.arrival.pair_peer.has_value()};
+    SignalMessage out{id_of<proto::DeviceId>(plain.owner->getLongId()),
+                      {},
+                      plain.data,
+                      sealed.arrival.at_short_key,
+                      sealed.arrival.pair_peer.has_value()};
     if (sealed.arrival.pair_peer && *sealed.arrival.pair_peer != out.signer) return std::nullopt;
     // Throws for keys of more than 2,048 bytes: before the check, which would take minutes with such a one.
-    plain.owner->pack(out.signer_public_key_der);
+    plain.owner->pack(out.signer_public_key);
     if (!plain.checkSignature()) return std::nullopt;
     return out;
   } catch (const std::exception&) {
@@ -379,9 +378,9 @@ void Sealing::run() {
     dht::Value plain(dht::ValueType::USER_DATA.id, body, id);
     plain.user_type = kRequestType;
     cypher = plain.encrypt(*key, peer).cypher;
-    const bool both = keys == RequestKeys::kBoth;
-    if (both || keys == RequestKeys::kLong) at.push_back(request_key(id_of<proto::DeviceId>(peer.getLongId()).hex()));
-    if (both || keys == RequestKeys::kShort) at.push_back(request_key(id_of<proto::ShortDeviceId>(peer.getId()).hex()));
+    const bool both = keys == SignalKeys::kBoth;
+    if (both || keys == SignalKeys::kLong) at.push_back(request_key(id_of<proto::DeviceId>(peer.getLongId()).hex()));
+    if (both || keys == SignalKeys::kShort) at.push_back(request_key(id_of<proto::ShortDeviceId>(peer.getId()).hex()));
   } catch (const std::exception&) {
     at.clear();  // no key, or not one to encrypt to
   }

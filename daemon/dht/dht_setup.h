@@ -92,7 +92,7 @@ struct Announced {
   dht::Blob data;
 };
 /// The device of it; nothing when it is none, or another one's.
-std::optional<DhtDevice> device_of(const Announced& value);
+std::optional<FoundDevice> device_of(const Announced& value);
 
 /// Both block; the file is a cache, so that neither has an error to report: what cannot be read is not there, and what
 /// could not be written is written the next time.
@@ -124,7 +124,7 @@ struct SealedRequest {
 /// Decrypts it and checks the signature; with an RSA key of 4096 bits it takes 4 ms. Nothing when it is not for `key`,
 /// not signed, of another type, or too long, or not by the peer whose key it came by. Uses the key: on one thread at a
 /// time. (OpenDHT would do the same on the thread of its network, and answer nobody meanwhile.)
-std::optional<IncomingRequest> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key);
+std::optional<SignalMessage> open_request(SealedRequest sealed, const dht::crypto::PrivateKey& key);
 
 /// A request being signed by the private key and encrypted to the peer's, once for all the keys of the DHT that it is
 /// put under. `run` may run on any thread.
@@ -132,7 +132,7 @@ struct Sealing {
   std::shared_ptr<dht::crypto::PrivateKey> key;
   proto::ByteVector peer_key_der;
   proto::ByteVector body;
-  RequestKeys keys = RequestKeys::kBoth;
+  SignalKeys keys = SignalKeys::kBoth;
   dht::Value::Id id = random_value_id();
   std::vector<dht::InfoHash> at;  ///< before: further keys; after: all; empty: the peer's key cannot be used
   // The outcome.

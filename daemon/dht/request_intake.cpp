@@ -32,7 +32,7 @@ void RequestDoor::knock(const dht::Value& value, const Arrival& arrival) {
 }
 
 RequestIntake::RequestIntake(Loop& loop, const DhtPoster& poster, const DhtBeginning& beginning,
-                             std::function<void(const IncomingRequest&)> on_request)
+                             std::function<void(const SignalMessage&)> on_request)
     : on_request_(std::move(on_request)),
       door_(std::make_shared<RequestDoor>(poster, [this](SealedRequest sealed) { on_sealed(std::move(sealed)); })),
       public_(loop, beginning.keys.device.first, kPublicBudget, [this](const auto& request) { on_opened(request); }),
@@ -44,7 +44,7 @@ void RequestIntake::on_sealed(SealedRequest sealed) {
   if (!opener.add(std::move(sealed))) door_->count_dropped();
 }
 
-void RequestIntake::on_opened(const std::optional<IncomingRequest>& request) {
+void RequestIntake::on_opened(const std::optional<SignalMessage>& request) {
   if (stopped_) return;
   if (!request) return door_->count_ignored();
   ++received_;

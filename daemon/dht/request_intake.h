@@ -56,7 +56,7 @@ class RequestIntake {
  public:
   /// `on_request` may destroy the client.
   RequestIntake(Loop& loop, const DhtPoster& poster, const DhtBeginning& beginning,
-                std::function<void(const IncomingRequest&)> on_request);
+                std::function<void(const SignalMessage&)> on_request);
 
   /// Second owner: OpenDHT, in its callbacks.
   [[nodiscard]] const std::shared_ptr<RequestDoor>& door() const { return door_; }
@@ -66,9 +66,9 @@ class RequestIntake {
 
  private:
   void on_sealed(SealedRequest sealed);
-  void on_opened(const std::optional<IncomingRequest>& request);
+  void on_opened(const std::optional<SignalMessage>& request);
 
-  std::function<void(const IncomingRequest&)> on_request_;
+  std::function<void(const SignalMessage&)> on_request_;
   std::shared_ptr<RequestDoor> door_;
   RequestOpener public_;
   RequestOpener pairs_;

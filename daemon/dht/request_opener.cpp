@@ -27,7 +27,7 @@ SealedQueue<SealedRequest>::Pick random_pick() {
 struct RequestOpener::Job {
   std::shared_ptr<dht::crypto::PrivateKey> key;
   SealedRequest sealed;
-  std::optional<IncomingRequest> request{};
+  std::optional<SignalMessage> request{};
   std::chrono::nanoseconds cost{};
 };
 

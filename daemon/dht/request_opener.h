@@ -25,7 +25,7 @@ class RequestOpener {
     proto::Duration credit;  ///< what may be spent at once is the share of this
   };
   /// What came of one; nothing: it was junk. May destroy the opener.
-  using Opened = std::function<void(const std::optional<IncomingRequest>&)>;
+  using Opened = std::function<void(const std::optional<SignalMessage>&)>;
 
   /// `key` is used on one thread of the pool at a time, and by nobody else.
   RequestOpener(Loop& loop, std::shared_ptr<dht::crypto::PrivateKey> key, const Budget& budget, Opened opened);

@@ -8,7 +8,7 @@ namespace connd::daemon {
 RequestSender::RequestSender(DhtPoster poster, NodeUse& node, std::shared_ptr<dht::crypto::PrivateKey> key)
     : poster_(std::move(poster)), node_(node), key_(std::move(key)) {}
 
-void RequestSender::send(proto::Bytes peer_key_der, proto::Bytes body, RequestKeys keys,
+void RequestSender::send(proto::Bytes peer_key_der, proto::Bytes body, SignalKeys keys,
                          const std::vector<proto::PairKey>& pair_keys, Done done) {
   const bool room = unsent_.size() < kMaxUnsent && unsent_bytes_ + body.size() <= kMaxUnsentBytes;
   if (stopped_ || !room || body.size() > kMaxRequestBodyBytes) {

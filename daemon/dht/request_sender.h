@@ -26,8 +26,8 @@ class RequestSender {
   RequestSender(DhtPoster poster, NodeUse& node, std::shared_ptr<dht::crypto::PrivateKey> key);
 
   /// See DhtClient::send_request.
-  void send(proto::Bytes peer_key_der, proto::Bytes body, RequestKeys keys,
-            const std::vector<proto::PairKey>& pair_keys, Done done);
+  void send(proto::Bytes peer_key_der, proto::Bytes body, SignalKeys keys, const std::vector<proto::PairKey>& pair_keys,
+            Done done);
   /// There is a node, which was given nothing yet: what is sealed is put again.
   void take_up();
 

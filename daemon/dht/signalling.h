@@ -23,8 +23,8 @@ struct SignalMessage {
   proto::DeviceId signer;
   proto::ByteVector signer_public_key;  ///< SubjectPublicKeyInfo, DER: an answer is encrypted to it
   proto::ByteVector body;
-  bool at_short_key = false;
-  bool at_pair_key = false;  ///< of the signer and us
+  bool at_short_key = false;  ///< it was put under our short id: answer under the peer's short id
+  bool at_pair_key = false;   ///< of the signer and us
 };
 
 /// Under which of a device's public ids a message is put.

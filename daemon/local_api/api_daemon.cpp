@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "daemon/local_api/api.h"
+#include "daemon/local_api/metrics.h"
 #include "ipc/schema.h"
 
 namespace connd::daemon::api {
@@ -25,11 +26,11 @@ void add_own_limits(const IpcServer& server, ipc::Json& limits) {
 
 void add_own_metrics(const IpcServer& server, ipc::Json& metrics) {
   const ClientTotals totals = server.totals();
-  metrics["clients_dropped"] = totals.clients_dropped;
-  metrics["events_lost"] = totals.events_lost;
-  metrics["limits_hit"] = totals.limits_hit;
-  metrics["clients_held_back"] = server.clients().shares().total().held_back;
-  metrics["loop_longest_turn_us"] = server.context().loop.longest_turn().count();
+  MetricSources sources;
+  sources.clients = &totals;
+  sources.clients_held_back = server.clients().shares().total().held_back;
+  sources.loop_longest_turn_us = server.context().loop.longest_turn().count();
+  add_metrics(sources, metrics);
 }
 
 std::vector<ipc::TurnedAway> turned_away(const IpcServer& server) {

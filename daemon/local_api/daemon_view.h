@@ -23,7 +23,7 @@ class DaemonView {
     return state() == ipc::DaemonState::kReady && network() == ipc::DhtState::kConnected;
   }
   /// Fills version, uptime, dht, ice_request, limits, metrics and problems. The rest is the API's own to know: pid,
-  /// state, ids, counts, and its own entries in limits and metrics.
+  /// state, ids, counts, and its own entries in limits and metrics (MetricSources).
   virtual void describe(ipc::DaemonStatus& status) const = 0;
 
  protected:

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "daemon/connection/connection_manager.h"
 #include "daemon/dht/dht_client.h"
 #include "daemon/settings/config.h"
+#include "daemon/settings/policy.h"
 #include "ipc/api_admin.h"
 
 namespace connd::daemon {
@@ -19,7 +19,5 @@ std::vector<std::string> texts(const std::vector<HostPort>& places);
 
 /// Each option that is a number, under its own name: times in seconds, sizes in bytes.
 void add_limits(const Config& config, ipc::Json& limits);
-void add_metrics(const ManagerTotals& totals, ipc::Json& metrics);
-void add_metrics(const DhtStatus& dht, ipc::Json& metrics);
 
 }  // namespace connd::daemon

@@ -75,11 +75,10 @@ Outcome<void> DaemonNetwork::start(const Beginning& beginning) {
   } catch (const std::exception& e) {
     return failure(std::errc::address_in_use, e.what());
   }
-  up->signalling = std::make_unique<DhtSignalling>(*up->dht);
   ConnectionParts& parts = context_.parts;
   const ConnectionManager::Context context{{context_.loop, parts.poller, parts.turns, parts.scratch, parts.handles},
                                            parts.bridge,
-                                           *up->signalling,
+                                           *up->dht,
                                            context_.stores,
                                            context_.events,
                                            context_.ipc.apps(),
@@ -102,8 +101,8 @@ Outcome<void> DaemonNetwork::start(const Beginning& beginning) {
 
 DhtHandlers DaemonNetwork::dht_handlers() {
   DhtHandlers handlers;
-  handlers.on_request = [this](IncomingRequest request) {
-    if (up_) up_->manager->on_signal(DhtSignalling::message_from(std::move(request)));
+  handlers.on_request = [this](const SignalMessage& message) {
+    if (up_) up_->manager->on_signal(message);
   };
   handlers.on_state = [this](DhtState state) {
     spdlog::info("dht state={}", to_string(state));

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "daemon/connection/connection_manager.h"
-#include "daemon/dht/dht_signalling.h"
+#include "daemon/dht/dht_client.h"
 #include "daemon/event_loop/edge_poller.h"
 #include "daemon/event_loop/glib_bridge.h"
 #include "daemon/event_loop/loop.h"
@@ -85,7 +85,6 @@ class DaemonNetwork {
  private:
   struct Up {
     std::unique_ptr<DhtClient> dht;
-    std::unique_ptr<DhtSignalling> signalling;
     std::unique_ptr<ConnectionManager> manager;
   };
   using Beginning = Outcome<std::shared_ptr<const DhtBeginning>>;

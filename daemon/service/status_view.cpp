@@ -6,6 +6,7 @@
 
 #include <spdlog/fmt/ranges.h>
 
+#include "daemon/local_api/metrics.h"
 #include "daemon/local_api/status_values.h"
 #include "daemon/service/part_settings.h"
 
@@ -48,8 +49,6 @@ void StatusView::describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status)
   status.dht.reachable = api_reach(dht.reach);
   status.dht.reachable_for_s = seconds_since(dht.reach_since);
   if (dht.last_reached) status.dht.last_reached_s = seconds_since(*dht.last_reached);
-  status.metrics["dht_self_tests"] = dht.self_tests;
-  status.metrics["dht_nodes_renewed"] = dht.node_renewals;
   // To look for the first node takes a moment, which is no problem yet.
   const bool begins = dht.reach == Reach::kUnknown && seconds_since(dht.reach_since) < 5;
   if (dht.state != DhtState::kConnected) {
@@ -72,11 +71,7 @@ void StatusView::describe_problems(ipc::DaemonStatus& status) const {
   if (!parts_.monitor.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
 }
 
-void StatusView::describe_manager(const ConnectionManager& manager, ipc::DaemonStatus& status) const {
-  add_metrics(manager.totals(), status.metrics);
-  if (const auto asked = manager.revocations_as_of()) {
-    status.metrics["revocations_asked_s"] = std::chrono::duration<double>(parts_.loop.now() - *asked).count();
-  }
+void StatusView::describe_connections(const ConnectionManager& manager, ipc::DaemonStatus& status) const {
   for (const proto::AccountId& account : manager.too_many_revocations()) {
     status.problems.push_back(
         fmt::format("the revocation list of account {} is too long for the DHT (more than {} bytes): whoever is to "
@@ -97,7 +92,20 @@ void StatusView::describe_dht(const DhtStatus& dht, ipc::DaemonStatus& status) c
   status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;
   describe_reach(dht, status);
-  add_metrics(dht, status.metrics);
+}
+
+void StatusView::describe_metrics(ipc::Json& metrics) const {
+  MetricSources sources;
+  sources.network_changes = parts_.network.changes();
+  sources.dht = parts_.network.dht();
+  std::optional<ManagerTotals> totals;
+  if (const ConnectionManager* manager = parts_.network.manager()) {
+    sources.connections = &totals.emplace(manager->totals());
+    if (const auto asked = manager->revocations_as_of()) {
+      sources.revocations_asked_s = std::chrono::duration<double>(parts_.loop.now() - *asked).count();
+    }
+  }
+  add_metrics(sources, metrics);
 }
 
 void StatusView::describe(ipc::DaemonStatus& status) const {
@@ -110,12 +118,12 @@ void StatusView::describe(ipc::DaemonStatus& status) const {
   status.limits["open_files"] = parts_.fds.soft;
   status.limits["max_channels"] = parts_.fds.max_channels;
   status.limits["max_pending_opens"] = manager_settings(parts_.config, parts_.fds).limits.max_pending_opens;
-  status.metrics["network_changes"] = parts_.network.changes();
+  describe_metrics(status.metrics);
   describe_problems(status);
   const DhtStatus* dht = parts_.network.dht();
   if (dht == nullptr) return;
   describe_dht(*dht, status);
-  describe_manager(*parts_.network.manager(), status);
+  describe_connections(*parts_.network.manager(), status);
   for (const auto& host : dht->unresolved) {
     status.problems.push_back("the bootstrap node '" + host + "' has no address");
   }

@@ -41,7 +41,8 @@ class StatusView final : public DaemonView {
   void describe_problems(ipc::DaemonStatus& status) const;
   void describe_dht(const DhtStatus& dht, ipc::DaemonStatus& status) const;
   void describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) const;
-  void describe_manager(const ConnectionManager& manager, ipc::DaemonStatus& status) const;
+  void describe_metrics(ipc::Json& metrics) const;
+  void describe_connections(const ConnectionManager& manager, ipc::DaemonStatus& status) const;
 
   const Parts parts_;
   const proto::TimePoint started_;

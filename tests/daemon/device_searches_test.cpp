@@ -11,14 +11,14 @@ namespace {
 
 struct SearchesAtNode : PartsOfClient {
   DeviceSearches searches{loop, poster, node};
-  std::vector<DhtDevice> found;
+  std::vector<FoundDevice> found;
   int ended = 0;
 
   void find(const proto::ShortDeviceId& short_id, proto::TimePoint deadline) {
     proto::AccountId id;
     std::copy(short_id.bytes.begin(), short_id.bytes.end(), id.bytes.begin());
     searches.find(id, deadline,
-                  [this](const std::optional<DhtDevice>& one) { one ? found.push_back(*one) : void(++ended); });
+                  [this](const std::optional<FoundDevice>& one) { one ? found.push_back(*one) : void(++ended); });
   }
 };
 
@@ -34,7 +34,7 @@ TEST_CASE("DeviceSearches finds a device once, however often it comes, and is ov
   at.node.gets[1].over();
   REQUIRE(run_until(at.loop, [&] { return at.ended == 1; }));
   REQUIRE(at.found.size() == 1);
-  CHECK(at.found[0].id == device(0).id);
+  CHECK(at.found[0].device == device(0).id);
 }
 
 TEST_CASE("DeviceSearches: who finds nothing is asked again, until the deadline") {

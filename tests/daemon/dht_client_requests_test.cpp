@@ -15,28 +15,27 @@ TEST_CASE("DhtClient carries a request and its answer, at the keys asked for") {
   Peer bob(loop, config_of(device(1), {alice.address()}));  // a node of ours is a bootstrap for others
   REQUIRE(run_until(loop, [&] { return alice.connected() && bob.connected(); }));
 
-  REQUIRE(alice.send(device(1).public_key, kBody, RequestKeys::kBoth));
+  REQUIRE(alice.send(device(1).public_key, kBody, SignalKeys::kBoth));
   REQUIRE(run_until(loop, [&] { return bob.requests.size() == 2; }));
   CHECK(bob.requests[0].at_short_key != bob.requests[1].at_short_key);
   for (const auto& request : bob.requests) {
     CHECK(request.signer == device(0).id);
-    CHECK(request.signer_short == device(0).short_id);
-    CHECK(request.signer_public_key_der == device(0).public_key);
+    CHECK(request.signer_public_key == device(0).public_key);
     CHECK(std::ranges::equal(request.body, kBody));
   }
 
-  const auto& signer_key = bob.requests[0].signer_public_key_der;
-  REQUIRE(bob.send(signer_key, kBody, RequestKeys::kShort));
+  const auto& signer_key = bob.requests[0].signer_public_key;
+  REQUIRE(bob.send(signer_key, kBody, SignalKeys::kShort));
   REQUIRE(run_until(loop, [&] { return alice.requests.size() == 1; }));
   CHECK(alice.requests[0].at_short_key);
-  REQUIRE(bob.send(signer_key, kBody, RequestKeys::kLong));
+  REQUIRE(bob.send(signer_key, kBody, SignalKeys::kLong));
   REQUIRE(run_until(loop, [&] { return alice.requests.size() == 2; }));
   CHECK_FALSE(alice.requests[1].at_short_key);
   CHECK(alice.client->status().requests_received == 2);
 
-  CHECK_FALSE(bob.send(proto::as_bytes("no key"), kBody, RequestKeys::kBoth));
+  CHECK_FALSE(bob.send(proto::as_bytes("no key"), kBody, SignalKeys::kBoth));
   const proto::ByteVector large(kMaxRequestBodyBytes + 1);
-  CHECK_FALSE(bob.send(signer_key, large, RequestKeys::kBoth));
+  CHECK_FALSE(bob.send(signer_key, large, SignalKeys::kBoth));
 }
 
 TEST_CASE("fault C5: more requests than are sent at one time wait for their turn") {
@@ -48,7 +47,7 @@ TEST_CASE("fault C5: more requests than are sent at one time wait for their turn
   std::size_t over = 0;
   std::size_t sent = 0;
   for (std::size_t i = 0; i < kMany; ++i) {
-    alice.client->send_request(device(1).public_key, kBody, RequestKeys::kLong, [&](bool ok) {
+    alice.client->send_request(device(1).public_key, kBody, SignalKeys::kLong, [&](bool ok) {
       ++over;
       sent += ok ? 1 : 0;
     });
@@ -61,7 +60,7 @@ TEST_CASE("fault C5: more requests than are sent at one time wait for their turn
   // And those that have not begun end with the client.
   over = 0;
   for (std::size_t i = 0; i < kMany; ++i) {
-    alice.client->send_request(device(1).public_key, kBody, RequestKeys::kLong, [&](bool ok) {
+    alice.client->send_request(device(1).public_key, kBody, SignalKeys::kLong, [&](bool ok) {
       ++over;
       CHECK_FALSE(ok);
     });

@@ -253,14 +253,14 @@ TEST_CASE("DhtClient: a lookup ends at its deadline; those that find no place wa
   std::size_t ended = 0;
   bool last_ended = false;
   for (std::size_t i = 0; i < kMaxLookups; ++i) {
-    alone.client->find_certificate(device(1).id, {}, loop.now() + milliseconds(500), ChainUse::kCall, kAny,
-                                   [&](const auto& chain) {
-                                     CHECK_FALSE(chain.has_value());
-                                     ++ended;
-                                   });
+    alone.client->find_chain(device(1).id, {}, loop.now() + milliseconds(500), ChainUse::kCall, kAny,
+                             [&](const auto& chain) {
+                               CHECK_FALSE(chain.has_value());
+                               ++ended;
+                             });
   }
-  alone.client->find_certificate(device(1).id, {}, loop.now() + seconds(60), ChainUse::kCall, kAny,
-                                 [&](const auto&) { last_ended = true; });
+  alone.client->find_chain(device(1).id, {}, loop.now() + seconds(60), ChainUse::kCall, kAny,
+                           [&](const auto&) { last_ended = true; });
   REQUIRE(run_until(loop, [&] { return ended == kMaxLookups; }));
   CHECK_FALSE(last_ended);  // it is no answer that there was no place
   bool down = false;
@@ -276,11 +276,11 @@ TEST_CASE("DhtClient: a device that comes up while it is looked for is found") {
   REQUIRE(run_until(loop, [&] { return asker.connected(); }));
   std::optional<proto::CertificateChain> found;
   int calls = 0;
-  asker.client->find_certificate(device(0).id, std::nullopt, loop.now() + seconds(20), ChainUse::kCall, kAny,
-                                 [&](std::optional<proto::CertificateChain> chain) {
-                                   found = std::move(chain);
-                                   ++calls;
-                                 });
+  asker.client->find_chain(device(0).id, std::nullopt, loop.now() + seconds(20), ChainUse::kCall, kAny,
+                           [&](std::optional<proto::CertificateChain> chain) {
+                             found = std::move(chain);
+                             ++calls;
+                           });
   bool looked = false;  // a first time, which takes a millisecond or two
   Timer pause(loop, [&] { looked = true; });
   pause.arm_in(milliseconds(100));
@@ -349,19 +349,19 @@ TEST_CASE("DhtClient finds the devices of an account, and a device by its short 
   value.sign(*device(2).identity.first);
   REQUIRE(liar.put(account().second->getId(), std::move(value)));
 
-  std::vector<DhtDevice> devices;
+  std::vector<FoundDevice> devices;
   for (int i = 0; i < 200 && devices.empty(); ++i) devices = bob.find_all(account_id);
   REQUIRE(devices.size() == 1);
-  CHECK(devices[0].id == device(0).id);
+  CHECK(devices[0].device == device(0).id);
   CHECK(devices[0].short_id == device(0).short_id);
-  CHECK(devices[0].public_key_der == device(0).public_key);
+  CHECK(devices[0].public_key == device(0).public_key);
 
   proto::AccountId short_id;
   short_id.bytes = device(0).short_id.bytes;
   const auto one = bob.find_all(short_id);
   REQUIRE(one.size() == 1);
-  CHECK(one[0].id == device(0).id);
-  CHECK(one[0].public_key_der == device(0).public_key);
+  CHECK(one[0].device == device(0).id);
+  CHECK(one[0].public_key == device(0).public_key);
   CHECK(bob.find_all(proto::AccountId{}, milliseconds(1'500)).empty());
 }
 
@@ -449,9 +449,9 @@ TEST_CASE("DhtClient may be destroyed from its callbacks, and is silent afterwar
     client.reset();
   };
   client = std::make_unique<DhtClient>(loop, config_of(device(1), {server.address()}), std::move(handlers));
-  client->find_certificate(device(2).id, {}, loop.now() + seconds(20), ChainUse::kCall, kAny,
-                           [&](const std::optional<proto::CertificateChain>&) { ++calls; });
-  client->send_request(device(0).public_key, kBody, RequestKeys::kBoth, [&](bool) { ++calls; });
+  client->find_chain(device(2).id, {}, loop.now() + seconds(20), ChainUse::kCall, kAny,
+                     [&](const std::optional<proto::CertificateChain>&) { ++calls; });
+  client->send_request(device(0).public_key, kBody, SignalKeys::kBoth, [&](bool) { ++calls; });
   REQUIRE(run_until(loop, [&] { return !client; }));
   const int then = calls;
 

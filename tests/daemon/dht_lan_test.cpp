@@ -45,9 +45,9 @@ TEST_CASE("A14: on a LAN two clients find each other by multicast alone and exch
   REQUIRE(run_until(loop, [&] { return alice->connected() && bob->connected(); }));
   CHECK(published(loop, *alice, device(1)));
   CHECK(published(loop, *bob, device(0)));
-  CHECK(alice->send(device(1).public_key, kBody, RequestKeys::kBoth));
+  CHECK(alice->send(device(1).public_key, kBody, SignalKeys::kBoth));
   REQUIRE(run_until(loop, [&] { return bob->requests.size() == 2; }));
-  CHECK(bob->send(device(0).public_key, kBody, RequestKeys::kBoth));
+  CHECK(bob->send(device(0).public_key, kBody, SignalKeys::kBoth));
   REQUIRE(run_until(loop, [&] { return alice->requests.size() == 2; }));
 }
 
@@ -115,15 +115,15 @@ TEST_CASE("DhtClient: times of the steps of a first open", "[.][measure]") {
     find_ms.push_back(ms_since(find_start));
     const auto request_start = uv_hrtime();
     bool stored = false;
-    alice.client->send_request(device(1).public_key, kBody, RequestKeys::kBoth, [&](bool) {
+    alice.client->send_request(device(1).public_key, kBody, SignalKeys::kBoth, [&](bool) {
       stored = true;
       stored_ms.push_back(ms_since(request_start));
     });
     REQUIRE(run_until(loop, [&] { return !bob.requests.empty(); }));
     request_ms.push_back(ms_since(request_start));
     const auto answer_start = uv_hrtime();
-    bob.client->send_request(bob.requests[0].signer_public_key_der, kBody,
-                             bob.requests[0].at_short_key ? RequestKeys::kShort : RequestKeys::kLong, [](bool) {});
+    bob.client->send_request(bob.requests[0].signer_public_key, kBody,
+                             bob.requests[0].at_short_key ? SignalKeys::kShort : SignalKeys::kLong, [](bool) {});
     REQUIRE(run_until(loop, [&] { return !alice.requests.empty() && stored; }));
     answer_ms.push_back(ms_since(answer_start));
   }

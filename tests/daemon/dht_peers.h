@@ -94,13 +94,13 @@ inline const ChainWanted kAny = [](const CheckedChain&) { return true; };
 /// A client that keeps what it hears.
 struct Peer {
   Loop& loop;
-  std::vector<IncomingRequest> requests;
+  std::vector<SignalMessage> requests;
   std::vector<DhtState> states;
   std::unique_ptr<DhtClient> client;
 
   Peer(Loop& l, const DhtConfig& config) : loop(l) {
     DhtHandlers handlers;
-    handlers.on_request = [this](IncomingRequest request) { requests.push_back(std::move(request)); };
+    handlers.on_request = [this](SignalMessage request) { requests.push_back(std::move(request)); };
     handlers.on_state = [this](DhtState state) { states.push_back(state); };
     client = std::make_unique<DhtClient>(loop, config, std::move(handlers));
   }
@@ -111,21 +111,21 @@ struct Peer {
                                               milliseconds within = seconds(60)) {
     std::optional<proto::CertificateChain> found;
     int calls = 0;
-    client->find_certificate(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within,
-                             ChainUse::kCall, kAny, [&](std::optional<proto::CertificateChain> chain) {
-                               found = std::move(chain);
-                               ++calls;
-                             });
+    client->find_chain(whom.id, also_short ? std::optional(whom.short_id) : std::nullopt, loop.now() + within,
+                       ChainUse::kCall, kAny, [&](std::optional<proto::CertificateChain> chain) {
+                         found = std::move(chain);
+                         ++calls;
+                       });
     CHECK(calls == 0);  // never from inside the call
     REQUIRE(run_until(loop, [&] { return calls > 0; }));
     CHECK(calls == 1);
     return found;
   }
   /// What is found by a 40-digit id.
-  std::vector<DhtDevice> find_all(const proto::AccountId& id, milliseconds within = seconds(60)) {
-    std::vector<DhtDevice> devices;
+  std::vector<FoundDevice> find_all(const proto::AccountId& id, milliseconds within = seconds(60)) {
+    std::vector<FoundDevice> devices;
     bool over = false;
-    client->find_devices(id, loop.now() + within, [&](const std::optional<DhtDevice>& found) {
+    client->find_devices(id, loop.now() + within, [&](const std::optional<FoundDevice>& found) {
       CHECK_FALSE(over);
       over = !found;
       if (found) devices.push_back(*found);
@@ -134,7 +134,7 @@ struct Peer {
     REQUIRE(run_until(loop, [&] { return over; }));
     return devices;
   }
-  bool send(proto::Bytes key, proto::Bytes body, RequestKeys keys) {
+  bool send(proto::Bytes key, proto::Bytes body, SignalKeys keys) {
     std::optional<bool> result;
     client->send_request(key, body, keys, [&](bool stored) { result = stored; });
     CHECK_FALSE(result.has_value());

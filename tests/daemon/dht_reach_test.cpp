@@ -46,11 +46,11 @@ TEST_CASE("fault E00: a node that is deaf is made anew, on the same port, and no
   Loop loop;
   std::vector<Reach> told;
   std::vector<DhtState> states;
-  std::vector<IncomingRequest> requests;
+  std::vector<SignalMessage> requests;
   DhtHandlers handlers;
   handlers.on_reach = [&](Reach reach) { told.push_back(reach); };
   handlers.on_state = [&](DhtState state) { states.push_back(state); };
-  handlers.on_request = [&](IncomingRequest request) { requests.push_back(std::move(request)); };
+  handlers.on_request = [&](SignalMessage request) { requests.push_back(std::move(request)); };
   DhtClient deaf(loop, config_of(device(0), {storage.address()}), std::move(handlers));
   const std::uint16_t port = deaf.status().port4;
   REQUIRE(run_until(loop, [&] { return deaf.status().reach == Reach::kYes; }));
@@ -62,13 +62,13 @@ TEST_CASE("fault E00: a node that is deaf is made anew, on the same port, and no
   std::size_t found = 0;
   const proto::AccountId account_id = *proto::AccountId::from_hex(account().second->getId().toString());
   deaf.find_devices(account_id, loop.now() + seconds(25),
-                    [&](const std::optional<DhtDevice>& some) { some ? void(++found) : void(found_all = true); });
+                    [&](const std::optional<FoundDevice>& some) { some ? void(++found) : void(found_all = true); });
   bool stored = false;
   bool sent = false;
   BeforeWait when_it_goes(loop, [&] {
     if (sent || states.back() != DhtState::kDisconnected) return;
     sent = true;  // there is no node at this moment
-    deaf.send_request(device(1).public_key, kBody, RequestKeys::kBoth, [&](bool ok) { stored = ok; });
+    deaf.send_request(device(1).public_key, kBody, SignalKeys::kBoth, [&](bool ok) { stored = ok; });
   });
   REQUIRE(run_until(loop, [&] { return deaf.status().node_renewals == 1; }));
   storage.silent = false;
@@ -79,8 +79,8 @@ TEST_CASE("fault E00: a node that is deaf is made anew, on the same port, and no
   CHECK(deaf.status().port4 == port);
 
   // What it listened at, it listens at; what it had put is there.
-  REQUIRE(bob.send(device(0).public_key, kBody, RequestKeys::kLong));
-  REQUIRE(bob.send(device(0).public_key, kBody, RequestKeys::kShort));
+  REQUIRE(bob.send(device(0).public_key, kBody, SignalKeys::kLong));
+  REQUIRE(bob.send(device(0).public_key, kBody, SignalKeys::kShort));
   REQUIRE(run_until(loop, [&] { return requests.size() >= 2; }));
   CHECK(bob.find(device(0)).has_value());
 
@@ -116,7 +116,7 @@ TEST_CASE("fault E1: a request that was put before its receiver had started reac
   Loop loop;
   Peer alice(loop, config_of(device(0), {storage.address()}));
   REQUIRE(run_until(loop, [&] { return alice.connected(); }));
-  REQUIRE(alice.send(device(1).public_key, kBody, RequestKeys::kBoth));
+  REQUIRE(alice.send(device(1).public_key, kBody, SignalKeys::kBoth));
   const auto begun = loop.now();
   Peer bob(loop, config_of(device(1), {storage.address()}));
   REQUIRE(run_until(loop, [&] { return !bob.requests.empty(); }));

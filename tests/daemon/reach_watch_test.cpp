@@ -83,6 +83,14 @@ TEST_CASE("ReachWatch: an action may stop it, and nothing is done after that") {
   CHECK(at.told.empty());
 }
 
+TEST_CASE("ReachWatch: what is due is not done once it was stopped") {
+  Watched at;
+  at.watch->stop();
+  at.watch->on_connected(true);
+  at.watch->on_node_made();
+  CHECK(at.done.empty());
+}
+
 TEST_CASE("ReachWatch: whoever is told may end the client") {
   Watched at;
   at.watch->on_connected(true);

@@ -29,9 +29,8 @@ dht::Value junk(unsigned number) {
 
 struct IntakeAtNode : PartsOfClient {
   std::shared_ptr<const DhtBeginning> beginning = read_dht_beginning(config_of(device(1), {}));
-  std::vector<IncomingRequest> requests;
-  RequestIntake intake{loop, poster, *beginning,
-                       [this](const IncomingRequest& request) { requests.push_back(request); }};
+  std::vector<SignalMessage> requests;
+  RequestIntake intake{loop, poster, *beginning, [this](const SignalMessage& request) { requests.push_back(request); }};
   RequestDoor& door = *intake.door();
 };
 

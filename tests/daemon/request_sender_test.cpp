@@ -13,7 +13,7 @@ struct SenderAtNode : PartsOfClient {
   RequestSender sender{poster, node, device(0).identity.first};
   std::vector<bool> ended;
 
-  void send(RequestKeys keys, proto::Bytes body = kBody) {
+  void send(SignalKeys keys, proto::Bytes body = kBody) {
     sender.send(device(1).public_key, body, keys, {}, [this](bool ok) { ended.push_back(ok); });
   }
   void await_puts(std::size_t number) {
@@ -25,7 +25,7 @@ struct SenderAtNode : PartsOfClient {
 
 TEST_CASE("RequestSender: a request is sealed once, put at each key, and sent when one node has it") {
   SenderAtNode at;
-  at.send(RequestKeys::kBoth);
+  at.send(SignalKeys::kBoth);
   at.await_puts(2);
   CHECK(at.node.puts[0].key != at.node.puts[1].key);
   CHECK(at.node.puts[0].value->cypher == at.node.puts[1].value->cypher);
@@ -43,7 +43,7 @@ TEST_CASE("RequestSender: a request is sealed once, put at each key, and sent wh
 TEST_CASE("RequestSender: it fails when no node takes it, and is put again at another node") {
   SenderAtNode at;
   at.node.there = false;
-  at.send(RequestKeys::kLong);
+  at.send(SignalKeys::kLong);
   at.turn();
   CHECK(at.node.puts.empty());
   at.node.there = true;
@@ -59,15 +59,15 @@ TEST_CASE("RequestSender: it fails when no node takes it, and is put again at an
 TEST_CASE("RequestSender: what is too many, too long or too late fails, in a later turn") {
   SenderAtNode at;
   const proto::ByteVector long_body(kMaxRequestBodyBytes + 1);
-  at.send(RequestKeys::kLong, long_body);
+  at.send(SignalKeys::kLong, long_body);
   CHECK(at.ended.empty());
   at.turn();
   CHECK(at.ended == std::vector{false});
 
   const proto::ByteVector body(kMaxUnsentBytes / kMaxUnsent);
-  for (std::size_t i = 0; i < kMaxSends + kMaxUnsent; ++i) at.send(RequestKeys::kLong, body);
+  for (std::size_t i = 0; i < kMaxSends + kMaxUnsent; ++i) at.send(SignalKeys::kLong, body);
   CHECK(at.ended.size() == 1);
-  at.send(RequestKeys::kLong, body);  // one more than may wait
+  at.send(SignalKeys::kLong, body);  // one more than may wait
   at.loop.post([&] { at.loop.stop(); });
   at.loop.run();
   CHECK(at.ended == std::vector{false, false});
@@ -75,7 +75,7 @@ TEST_CASE("RequestSender: what is too many, too long or too late fails, in a lat
   at.sender.stop();
   at.sender.end_all();
   CHECK(at.ended.size() == 2 + kMaxSends + kMaxUnsent);
-  at.send(RequestKeys::kLong);
+  at.send(SignalKeys::kLong);
   at.turn();
   CHECK(at.ended.size() == 3 + kMaxSends + kMaxUnsent);
 }

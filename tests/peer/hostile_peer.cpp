@@ -77,7 +77,7 @@ class HostilePeer {
     // Not the usual one of its key: on loopback the nodes of an earlier test, and of another DHT, may still know that.
     config.port = free_udp_port();
     DhtHandlers handlers;
-    handlers.on_request = [this](const IncomingRequest& request) { on_request(request); };
+    handlers.on_request = [this](const SignalMessage& request) { on_request(request); };
     handlers.on_state = [](DhtState dht_state) { say(std::string("dht ") + to_string(dht_state)); };
     dht_ = std::make_unique<DhtClient>(loop_, config, std::move(handlers));
     ::fcntl(0, F_SETFL, ::fcntl(0, F_GETFL) | O_NONBLOCK);
@@ -124,7 +124,7 @@ class HostilePeer {
     if (verb == "call") return begin(false, std::stoull(first), {second, third});
     if (verb == "claim") return signal(std::stoull(first), read_file(second), false);
     if (verb == "forge") return signal(std::stoull(first), read_file(second), true);
-    if (verb == "again") return send(last_, RequestKeys::kBoth);
+    if (verb == "again") return send(last_, SignalKeys::kBoth);
     if (verb == "watch") return watch();
     if (verb == "answer") return arm_answer({first, second});
     if (verb == "no-alpn") return void(peer_.native_offered = peer_.native_demanded = false);
@@ -168,15 +168,15 @@ class HostilePeer {
     if (native_) request.native_version = proto::ConnectionRequest::kNativeVersion;
     // As a daemon: an answer goes under one key. OpenDHT sends a large value in one burst, and twice as many datagrams
     // are more than the buffer of a receiver holds that is slow to read.
-    send(request.encode(), is_answer ? RequestKeys::kLong : RequestKeys::kBoth);
+    send(request.encode(), is_answer ? SignalKeys::kLong : SignalKeys::kBoth);
   }
 
-  void send(const proto::ByteVector& body, RequestKeys keys) {
+  void send(const proto::ByteVector& body, SignalKeys keys) {
     last_ = body;
     dht_->send_request(peer_key_, body, keys, [](bool stored) { say(stored ? "put" : "error put"); });
   }
 
-  void on_request(const IncomingRequest& incoming) {
+  void on_request(const SignalMessage& incoming) {
     const auto request = proto::ConnectionRequest::decode(incoming.body);
     if (!request || incoming.signer != peer_.expected) return;
     if (request->is_answer) {
@@ -188,7 +188,7 @@ class HostilePeer {
     }
     if (watching_) return say("asked " + std::to_string(request->id));
     // It comes again when the answer seems lost: a large one is many datagrams. A daemon answers again, too.
-    if (answered_ && request->id == id_) dht_->send_request(peer_key_, last_, RequestKeys::kLong, [](bool) {});
+    if (answered_ && request->id == id_) dht_->send_request(peer_key_, last_, SignalKeys::kLong, [](bool) {});
     if (!answering_ || request->id == id_) return;
     say("request " + std::to_string(request->id));
     const auto remote = proto::IceDescription::parse(request->ice_text);

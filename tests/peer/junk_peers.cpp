@@ -107,7 +107,7 @@ class Stranger {
     sealing.key = key_;
     sealing.peer_key_der = victim_key;
     sealing.body = request.encode();
-    sealing.keys = RequestKeys::kLong;
+    sealing.keys = SignalKeys::kLong;
     sealing.run();
     if (sealing.at.empty()) throw std::runtime_error("cannot seal to the victim's key");
     at_ = sealing.at.front();

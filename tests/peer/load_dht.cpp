@@ -26,9 +26,7 @@ void LoadDht::hear(const proto::DeviceId& device, std::shared_ptr<dht::crypto::P
       if (expired) break;
       auto request = open_request({value->cypher, false}, *key);
       if (!request) continue;
-      SignalMessage message{request->signer, std::move(request->signer_public_key_der), std::move(request->body),
-                            false};
-      loop_.post([this, device, message = std::move(message)] { deliver(device, message); });
+      loop_.post([this, device, message = *std::move(request)] { deliver(device, message); });
     }
     return true;
   };
@@ -46,7 +44,7 @@ void LoadDht::deliver(const proto::DeviceId& device, const SignalMessage& messag
 }
 
 void LoadDht::send(std::shared_ptr<dht::crypto::PrivateKey> key, const proto::ByteVector& peer_key, proto::Bytes body,
-                   RequestKeys keys) {
+                   SignalKeys keys) {
   auto job = std::make_shared<Sealing>();  // two threads in turn: the pool fills it, the loop's puts it
   job->key = std::move(key);
   job->peer_key_der = peer_key;

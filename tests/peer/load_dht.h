@@ -29,7 +29,7 @@ class LoadDht {
   void forget(const proto::DeviceId& device);
   /// Signed with `key`, on a thread of the pool: one message at a time.
   void send(std::shared_ptr<dht::crypto::PrivateKey> key, const proto::ByteVector& peer_key, proto::Bytes body,
-            daemon::RequestKeys keys);
+            daemon::SignalKeys keys);
 
  private:
   struct Ear {

@@ -240,7 +240,7 @@ class LoadPeer final : private Signalling, private ChannelApps, private Connecti
     world_.loop.post([found = std::move(found)] { found(std::nullopt); });
   }
   void send(const SignalTarget& target, proto::Bytes body) override {
-    if (target.keys != SignalKeys::kNone) world_.dht.send(signing_key_, target.public_key, body, RequestKeys::kLong);
+    if (target.keys != SignalKeys::kNone) world_.dht.send(signing_key_, target.public_key, body, SignalKeys::kLong);
   }
   void listen_pairs(const std::vector<proto::PairListen>&) override {}
   void on_channel_requested(const IncomingChannel& request) override {
