@@ -22,7 +22,8 @@ foreach(header
     ipc/limits.h
     ipc/members.h
     ipc/message.h
-    proto/reason.h)
+    proto/reason.h
+    proto/result.h)
   set(copy ${CMAKE_BINARY_DIR}/include/jami-connd/${header})
   get_filename_component(directory ${copy} DIRECTORY)
   file(MAKE_DIRECTORY ${directory})

@@ -5,12 +5,11 @@
 /// file and what to do. The data path has proto::Result.
 #pragma once
 
-#include <cassert>
-#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
-#include <variant>
+
+#include "proto/result.h"
 
 namespace connd::daemon {
 
@@ -30,53 +29,12 @@ inline Failure invalid(std::string text) {
   return failure(std::errc::invalid_argument, std::move(text));
 }
 
+/// proto::ValueOr; `failure()` is its error, only of one that is not ok.
 template <class T>
-class [[nodiscard]] Outcome {
+class [[nodiscard]] Outcome : public proto::ValueOr<T, Failure> {
  public:
-  // Implicit on purpose: `return value;` and `return failure(…);` are how functions end.
-  Outcome(T value) : state_(std::in_place_index<0>, std::move(value)) {}    // NOLINT(*-explicit-*)
-  Outcome(Failure why) : state_(std::in_place_index<1>, std::move(why)) {}  // NOLINT(*-explicit-*)
-
-  [[nodiscard]] bool ok() const { return state_.index() == 0; }
-  explicit operator bool() const { return ok(); }
-
-  T& value() & {
-    assert(ok());
-    return *std::get_if<0>(&state_);
-  }
-  const T& value() const& { return const_cast<Outcome*>(this)->value(); }
-  T&& value() && { return std::move(value()); }
-  T& operator*() & { return value(); }
-  const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(value()); }
-  T* operator->() { return &value(); }
-  const T* operator->() const { return &value(); }
-
-  /// Only of an Outcome that is not ok.
-  [[nodiscard]] const Failure& failure() const {
-    assert(!ok());
-    return *std::get_if<1>(&state_);
-  }
-
- private:
-  std::variant<T, Failure> state_;
-};
-
-template <>
-class [[nodiscard]] Outcome<void> {
- public:
-  Outcome() = default;
-  Outcome(Failure why) : failure_(std::move(why)) {}  // NOLINT(*-explicit-*)
-
-  [[nodiscard]] bool ok() const { return !failure_; }
-  explicit operator bool() const { return ok(); }
-  [[nodiscard]] const Failure& failure() const {
-    assert(!ok());
-    return *failure_;
-  }
-
- private:
-  std::optional<Failure> failure_;
+  using proto::ValueOr<T, Failure>::ValueOr;
+  [[nodiscard]] const Failure& failure() const { return this->error(); }
 };
 
 }  // namespace connd::daemon
