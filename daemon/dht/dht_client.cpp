@@ -16,8 +16,6 @@ namespace {
 /// rest, as two nodes are that hold on to each other while their bootstrap is away. OpenDHT asks that again only when
 /// it knows nobody at all.
 constexpr unsigned kFewNodes = 8;
-// Of a new network, from the first answers on.
-constexpr proto::Duration kNewsOfAddresses = std::chrono::seconds(1);
 
 DhtState state_of(dht::NodeStatus status) {
   switch (status) {
@@ -159,7 +157,7 @@ void DhtClient::Impl::network_changed() {
   if (ending_ || closed_) return;
   node_->network_changed();
   status_.seen_at.network_changed();
-  stats_timer_.arm_in(kNewsOfAddresses);
+  stats_timer_.arm_in(PublicAddresses::kNews);
   reach_->on_sign();
 }
 
@@ -210,6 +208,7 @@ void DhtClient::Impl::on_status(dht::NodeStatus v4, dht::NodeStatus v6) {
   status_.state = state;
   reach_->on_connected(state == DhtState::kConnected);
   ask_stats();
+  stats_timer_.arm_in(PublicAddresses::kNews);
   if (const auto call = handlers_.on_state) call(state);  // a copy, as above
 }
 

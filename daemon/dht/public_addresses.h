@@ -11,19 +11,28 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
+
+#include "proto/time.h"
 
 namespace connd::daemon {
 
 class PublicAddresses {
  public:
-  /// Two of each family: TCP may leave by another one than UDP, and the second may be the true one when nodes lie.
-  static constexpr std::size_t kMaxOfFamily = 2;
+  /// OpenDHT keeps half as many.
+  static constexpr std::size_t kMaxTold = 64;
+  /// When to ask OpenDHT again after a change, and after the first node has answered: nodes of the other family may be
+  /// a moment later.
+  static constexpr proto::Duration kNews = std::chrono::seconds(1);
 
   /// What OpenDHT has heard, numeric, the address with the most votes first; one stands there once for each port.
-  void told(std::vector<std::string> by_votes) { told_ = std::move(by_votes); }
+  void told(std::vector<std::string> by_votes) {
+    told_ = std::move(by_votes);
+    if (told_.size() > kMaxTold) told_.resize(kMaxTold);
+  }
   /// Addresses of this machine have changed.
   void network_changed() { former_ = told_; }
 

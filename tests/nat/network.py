@@ -282,13 +282,12 @@ class Network:
         """Where the DHT's first node is, for a host of any kind."""
         return [f"{PUBLIC}1:{DHT_PORT}", f"[{PUBLIC6}1]:{DHT_PORT}"]
 
-    def public_address(self, host):
-        """Where others see it; of those that have both, the IPv6 one."""
+    def public_addresses(self, host):
+        """Where others see it."""
         kind = self.kinds["ab".index(host)]
         number = 30 if kind in kinds.SHARED else 10 * (1 + "ab".index(host))
-        if "6" not in kinds.families(kind):
-            return f"{PUBLIC}{number}"
-        return f"{PUBLIC6}{number}" if kind in kinds.OPEN else f"2001:db8:{number}::2"
+        six = f"{PUBLIC6}{number}" if kind in kinds.OPEN else f"2001:db8:{number}::2"
+        return [address for family, address in (("4", f"{PUBLIC}{number}"), ("6", six)) if family in kinds.families(kind)]
 
     def links_report(self):
         """Ends the links; what they say they have carried."""
