@@ -75,7 +75,7 @@ const std::map<std::string, std::uint64_t>& code() {
       {"certificates", proto::CertificateChain::kMaxCertificates},
       {"chain-bytes", proto::CertificateChain::kMaxDerBytes},
       {"security-bits", proto::kMinSecurityBits},
-      {"stun-message", proto::Rfc4571Reader::kMaxStunBytes},
+      {"stun-message", proto::kMaxStunBytes},
       {"early-bytes", kMaxEarlyBytes},
       {"records-of-a-key", proto::TlsSession::kKeyUpdateRecords},
   };
