@@ -2,6 +2,7 @@
 #include "daemon/service/daemon.h"
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <ctime>
 
@@ -13,6 +14,7 @@
 #include "daemon/service/end_watch.h"
 #include "daemon/service/reload.h"
 #include "daemon/settings/options.h"
+#include "daemon/system/atomic_file.h"
 #include "daemon/system/crash_brake.h"
 #include "daemon/system/log.h"
 #include "daemon/trust/certificate_text.h"
@@ -25,6 +27,19 @@ namespace {
 constexpr proto::Duration kNetworkRetry = std::chrono::seconds(10);
 /// A disk that is full at the first start: the keys are made when there is room for them.
 constexpr proto::Duration kIdentityRetry = std::chrono::seconds(5);
+
+/// In the state directory: the number of the front door's port, if it was chosen.
+constexpr const char* kPortFile = "port";
+
+/// 0: there is none, or it is none.
+std::uint16_t read_port(const std::string& path) {
+  const auto bytes = read_bounded(path, 16);
+  if (!bytes || !*bytes) return 0;
+  const std::string_view text = proto::as_text(**bytes);
+  std::uint16_t port = 0;
+  (void)std::from_chars(text.data(), text.data() + text.size(), port);
+  return port;
+}
 
 constexpr const char* kLingerHint = "'loginctl enable-linger' keeps the user's services running";
 
@@ -92,6 +107,7 @@ Daemon::Daemon(Config config, Environment environment, FdLimits fds, StateDir st
       monitor_(
           loop_, [this](const auto& addresses) { on_addresses(addresses); }, [this] { on_network_stirred(); }),
       state_watch_(loop_, state_dir_.path()) {
+  remembered_port_ = read_port(state_dir_.file(kPortFile));
   stores_.use(disk_, [this] {
     if (network_) network_->manager->lists_changed();
   });
@@ -202,7 +218,7 @@ void Daemon::on_beginning(const Outcome<std::shared_ptr<const DhtBeginning>>& be
     problem_.clear();
     return;
   }
-  if (config_.dht_port != 0) {
+  if (config_.dht_port != 0 || config_.port != 0) {
     // A port that was asked for by number is part of what the user wants: without it the start has failed.
     return fail(started.failure().text);
   }
@@ -235,13 +251,20 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded,
     return failure(std::errc::address_in_use, e.what());
   }
   network->signalling = std::make_unique<DhtSignalling>(*network->dht);
+  auto door = open_door();
+  if (!door) return door.failure();
+  network->door = std::move(*door);
+  network->probe = std::make_unique<MappingProbe>(loop_, poller_, *network->door, stun_places());
+  network->first_look.emplace(*network->probe, [this] { network_->first_look.reset(); });
+  network->doors.emplace(Doors{*network->door, *network->probe});
   const ConnectionManager::Context context{{loop_, poller_, turns_, scratch_, handles_},
                                            bridge_,
                                            *network->signalling,
                                            stores_,
                                            events_,
                                            ipc_.apps(),
-                                           ipc_.questions()};
+                                           ipc_.questions(),
+                                           &*network->doors};
   ConnectionManager::Settings settings = manager_settings();
   if (const auto dates = loaded.identity.chain.validity()) settings.own_validity = *dates;
   settings.own_public_key = loaded.identity.chain.public_key_der();
@@ -253,6 +276,41 @@ Outcome<void> Daemon::start_network(const LoadedIdentity& loaded,
   return {};
 }
 
+/// The port that was asked for, or no other. Else the DHT's number, where that was given: then who knows the one knows
+/// the other, and one number is to be opened in a firewall. Else the one of last time, or any that is free.
+Outcome<std::unique_ptr<FrontDoor>> Daemon::open_door() {
+  if (config_.port != 0) return FrontDoor::open(loop_, poller_, static_cast<std::uint16_t>(config_.port));
+  for (const auto port : {static_cast<std::uint16_t>(config_.dht_port), remembered_port_}) {
+    if (port == 0) continue;
+    auto door = FrontDoor::open(loop_, poller_, port);
+    if (door) return door;
+    spdlog::warn("{}: another one is taken", door.failure().text);
+  }
+  auto door = FrontDoor::open(loop_, poller_, 0);
+  if (!door) return door;
+  remembered_port_ = (*door)->port();
+  disk_.run(
+      [path = state_dir_.file(kPortFile), text = std::to_string(remembered_port_) + "\n"] {
+        return write_atomically(path, proto::as_bytes(text), 0600);
+      },
+      [](const Outcome<void>& written) {
+        if (!written) spdlog::warn("the TCP port is not remembered: {}", written.failure().text);
+      });
+  return door;
+}
+
+std::vector<HostPort> Daemon::stun_places() const {
+  std::vector<HostPort> out;
+  for (const HostPort& place : config_.stun) {
+    if (place.port != 0) {
+      out.push_back(place);
+    } else {
+      out.insert(out.end(), config_.bootstrap.begin(), config_.bootstrap.end());
+    }
+  }
+  return out;
+}
+
 void Daemon::on_addresses(const std::vector<std::string>& addresses) {
   if (stopping_) return;
   ++network_changes_;
@@ -260,6 +318,7 @@ void Daemon::on_addresses(const std::vector<std::string>& addresses) {
   events_.publish("network.changed", {{"addresses", addresses}});
   if (!network_) return;
   network_->dht->network_changed();
+  network_->probe->network_changed();
   network_->manager->network_changed(addresses);
 }
 

@@ -12,6 +12,7 @@
 
 #include "daemon/dht/dht_signalling.h"
 #include "daemon/local_api/ipc_server.h"
+#include "daemon/path/front_door.h"
 #include "daemon/service/state_watch.h"
 #include "daemon/settings/config.h"
 #include "daemon/system/fd_limits.h"
@@ -50,6 +51,8 @@ class Daemon final : private DaemonView {
   void on_beginning(const Outcome<std::shared_ptr<const DhtBeginning>>& beginning);
   Outcome<void> start_network(const LoadedIdentity& loaded,
                               const Outcome<std::shared_ptr<const DhtBeginning>>& beginning);
+  [[nodiscard]] Outcome<std::unique_ptr<FrontDoor>> open_door();
+  [[nodiscard]] std::vector<HostPort> stun_places() const;
   void on_addresses(const std::vector<std::string>& addresses);
   void on_network_stirred();
   void check_own_certificate();
@@ -96,10 +99,11 @@ class Daemon final : private DaemonView {
   std::uint64_t identities_ = 0;  ///< that were loaded: a beginning is of one of them
   std::optional<IdentityKeeper> keeper_;
   std::unique_ptr<Network> network_;
-  proto::TimePoint join_at_{};  ///< not before; after crashes it is later than the start
-  std::string pause_reason_;    ///< why it is
-  std::string problem_;         ///< why there is no network, if it failed
-  std::string reload_problem_;  ///< why the configuration that was read last is not, or not all, in effect
+  std::uint16_t remembered_port_ = 0;  ///< of the front door; 0: none
+  proto::TimePoint join_at_{};         ///< not before; after crashes it is later than the start
+  std::string pause_reason_;           ///< why it is
+  std::string problem_;                ///< why there is no network, if it failed
+  std::string reload_problem_;         ///< why the configuration that was read last is not, or not all, in effect
   ServiceManager service_manager_{loop_};
   std::optional<SignalWatcher> sigterm_;
   std::optional<SignalWatcher> sigint_;

@@ -80,6 +80,13 @@ void Daemon::describe(ipc::DaemonStatus& status) const {
   if (!monitor_.watching()) status.problems.emplace_back("the kernel does not tell of network changes");
   if (!network_) return;
   const DhtStatus& dht = network_->dht->status();
+  status.port = network_->door->port();
+  for (const proto::IpEndpoint& mapped : network_->probe->mapped()) status.public_addresses.push_back(text_of(mapped));
+  const FrontDoor::Counters& door = network_->door->counters();
+  status.metrics["door_strangers"] = door.strangers;
+  status.metrics["door_closed"] = door.closed;
+  status.metrics["door_answered"] = door.answered;
+  status.metrics["door_guests"] = door.guests;
   status.dht.state = api_state(dht.state);
   status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
   status.dht.nodes = dht.nodes4.good + dht.nodes6.good;

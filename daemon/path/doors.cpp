@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "daemon/path/doors.h"
+
+#include <algorithm>
+
+namespace connd::daemon {
+namespace {
+
+/// Both together are below what a peer takes, and tries: the mappings come first, for addresses are found by ICE, too.
+constexpr std::size_t kMaxMapped = 2;
+constexpr std::size_t kMaxHosts = 4;
+static_assert(kMaxMapped + kMaxHosts <= proto::IceDescription::kMaxDoors);
+
+}  // namespace
+
+std::vector<proto::Door> doors_to_tell(const Doors& doors, const std::vector<std::string>& addresses) {
+  std::vector<proto::Door> out;
+  const std::uint16_t port = doors.door.port();
+  for (const proto::IpEndpoint& mapped : doors.probe.mapped()) {
+    const std::string address = address_text(mapped);
+    const bool own = mapped.port == port && std::find(addresses.begin(), addresses.end(), address) != addresses.end();
+    if (own || out.size() == kMaxMapped) continue;
+    out.push_back({proto::Door::Kind::kMapped, address, mapped.port});
+  }
+  std::size_t hosts = 0;
+  for (const std::string& address : addresses) {
+    const auto endpoint = endpoint_from(address, port);
+    if (!endpoint || (endpoint->is_ipv6 && !doors.door.has_ipv6())) continue;
+    if (++hosts > kMaxHosts) break;
+    out.push_back({proto::Door::Kind::kHost, address, port});
+  }
+  return out;
+}
+
+}  // namespace connd::daemon
