@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "ipc/client.h"
+#include "ipc/client_channels.h"
 
 namespace connd::ipc {
 
@@ -30,20 +30,18 @@ void ChannelSocket::forget() {
 }
 
 void ChannelSocket::finish() {
-  if (state_->link->client != nullptr) state_->link->client->finish_channel(state_->handle);
+  if (state_->link->channels != nullptr) state_->link->channels->finish(state_->handle);
 }
 
 void ChannelSocket::on_closed(ClosedHandler handler) {
   state_->on_closed = std::move(handler);
-  if (state_->end && state_->link->client != nullptr) state_->link->client->tell_end_later(state_);
+  if (state_->end && state_->link->channels != nullptr) state_->link->channels->tell_end_later(state_);
 }
 
 Outcome<ChannelEnd> ChannelSocket::wait_end(std::chrono::milliseconds timeout) {
   // The state is held here: a callback that runs meanwhile may destroy this object.
   const std::shared_ptr<detail::ChannelState> state = state_;
-  if (!state->end && state->link->client != nullptr) {
-    state->link->client->run_until([&state] { return state->end.has_value(); }, timeout);
-  }
+  if (!state->end && state->link->channels != nullptr) state->link->channels->wait_end(*state, timeout);
   if (state->end) return *state->end;
   return make_error(Reason::kTimedOut, "the channel has not ended in time");
 }

@@ -22,7 +22,7 @@
 
 namespace connd::ipc {
 
-class Client;
+class ClientChannels;
 
 /// How a channel ended.
 struct ChannelEnd {
@@ -39,9 +39,9 @@ struct ChannelEnd {
 
 namespace detail {
 
-/// The Client of what outlives it; null once that is gone.
+/// The Client's channels, for what outlives them; null once the Client is gone.
 struct ClientLink {
-  Client* client = nullptr;
+  ClientChannels* channels = nullptr;
 };
 
 /// What the Client knows of one channel. Owned by the Client, until the end is told, and by the ChannelSocket, which
@@ -94,7 +94,7 @@ class ChannelSocket {
   [[nodiscard]] Outcome<ChannelEnd> wait_end(std::chrono::milliseconds timeout);
 
  private:
-  friend class Client;
+  friend class ClientChannels;
   ChannelSocket(Fd fd, std::shared_ptr<detail::ChannelState> state) : fd_(std::move(fd)), state_(std::move(state)) {}
   void forget();
 

@@ -24,9 +24,7 @@
 
 #include <chrono>
 #include <concepts>
-#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,7 +32,7 @@
 
 #include "ipc/api_admin.h"
 #include "ipc/channel_socket.h"
-#include "ipc/fd_channel.h"
+#include "ipc/fd.h"
 #include "ipc/incoming_request.h"
 
 namespace connd::ipc {
@@ -42,8 +40,6 @@ namespace connd::ipc {
 /// In this order, so that a generic lambda is not tried with a ChannelSocket: it gets an Outcome.
 template <class Handler>
 concept TakesChannelAlone = !std::invocable<Handler, Outcome<ChannelSocket>> && std::invocable<Handler, ChannelSocket>;
-
-class SnapshotReader;
 
 class Client {
  public:
@@ -91,19 +87,19 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  [[nodiscard]] int fd() const { return channel_.fd(); }
+  [[nodiscard]] int fd() const;
   /// Poll `fd()` for writing too, since there is something to send, or a callback waits to be run.
-  [[nodiscard]] bool wants_write() const { return channel_.wants_write() || !deferred_.empty(); }
+  [[nodiscard]] bool wants_write() const;
   /// False once the daemon is gone. The fd is readable for good then: stop polling it when `wants_write()` is false
   /// too.
-  [[nodiscard]] bool connected() const { return !lost_; }
+  [[nodiscard]] bool connected() const;
   /// Reads, writes and runs callbacks, without blocking.
   void process();
   /// Processes until `done()` (asked first) or for `timeout` at most; returns `done()`. Ends early when the daemon is
   /// gone and all callbacks have run.
   bool run_until(const std::function<bool()>& done, Milliseconds timeout);
   /// What the daemon said of itself; empty before `connect` has said hello.
-  [[nodiscard]] const HelloResult& server() const { return server_; }
+  [[nodiscard]] const HelloResult& server() const;
 
   /// Calls any method. An fd that comes with the result is closed; channels have their own functions. Text that is not
   /// UTF-8 is `invalid-argument`; as a channel's name, in the functions for channels, `bad-name`. Nothing is asked
@@ -169,69 +165,14 @@ class Client {
   /// Notifications that the functions above do not take, such as connection.request.
   void on_notification(std::string method, NotificationHandler handler);
   /// Called once when the daemon has gone away, after all the calls and channels have got their ends.
-  void on_lost(LostHandler handler) { on_lost_ = std::move(handler); }
+  void on_lost(LostHandler handler);
 
  private:
-  friend class ChannelSocket;
-  friend class IncomingRequest;
-  using RawHandler = std::function<void(Outcome<Json>, Fd)>;
-  struct Listener {
-    OpenedHandler on_opened;
-    AskHandler on_ask;
-  };
-
-  std::uint64_t start(std::string_view method, Json params, RawHandler handler);
-  void flush();
-  void lose(Error error);
-  void run_deferred();
-  void process_lines();
-  void dispatch(FdChannel::Incoming incoming);
-  void answer(const Json& id, Outcome<Json> result, Fd fd);
-  void notify(const Notification& note, Fd fd);
-  void take_opened(const Json& params, Fd fd);
-  void take_request(const Json& params);
-  void take_cancelled(const Json& params);
-  void take_closed(const Json& params);
-  void take_event(const Json& params);
-  void take_lost_events(const Json& params);
-  void begin_snapshot(const Json& head, const std::function<void(Outcome<Snapshot>)>& done);
-  void take_snapshot_part(const Json& params);
-  void tell_event(Event event, Json members);
-  void bad_notification(const Error& error);
+  struct Parts;
 
   ChannelHandler or_ended(std::string_view uri, OpenedHandler handler);
-  std::uint64_t start_open(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options);
-  Outcome<ChannelSocket> opened(const Outcome<Json>& reply, Fd fd, std::string uri);
-  ChannelSocket make_channel(const ChannelOpenResult& opened, std::string uri, Fd fd);
-  void add_listener(std::string_view uri, const ListenOptions& options, ListenMode mode, Listener listener,
-                    ListenHandler done);
-  using ListenerSlot = std::optional<Outcome<std::uint64_t>>;
-  ListenHandler into_slot(const std::shared_ptr<ListenerSlot>& slot);
-  Outcome<std::uint64_t> wait_for_listener(const std::shared_ptr<ListenerSlot>& slot);
 
-  // For ChannelSocket and IncomingRequest.
-  void finish_channel(std::uint64_t handle);
-  void tell_end_later(const std::shared_ptr<detail::ChannelState>& state);
-  void accept_request(const std::shared_ptr<detail::RequestState>& state, ChannelHandler handler);
-  void decline_request(const std::shared_ptr<detail::RequestState>& state, std::string text);
-
-  FdChannel channel_;
-  std::shared_ptr<detail::ClientLink> link_;  // shared with what may outlive us: channels and requests
-  HelloResult server_;
-  std::uint64_t next_id_ = 1;
-  std::map<std::uint64_t, RawHandler> pending_;
-  std::map<std::uint64_t, std::shared_ptr<detail::ChannelState>> channels_;  // until their end is told
-  std::map<std::uint64_t, std::shared_ptr<detail::RequestState>> requests_;  // until answered or cancelled
-  std::map<std::uint64_t, Listener> listeners_;
-  std::map<std::string, NotificationHandler> notification_handlers_;
-  EventHandler on_event_;
-  std::shared_ptr<SnapshotReader> snapshot_;  // while it comes; shared with who tells it, for that may begin another
-  LostHandler on_lost_;
-  std::deque<std::function<void()>> deferred_;  // callbacks whose cause was found outside of process()
-  std::string farewell_;                        // what the daemon said last without naming a request
-  std::optional<Error> turned_away_;            // it did not let us in
-  bool lost_ = false;
-  int depth_ = 0;  // of process(), which callbacks may enter again
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace connd::ipc

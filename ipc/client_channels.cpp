@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later OR MIT
-/// The part of Client that is about channels and listeners.
-#include <utility>
+#include "ipc/client_channels.h"
 
-#include "ipc/client.h"
+#include <utility>
 
 namespace connd::ipc {
 namespace {
-
-using ChannelSlot = std::optional<Outcome<ChannelSocket>>;
 
 /// What is wrong in it becomes U+FFFD.
 std::string to_utf8(std::string text) {
@@ -17,10 +14,48 @@ std::string to_utf8(std::string text) {
 
 }  // namespace
 
+ClientChannels::ClientChannels(Calls& calls) : calls_(calls), link_(std::make_shared<detail::ClientLink>()) {
+  link_->channels = this;
+}
+
+ClientChannels::~ClientChannels() {
+  link_->channels = nullptr;
+  for (auto& [handle, state] : channels_) {
+    state->end = ChannelEnd{.reason = Reason::kConnectionLost, .detail = "the client was closed"};
+  }
+  for (auto& [number, state] : requests_) state->cancelled = true;
+}
+
+bool ClientChannels::notified(const Notification& note, Fd& fd) {
+  if (note.method == "channel.opened") {
+    take_opened(note.params, std::move(fd));
+  } else if (note.method == "channel.request") {
+    take_request(note.params);
+  } else if (note.method == "channel.request_cancelled") {
+    take_cancelled(note.params);
+  } else if (note.method == "channel.closed") {
+    take_closed(note.params);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void ClientChannels::connection_lost(const Error& error) {
+  auto channels = std::exchange(channels_, {});
+  for (auto& [handle, state] : channels) {
+    state->end = ChannelEnd{.reason = Reason::kConnectionLost, .detail = error.message};
+    tell_end_later(state);
+  }
+  for (auto& [number, state] : requests_) state->cancelled = true;
+  requests_.clear();
+  listeners_.clear();
+}
+
 // ---- opening
 
-std::uint64_t Client::start_open(std::string_view peer, std::string_view uri, ChannelHandler handler,
-                                 OpenOptions options) {
+std::uint64_t ClientChannels::open(std::string_view peer, std::string_view uri, ChannelHandler handler,
+                                   const Client::OpenOptions& options) {
   ChannelOpenParams params;
   params.peer = peer;
   if (!options.device.empty()) params.device = options.device;
@@ -29,20 +64,16 @@ std::uint64_t Client::start_open(std::string_view peer, std::string_view uri, Ch
   params.unique = options.unique;
   params.strict_end = true;
   if (!is_utf8(uri)) {
-    deferred_.emplace_back([handler = std::move(handler)] { handler(make_error(Reason::kBadName)); });
+    calls_.defer([handler = std::move(handler)] { handler(make_error(Reason::kBadName)); });
     return 0;
   }
-  return start("channel.open", write_members(params),
-               [this, uri = params.uri, handler = std::move(handler)](const Outcome<Json>& reply, Fd fd) {
-                 handler(opened(reply, std::move(fd), uri));
-               });
+  return calls_.start("channel.open", write_members(params),
+                      [this, uri = params.uri, handler = std::move(handler)](const Outcome<Json>& reply, Fd fd) {
+                        handler(opened(reply, std::move(fd), uri));
+                      });
 }
 
-void Client::connect_device(std::string_view peer, std::string_view uri, ChannelHandler handler, OpenOptions options) {
-  start_open(peer, uri, std::move(handler), options);
-}
-
-Client::ChannelHandler Client::or_ended(std::string_view uri, OpenedHandler handler) {
+ClientChannels::ChannelHandler ClientChannels::or_ended(std::string_view uri, Client::OpenedHandler handler) {
   auto ended = std::make_shared<detail::ChannelState>();  // the ChannelSocket is the other owner
   ended->link = link_;
   ended->uri = uri;
@@ -59,20 +90,7 @@ Client::ChannelHandler Client::or_ended(std::string_view uri, OpenedHandler hand
   };
 }
 
-Outcome<ChannelSocket> Client::open(std::string_view peer, std::string_view uri, OpenOptions options) {
-  // Shared with the handler, which may still wait among the deferred ones when we give up.
-  const auto slot = std::make_shared<ChannelSlot>();
-  const auto id = start_open(
-      peer, uri, [slot](Outcome<ChannelSocket> channel) { slot->emplace(std::move(channel)); }, options);
-  const auto own = std::chrono::duration_cast<Milliseconds>(std::chrono::duration<double>(options.timeout_s));
-  run_until([&slot] { return slot->has_value(); }, own + kOpenGrace);
-  if (*slot) return std::move(**slot);
-  pending_.erase(id);
-  call("channel.cancel", {{"id", id}}, ReplyHandler{});
-  return make_error(Reason::kTimedOut, "jami-connd did not answer in time");
-}
-
-Outcome<ChannelSocket> Client::opened(const Outcome<Json>& reply, Fd fd, std::string uri) {
+Outcome<ChannelSocket> ClientChannels::opened(const Outcome<Json>& reply, Fd fd, std::string uri) {
   if (!reply) return reply.error();
   const auto result = read_result<ChannelOpenResult>(*reply);
   if (!result) return make_error(Reason::kProtocolError, "jami-connd sent a malformed result", result.error().message);
@@ -80,7 +98,7 @@ Outcome<ChannelSocket> Client::opened(const Outcome<Json>& reply, Fd fd, std::st
   return make_channel(*result, std::move(uri), std::move(fd));
 }
 
-ChannelSocket Client::make_channel(const ChannelOpenResult& opened, std::string uri, Fd fd) {
+ChannelSocket ClientChannels::make_channel(const ChannelOpenResult& opened, std::string uri, Fd fd) {
   auto state = std::make_shared<detail::ChannelState>();
   state->link = link_;
   state->handle = opened.channel;
@@ -94,14 +112,14 @@ ChannelSocket Client::make_channel(const ChannelOpenResult& opened, std::string 
 
 // ---- ending
 
-void Client::finish_channel(std::uint64_t handle) {
+void ClientChannels::finish(std::uint64_t handle) {
   // An error says that the channel has ended already, which channel.closed tells better.
-  if (channels_.contains(handle)) call("channel.finish", {{"channel", handle}}, ReplyHandler{});
+  if (channels_.contains(handle)) calls_.tell("channel.finish", {{"channel", handle}});
 }
 
-void Client::take_closed(const Json& params) {
+void ClientChannels::take_closed(const Json& params) {
   const auto closed = read_result<ChannelClosed>(params);
-  if (!closed) return bad_notification(closed.error());
+  if (!closed) return calls_.bad_notification(closed.error());
   const auto it = channels_.find(closed->channel);
   if (it == channels_.end()) return;
   const std::shared_ptr<detail::ChannelState> state = std::move(it->second);
@@ -111,19 +129,23 @@ void Client::take_closed(const Json& params) {
   if (handler) handler(*state->end);
 }
 
-void Client::tell_end_later(const std::shared_ptr<detail::ChannelState>& state) {
-  deferred_.emplace_back([state] {
+void ClientChannels::tell_end_later(const std::shared_ptr<detail::ChannelState>& state) {
+  calls_.defer([state] {
     const auto handler = std::exchange(state->on_closed, nullptr);
     if (handler) handler(*state->end);
   });
 }
 
+void ClientChannels::wait_end(const detail::ChannelState& state, Calls::Milliseconds timeout) {
+  calls_.run_until([&state] { return state.end.has_value(); }, timeout);
+}
+
 // ---- listening
 
-void Client::add_listener(std::string_view uri, const ListenOptions& options, ListenMode mode, Listener listener,
-                          ListenHandler done) {
+void ClientChannels::listen(std::string_view uri, const Client::ListenOptions& options, ListenMode mode,
+                            Listener listener, Client::ListenHandler done) {
   if (!is_utf8(uri)) {
-    deferred_.emplace_back([done = std::move(done)] { done(make_error(Reason::kBadName)); });
+    calls_.defer([done = std::move(done)] { done(make_error(Reason::kBadName)); });
     return;
   }
   ListenAddParams params;
@@ -133,73 +155,55 @@ void Client::add_listener(std::string_view uri, const ListenOptions& options, Li
   params.peers = options.peers;
   if (!options.only_peers.empty()) params.only_peers = options.only_peers;
   params.strict_end = true;
-  call("listen.add", write_members(params),
-       [this, listener = std::move(listener), done = std::move(done)](const Outcome<Json>& reply) {
-         if (!reply) return done(reply.error());
-         const auto handle = read_result<ListenerHandle>(*reply);
-         if (!handle) return done(handle.error());
-         listeners_[handle->listener] = listener;
-         done(handle->listener);
-       });
+  calls_.start("listen.add", write_members(params),
+               [this, listener = std::move(listener), done = std::move(done)](const Outcome<Json>& reply, const Fd&) {
+                 if (!reply) return done(reply.error());
+                 const auto handle = read_result<ListenerHandle>(*reply);
+                 if (!handle) return done(handle.error());
+                 listeners_[handle->listener] = listener;
+                 done(handle->listener);
+               });
 }
 
-Client::ListenHandler Client::into_slot(const std::shared_ptr<ListenerSlot>& slot) {
-  return [this, slot](Outcome<std::uint64_t> listener) {
-    if (!*slot) {
-      *slot = std::move(listener);
-    } else if (listener) {
-      stop_listening(*listener);  // it came after wait_for_listener had given up
+Outcome<std::uint64_t> ClientChannels::listen(std::string_view uri, const Client::ListenOptions& options,
+                                              ListenMode mode, Listener listener, Calls::Milliseconds timeout) {
+  const auto slot = std::make_shared<std::optional<Outcome<std::uint64_t>>>();
+  const auto given_up =
+      std::make_shared<bool>(false);  // shared with the handler, which may run after this has returned
+  listen(uri, options, mode, std::move(listener), [this, slot, given_up](Outcome<std::uint64_t> number) {
+    if (!*given_up) {
+      *slot = std::move(number);
+    } else if (number) {
+      stop_listening(*number);
     }
-  };
+  });
+  Outcome<std::uint64_t> number = calls_.wait(slot, timeout);
+  *given_up = true;
+  return number;
 }
 
-Outcome<std::uint64_t> Client::wait_for_listener(const std::shared_ptr<ListenerSlot>& slot) {
-  run_until([&slot] { return slot->has_value(); }, kCallTimeout);
-  if (!*slot) *slot = make_error(Reason::kTimedOut, "jami-connd did not answer in time");
-  return **slot;
+void ClientChannels::stop_listening(std::uint64_t listener) {
+  if (listeners_.erase(listener) > 0) calls_.tell("listen.remove", {{"listener", listener}});
 }
 
-void Client::listen(std::string_view uri, const ListenOptions& options, OpenedHandler handler, ListenHandler done) {
-  add_listener(uri, options, ListenMode::kAuto, {std::move(handler), nullptr}, std::move(done));
-}
-
-void Client::listen_ask(std::string_view uri, const ListenOptions& options, AskHandler handler, ListenHandler done) {
-  add_listener(uri, options, ListenMode::kAsk, {nullptr, std::move(handler)}, std::move(done));
-}
-
-Outcome<std::uint64_t> Client::listen(std::string_view uri, const ListenOptions& options, OpenedHandler handler) {
-  const auto slot = std::make_shared<ListenerSlot>();  // shared with the handler, as in `open`
-  listen(uri, options, std::move(handler), into_slot(slot));
-  return wait_for_listener(slot);
-}
-
-Outcome<std::uint64_t> Client::listen_ask(std::string_view uri, const ListenOptions& options, AskHandler handler) {
-  const auto slot = std::make_shared<ListenerSlot>();  // shared with the handler, as in `open`
-  listen_ask(uri, options, std::move(handler), into_slot(slot));
-  return wait_for_listener(slot);
-}
-
-void Client::stop_listening(std::uint64_t listener) {
-  if (listeners_.erase(listener) > 0) call("listen.remove", {{"listener", listener}}, ReplyHandler{});
-}
-
-void Client::take_opened(const Json& params, Fd fd) {
+void ClientChannels::take_opened(const Json& params, Fd fd) {
   auto opened = read_result<ChannelOpened>(params);
-  if (!opened) return bad_notification(opened.error());
+  if (!opened) return calls_.bad_notification(opened.error());
   if (!fd)
-    return bad_notification(make_error(Reason::kProtocolError, "jami-connd gave a channel without its descriptor"));
+    return calls_.bad_notification(
+        make_error(Reason::kProtocolError, "jami-connd gave a channel without its descriptor"));
   ChannelSocket channel = make_channel({opened->channel, opened->peer, opened->account, opened->half_close},
                                        std::move(opened->uri), std::move(fd));
   const auto it = listeners_.find(opened->listener);
   // The listener was removed while this was on its way: nobody wants the channel, so it is aborted.
   if (it == listeners_.end()) return;
-  const OpenedHandler handler = it->second.on_opened;  // a copy: it may remove its own listener
+  const Client::OpenedHandler handler = it->second.on_opened;  // a copy: it may remove its own listener
   if (handler) handler(std::move(channel));
 }
 
-void Client::take_request(const Json& params) {
+void ClientChannels::take_request(const Json& params) {
   auto requested = read_result<ChannelRequested>(params);
-  if (!requested) return bad_notification(requested.error());
+  if (!requested) return calls_.bad_notification(requested.error());
   auto state = std::make_shared<detail::RequestState>();
   state->link = link_;
   state->request = std::move(*requested);
@@ -207,40 +211,40 @@ void Client::take_request(const Json& params) {
   IncomingRequest request(state);
   const auto it = listeners_.find(state->request.listener);
   if (it == listeners_.end()) return;  // `request` goes, and declines
-  const AskHandler handler = it->second.on_ask;
+  const Client::AskHandler handler = it->second.on_ask;
   if (handler) handler(std::move(request));
 }
 
-void Client::take_cancelled(const Json& params) {
+void ClientChannels::take_cancelled(const Json& params) {
   const auto cancelled = read_result<RequestCancelled>(params);
-  if (!cancelled) return bad_notification(cancelled.error());
+  if (!cancelled) return calls_.bad_notification(cancelled.error());
   const auto it = requests_.find(cancelled->request);
   if (it == requests_.end()) return;
   it->second->cancelled = true;
   requests_.erase(it);
 }
 
-void Client::accept_request(const std::shared_ptr<detail::RequestState>& state, ChannelHandler handler) {
+void ClientChannels::accept(const std::shared_ptr<detail::RequestState>& state, ChannelHandler handler) {
   const std::uint64_t number = state->request.request;
   requests_.erase(number);
   if (state->cancelled) {
-    deferred_.emplace_back([handler = std::move(handler)] { handler(make_error(Reason::kCancelled)); });
+    calls_.defer([handler = std::move(handler)] { handler(make_error(Reason::kCancelled)); });
     return;
   }
   ChannelAcceptParams params{number, /*strict_end=*/true};
-  start("channel.accept", write_members(params),
-        [this, uri = state->request.uri, handler = std::move(handler)](const Outcome<Json>& reply, Fd fd) {
-          handler(opened(reply, std::move(fd), uri));
-        });
+  calls_.start("channel.accept", write_members(params),
+               [this, uri = state->request.uri, handler = std::move(handler)](const Outcome<Json>& reply, Fd fd) {
+                 handler(opened(reply, std::move(fd), uri));
+               });
 }
 
-void Client::decline_request(const std::shared_ptr<detail::RequestState>& state, std::string text) {
+void ClientChannels::decline(const std::shared_ptr<detail::RequestState>& state, std::string text) {
   const std::uint64_t number = state->request.request;
   requests_.erase(number);
   if (state->cancelled) return;
   ChannelDeclineParams params{number, std::nullopt};
   if (!text.empty()) params.reason = to_utf8(std::move(text));  // for people: no reason to leave the peer waiting
-  call("channel.decline", write_members(params), ReplyHandler{});
+  calls_.tell("channel.decline", write_members(params));
 }
 
 }  // namespace connd::ipc

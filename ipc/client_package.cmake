@@ -18,14 +18,10 @@ foreach(header
     ipc/control_socket.h
     ipc/error.h
     ipc/fd.h
-    ipc/fd_channel.h
     ipc/incoming_request.h
     ipc/limits.h
-    ipc/line_codec.h
     ipc/members.h
     ipc/message.h
-    ipc/request_walker.h
-    proto/bytes.h
     proto/reason.h)
   set(copy ${CMAKE_BINARY_DIR}/include/jami-connd/${header})
   get_filename_component(directory ${copy} DIRECTORY)

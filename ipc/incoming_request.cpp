@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "ipc/client.h"
+#include "ipc/client_channels.h"
 
 namespace connd::ipc {
 
@@ -21,12 +21,12 @@ IncomingRequest::~IncomingRequest() {
 
 void IncomingRequest::accept(ChannelHandler handler) {
   if (std::exchange(answered_, true)) return;
-  if (state_->link->client != nullptr) state_->link->client->accept_request(state_, std::move(handler));
+  if (state_->link->channels != nullptr) state_->link->channels->accept(state_, std::move(handler));
 }
 
 void IncomingRequest::decline(std::string text) {
   if (std::exchange(answered_, true)) return;
-  if (state_->link->client != nullptr) state_->link->client->decline_request(state_, std::move(text));
+  if (state_->link->channels != nullptr) state_->link->channels->decline(state_, std::move(text));
 }
 
 }  // namespace connd::ipc

@@ -45,7 +45,7 @@ class IncomingRequest {
   void decline(std::string text = {});
 
  private:
-  friend class Client;
+  friend class ClientChannels;
   explicit IncomingRequest(std::shared_ptr<detail::RequestState> state) : state_(std::move(state)) {}
 
   std::shared_ptr<detail::RequestState> state_;  // the Client is the other owner

@@ -26,6 +26,14 @@ class HandleSource {
   ChannelHandle next_ = 1;
 };
 
+/// What the mux's owner keeps for a channel: derive from it, give the mux a pointer (Mux::set_user), and get it back
+/// with what comes for the channel and with its turns to send, without looking anything up. It outlives that use: the
+/// mux lets go of it when the channel's handle is dead, or when it is set to another.
+class ChannelUser {
+ protected:
+  ~ChannelUser() = default;
+};
+
 enum class ChannelState : std::uint8_t {
   kRequested,  ///< we asked; the answer is awaited
   kOffered,    ///< the peer asked; our answer is awaited
@@ -60,6 +68,7 @@ struct Channel {
   bool eof_received = false;
   bool ready = false;  ///< the app has bytes for us
   bool bulk = false;   ///< it has used up its credit since it became ready
+  ChannelUser* user = nullptr;
   SendCredit credit;
   ReceiveWindow receive;
 

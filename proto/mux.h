@@ -5,6 +5,10 @@
 ///   feed(bytes) -> next_event() until there is none -> act on events -> gather output -> encrypt it.
 /// Nothing is called back; every member function may be called between two events. One thread.
 ///
+/// Its parts, each with a header of its own: MuxReceiver judges what the peer says; MuxChannels is the life of
+/// channels, over the MuxTable that holds them; MuxFlow is how much may be sent and held; MuxOutput the bytes that go
+/// out.
+///
 /// Handles: `open` and the event kRequested make one. It is dead, and may no longer be used, after: refuse(), reset(),
 /// release(), and the events kRefused, kCancelled and kReset. A channel that ended cleanly in both directions stays
 /// known until release(), so that the app may still take what is held for it; where there is no credit, kReset
@@ -18,63 +22,28 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
-#include <variant>
-#include <vector>
 
-#include "proto/brake.h"
 #include "proto/channel.h"
-#include "proto/control.h"
-#include "proto/control_queue.h"
 #include "proto/dialect.h"
+#include "proto/flood_guard.h"
+#include "proto/going_away.h"
 #include "proto/keepalive.h"
+#include "proto/mux_channels.h"
+#include "proto/mux_config.h"
+#include "proto/mux_event.h"
+#include "proto/mux_flow.h"
+#include "proto/mux_output.h"
+#include "proto/mux_receiver.h"
 #include "proto/reason.h"
 #include "proto/result.h"
 #include "proto/time.h"
-#include "proto/token_bucket.h"
 
 namespace connd::proto {
-
-/// Which half of the channel ids is ours: SPEC section 5 ties it to the TLS role.
-enum class MuxSide : std::uint8_t { kClient, kServer };
-
-struct MuxConfig {
-  MuxSide side = MuxSide::kClient;
-  std::uint32_t max_channels = kMaxChannels;  ///< of both sides together; requests above are refused
-  /// What our hello says at most: the owner may refuse requests sooner.
-  std::uint32_t told_channels = kMaxChannels;
-  std::uint64_t max_buffer = kMaxConnectionBuffer;
-  std::uint32_t max_window = kMaxWindow;  ///< what our receive windows grow to; see max_window_for
-  Duration keepalive_interval = kKeepaliveInterval;
-};
-
-struct MuxEvent {
-  enum class Kind : std::uint8_t {
-    kHello,      ///< the peer's hello: the protocol is agreed
-    kRequested,  ///< the peer asks for a channel of `name`: answer with accept() or refuse()
-    kOpened,     ///< our open was accepted
-    kRefused,    ///< our open was refused: `reason`, `text`
-    kCancelled,  ///< the peer took back a request that we had not answered
-    kData,       ///< `data` came for the channel; valid until the next call of next_event()
-    kEnd,        ///< the peer will send no more on the channel
-    kReset,      ///< the peer aborted it, or broke its rules: `reason`, `text`
-    kGoAway,     ///< the peer takes no new requests: `reason`, `text`
-    kViolation,  ///< the peer asked for an id it may not have, and was refused: for the log (`text`)
-  };
-  Kind kind;
-  ChannelHandle channel = 0;
-  Bytes data{};
-  bool unique = false;  ///< of kRequested
-  Reason reason = Reason::kClosed;
-  std::string name{};
-  std::string text{};
-};
 
 class Mux {
  public:
   /// `handles` outlives the mux. The first output is our hello, or our version.
   Mux(const MuxConfig& config, std::unique_ptr<Dialect> dialect, HandleSource& handles, TimePoint now);
-  ~Mux();
   Mux(const Mux&) = delete;
   Mux& operator=(const Mux&) = delete;
 
@@ -114,18 +83,21 @@ class Mux {
 
   // ---- data ----
 
+  /// What the events kData and kEnd of the channel, and its turns, give back from now on; see ChannelUser.
+  void set_user(ChannelHandle channel, ChannelUser* user);
   /// The app has bytes to send (or none): puts the channel into the order of senders, or takes it out.
   void set_ready(ChannelHandle channel, bool ready);
   /// It may send at least one byte.
   [[nodiscard]] bool has_credit(ChannelHandle channel) const;
   struct Turn {
     ChannelHandle channel;
+    ChannelUser* user;
     std::size_t bytes;  ///< at most this many may be committed: credit and fairness
   };
   /// Whose turn to send it is; nullopt when nobody can. Each call is one turn.
   std::optional<Turn> next_sender();
   /// Room for `bytes` of body at the end of output(), behind a header's worth: read the app's bytes right into it.
-  [[nodiscard]] MutableBytes prepare(std::size_t bytes);
+  [[nodiscard]] MutableBytes prepare(std::size_t bytes) { return output_.prepare(bytes); }
   /// The first `bytes` (at least 1) of what prepare() returned are a frame of `channel`.
   void commit(ChannelHandle channel, std::size_t bytes);
   /// The kernel took `bytes` of the channel's data on the app's side: credit may go back.
@@ -134,14 +106,14 @@ class Mux {
   // ---- bytes out ----
 
   /// Moves control frames that wait into output(), as long as it is short of kOutputTarget.
-  void flush_control() { control_.flush(out_, kOutputTarget); }
+  void flush_control() { output_.flush_control(); }
   /// Plain bytes to encrypt, valid until the next call; then call output_taken().
-  [[nodiscard]] Bytes output() const { return out_.data(); }
-  void output_taken() { out_.clear(); }
+  [[nodiscard]] Bytes output() const { return output_.data(); }
+  void output_taken() { output_.taken(); }
   /// There is something to flush or a sender to serve.
-  [[nodiscard]] bool has_output() const;
-  /// Encrypt when output() has this much: four full TLS records.
-  static constexpr std::size_t kOutputTarget = 65'536;
+  [[nodiscard]] bool has_output() const { return !output_.empty() || !flow_.nobody(); }
+  /// Encrypt when output() has this much.
+  static constexpr std::size_t kOutputTarget = MuxOutput::kTarget;
 
   // ---- time ----
 
@@ -151,127 +123,47 @@ class Mux {
   /// Asks the peer for a sign of life now: without a byte within kProbeTime it is dead. For owners who have a reason to
   /// doubt, such as a change of the network. Again while one is under way: changes nothing.
   void probe(TimePoint now);
-  /// A ping is out, and nothing has come since.
-  [[nodiscard]] bool asking() const { return keepalive_.asking(); }
-  /// The time for the answer is over: on_timeout() says that the peer is dead, unless it gets more time.
-  [[nodiscard]] bool answer_due(TimePoint now) const { return keepalive_.answer_due(now); }
   /// What was sent to the peer is still arriving there, so that the ping behind it may have yet to: kProbeTime more.
   void allow_more_time(TimePoint now) { keepalive_.allow_more_time(now); }
-  /// Nothing has come for so long that who wants something of the peer had better probe it, too: its answer may never
-  /// come, and keepalive finds out late.
-  [[nodiscard]] bool doubtful(TimePoint now) const { return keepalive_.doubtful(now); }
+  /// Whether the peer is asked for a sign of life, and what is known of its answers.
+  [[nodiscard]] const Keepalive& keepalive() const { return keepalive_; }
 
   // ---- state ----
 
-  [[nodiscard]] const DialectRules& rules() const { return rules_; }
+  [[nodiscard]] const DialectRules& rules() const { return dialect_->rules; }
   /// Do not feed for now: see Brake. It ends by consumed(), by on_timeout(), or when a channel goes.
-  [[nodiscard]] bool reading_stopped() const { return brake_.stopped(); }
+  [[nodiscard]] bool reading_stopped() const { return flow_.stopped(); }
   /// Bytes that may be held for an app at most.
-  [[nodiscard]] std::size_t max_held() const;
-  [[nodiscard]] bool hello_received() const { return hello_received_; }
-  [[nodiscard]] bool going_away() const { return go_away_sent_ || go_away_received_; }
+  [[nodiscard]] std::size_t max_held() const { return flow_.max_held(); }
+  [[nodiscard]] bool hello_received() const { return receiver_.hello_received(); }
+  [[nodiscard]] bool going_away() const { return leaving_.under_way(); }
   /// After go_away: every channel has ended, or the time for it is over.
-  [[nodiscard]] bool finished(TimePoint now) const;
+  [[nodiscard]] bool finished(TimePoint now) const { return leaving_.finished(channels_.table().on_wire() == 0, now); }
   /// The time that a goaway leaves to open channels is over.
-  [[nodiscard]] bool go_away_over() const { return go_away_over_; }
+  [[nodiscard]] bool go_away_over() const { return leaving_.over(); }
   /// Channels that take an id, those that are about to end included. Cancelled opens to which no answer has come are
   /// not counted where the peer owes none to the cancelling.
-  [[nodiscard]] std::size_t channel_count() const { return by_id_.size() - unanswered_; }
+  [[nodiscard]] std::size_t channel_count() const {
+    return channels_.table().on_wire() - channels_.table().unanswered();
+  }
   /// Promised to the peer plus held for apps, beyond kMinWindow each.
-  [[nodiscard]] std::uint64_t buffered_bytes() const;
-  /// From ping to pong, the last one measured.
-  [[nodiscard]] std::optional<Duration> round_trip() const { return keepalive_.round_trip(); }
+  [[nodiscard]] std::uint64_t buffered_bytes() const { return flow_.buffered_bytes(); }
 
  private:
-  using Kind = MuxEvent::Kind;
-  using OptionalEvent = Result<std::optional<MuxEvent>>;
-
-  // mux_receive.cpp
-  OptionalEvent next_from_input(TimePoint now);
-  OptionalEvent on_piece(const FramePiece& piece, TimePoint now);
-  OptionalEvent on_data(Channel& channel, Bytes body, TimePoint now);
-  OptionalEvent on_end(Channel& channel);
-  OptionalEvent on_end_of_both(Channel& channel);
-  OptionalEvent on_message(control::Message& message, TimePoint now);
-  OptionalEvent on(control::Hello& m, TimePoint now);
-  OptionalEvent on(control::ChannelRequest& m, TimePoint now);
-  OptionalEvent on(control::Window& m, TimePoint now);
-  OptionalEvent on(control::Refuse& m, TimePoint now);
-  OptionalEvent on(control::Reset& m, TimePoint now);
-  OptionalEvent on(control::Ping& m, TimePoint now);
-  OptionalEvent on(control::Pong& m, TimePoint now);
-  OptionalEvent on(control::GoAway& m, TimePoint now);
-  OptionalEvent on(control::Unique& m, TimePoint now);
-  OptionalEvent on(control::Unknown& m, TimePoint now);
-  OptionalEvent on_request(control::ChannelRequest& m, TimePoint now);
-  OptionalEvent on_accept(control::ChannelRequest& m, TimePoint now);
-  OptionalEvent resolve_unique(Channel& existing, control::ChannelRequest& m, TimePoint now);
-  std::optional<MuxEvent> offered(control::ChannelRequest& m, bool unique);
-  OptionalEvent bad_request(control::ChannelRequest& m, const Channel* taken);
-  OptionalEvent noise(TimePoint now);
-  [[nodiscard]] std::optional<Reason> why_not(const control::ChannelRequest& m) const;
-  void refuse_id(std::uint64_t id, const std::string& name, Reason reason, std::string_view text);
-
-  // mux.cpp
-  Channel* find(ChannelHandle handle) const;
-  Channel* find_id(std::uint64_t id) const;
-  Channel& add(WireId id, std::string name, ChannelState state, bool ours, bool unique);
-  void apply(Channel& channel, ChannelEvent event);
-  void leave_wire(Channel& channel);
-  void forget(Channel& channel);
-  void end_pending(Channel& channel);
-  void ended_one_way(Channel& channel);
-  void abort(Channel& channel, Reason reason, std::string_view text);
-  void abort_by_end(Channel& channel);
+  [[nodiscard]] std::error_code failed() const;
+  void ping();
   void stall(ChannelHandle handle);
-  void send_end(const Channel& channel);
-  void update_order(Channel& channel);
-  [[nodiscard]] std::optional<WireId> free_id();
-  [[nodiscard]] bool is_ours(std::uint64_t id) const;
-  [[nodiscard]] bool is_peers(std::uint64_t id) const;
-  void ping() { send(control::Ping{keepalive_.number()}); }
-  void send(const control::Message& message);
-  void send_group(const ByteVector& objects);
 
-  const MuxConfig config_;
   const std::unique_ptr<Dialect> dialect_;
-  const DialectRules rules_;  ///< the dialect's
-  FrameCodec* const codec_;   ///< the dialect's
-  HandleSource& handles_;
-  WindowPool pool_;
-  Brake brake_;  ///< of a dialect without credit
-
-  std::unordered_map<ChannelHandle, std::unique_ptr<Channel>> channels_;
-  std::unordered_map<WireId, Channel*> by_id_;
-  std::unordered_map<std::string, Channel*> unique_names_;
-  SendOrder order_;
-  WireId last_id_;                      ///< ids are taken in turn, so that one is not used again soon
-  std::size_t our_pending_names_ = 0;   ///< bytes
-  std::size_t peer_pending_names_ = 0;  ///< bytes
-  std::size_t unanswered_ = 0;          ///< cancelled opens, where cancelling cannot be said
-
-  Bytes in_;
-  std::deque<control::Message> messages_;  ///< of the last control frame, not looked at yet
-  std::deque<MuxEvent> made_;              ///< events that no input of their own has brought
-  std::optional<WireId> unique_announced_;
-  std::error_code failed_;
-
-  ControlQueue control_;
-  Buffer out_;
-
-  TokenBucket requests_;
-  TokenBucket noise_;
-  TokenBucket windows_;
-  std::size_t sent_since_window_ = 0;  ///< body bytes not yet turned into tokens of windows_
-
-  bool hello_received_ = false;
-  bool go_away_sent_ = false;
-  bool go_away_received_ = false;
-  TimePoint go_away_deadline_ = kNever;
-  bool go_away_over_ = false;  ///< that deadline has come
-  std::uint64_t peer_max_channels_ = kMaxChannels;
-  std::uint64_t peer_max_name_ = kMaxName;
+  MuxFlow flow_;
+  MuxOutput output_;
+  MuxChannels channels_;
+  FloodGuard guard_;
+  GoingAway leaving_;
   Keepalive keepalive_;
+  MuxReceiver receiver_;
+  std::deque<MuxEvent> made_;  ///< events that no input of their own has brought
+  std::error_code failed_;
 };
 
 }  // namespace connd::proto

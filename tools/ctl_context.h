@@ -60,6 +60,7 @@ void add_open(CLI::App& app, Context& context);
 void add_listen(CLI::App& app, Context& context);
 void add_send(CLI::App& app, Context& context);
 void add_receive(CLI::App& app, Context& context);
+void add_doctor(CLI::App& app, Context& context);
 
 /// An id as people copy it: blanks in it, and `jami:` before it, are taken away. What is no id then stays as it is.
 std::string plain_id(const std::string& text);

@@ -107,6 +107,7 @@ void add_grammar(CLI::App& app, Context& context) {
   add_listen(app, context);
   add_send(app, context);
   add_receive(app, context);
+  add_doctor(app, context);
   add_trust_verbs(app, context);
   add_request_verbs(app, context);
   add_identity_verbs(app, context);

@@ -70,7 +70,7 @@ class ChannelHost : public ChannelEnds {
   return reason == proto::Reason::kReset ? proto::Reason::kCancelled : reason;
 }
 
-class ChannelSocket final : public EdgeHandler {
+class ChannelSocket final : public EdgeHandler, public proto::ChannelUser {
  public:
   /// An app that has closed its end with `strict_end` may have said finish() before: the daemon may read that later, as
   /// the two come by different sockets. What is not finished after this long is an abort, also where there is no credit

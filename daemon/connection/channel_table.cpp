@@ -15,7 +15,7 @@ ChannelTable::ChannelTable(const ConnectionContext& context, ChannelApps& apps, 
 std::variant<ipc::Fd, OpenError> ChannelTable::accept(proto::ChannelHandle channel, const ChannelOptions& options) {
   const auto it = records_.find(channel);
   if (it == records_.end() || it->second.accepted) return OpenError{proto::Reason::kNotFound, "the request is over"};
-  auto fd = it->second.connection->accept(channel, options);
+  auto fd = it->second.connection->channels().accept(channel, options);
   if (!fd) {
     erase(it);
     const std::error_code error = fd.error();
@@ -29,7 +29,7 @@ std::variant<ipc::Fd, OpenError> ChannelTable::accept(proto::ChannelHandle chann
 void ChannelTable::refuse(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
   const auto it = records_.find(channel);
   if (it == records_.end() || it->second.accepted) return;
-  it->second.connection->refuse(channel, reason, text);
+  it->second.connection->channels().refuse(channel, reason, text);
   erase(it);
 }
 
@@ -38,21 +38,21 @@ proto::Result<void> ChannelTable::attach(proto::ChannelHandle channel, ipc::Fd f
   if (it == records_.end() || !it->second.accepted) return std::make_error_code(std::errc::operation_canceled);
   MultiplexedSocket* connection = it->second.connection;
   if (connection == nullptr) return left_.attach_app(channel, std::move(fd), context_.poller);
-  return connection->attach_app(channel, std::move(fd));
+  return connection->channels().attach_app(channel, std::move(fd));
 }
 
 bool ChannelTable::finish(proto::ChannelHandle channel) {
   const auto it = records_.find(channel);
   if (it == records_.end()) return false;
   // One that was left has ended already.
-  return it->second.connection == nullptr || it->second.connection->finish(channel);
+  return it->second.connection == nullptr || it->second.connection->channels().finish(channel);
 }
 
 bool ChannelTable::close(proto::ChannelHandle channel, proto::Reason reason, std::string_view text) {
   const auto it = records_.find(channel);
   if (it == records_.end()) return false;
   if (it->second.connection == nullptr) return left_.close(channel, reason, text);
-  return it->second.connection->close_channel(channel, reason, text);
+  return it->second.connection->channels().close(channel, reason, text);
 }
 
 // ---- the connections ----
@@ -159,7 +159,8 @@ void ChannelTable::see(proto::ChannelHandle channel, const std::function<void(co
 
 void ChannelTable::see(const Records::value_type& item, const std::function<void(const ChannelView&)>& visit) const {
   const auto& [handle, record] = item;
-  const ChannelSocket* channel = record.connection == nullptr ? left_.find(handle) : record.connection->channel(handle);
+  const ChannelSocket* channel =
+      record.connection == nullptr ? left_.find(handle) : record.connection->channels().find(handle);
   if (channel == nullptr) return;
   visit({handle, record.device, record.account, record.uri, record.outgoing, channel->bytes_in(), channel->bytes_out(),
          record.since});

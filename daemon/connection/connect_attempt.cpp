@@ -5,8 +5,8 @@
 #include <ctime>
 #include <utility>
 
+#include "daemon/ice/offered_addresses.h"
 #include "daemon/link/tls_link.h"
-#include "daemon/system/local_addresses.h"
 
 namespace connd::daemon {
 
@@ -139,11 +139,7 @@ void ConnectAttempt::feed(ConnectEvent event) {
   const proto::ConnectState before = machine_.state();
   const ConnectAction action = machine_.on(event, context_.connections.loop.now());
   timer_.arm(machine_.next_deadline());
-  // Who comes by our door before its answer has been checked there: nobody who is told misses a state.
-  if (before == proto::ConnectState::kOffered && machine_.state() == proto::ConnectState::kHandshaking) {
-    owner_.attempt_moved(*this, proto::ConnectState::kChecking);
-  }
-  if (machine_.state() != before) owner_.attempt_moved(*this, machine_.state());
+  if (machine_.state() != before) owner_.attempt_moved(*this, before);
   perform(action);
 }
 
@@ -180,6 +176,7 @@ void ConnectAttempt::gather() {
   }
   IceConfig config = context_.ice;
   config.controlling = role() == ConnectRole::kCallee;
+  config.patient = id_.request_id % 2 != 0;  // PROTOCOL.md, section 4: both sides know it
   IceCallbacks callbacks;
   callbacks.on_gathered = [this](const proto::IceDescription& local) {
     local_ = local;
@@ -205,13 +202,12 @@ void ConnectAttempt::gather() {
 void ConnectAttempt::maybe_gathered() {
   if (abandoned_ || !local_ || (mapping_ && !mapping_known_) || !local_text_.empty()) return;
   if (mapping_) {
-    std::vector<std::string> addresses = context_.ice.local_addresses;
-    if (addresses.empty()) {
-      addresses = local_addresses(context_.ice.allow_loopback).value_or(std::vector<std::string>());
-    }
+    OfferedAddresses offered{context_.ice.local_addresses};
+    if (offered.local.empty()) offered = offered_addresses({context_.ice.allow_loopback, context_.ice.interfaces});
     // As with ICE: who offers its loopback, for want of another address, may use the peer's.
-    const bool loopback = context_.ice.allow_loopback || std::any_of(addresses.begin(), addresses.end(), is_loopback);
-    local_->doors = doors_to_tell(*context_.doors, addresses);
+    const bool loopback = context_.ice.allow_loopback || offered.has_loopback();
+    const auto seen_at = context_.ice.public_addresses ? context_.ice.public_addresses() : std::vector<std::string>();
+    local_->doors = doors_to_tell(*context_.doors, offered.local, seen_at);
     const PunchConfig config{role() == ConnectRole::kCallee, loopback, id_.request_id, local_->ufrag, local_->pwd};
     puncher_ = std::make_unique<Puncher>(context_.connections.loop, context_.connections.poller, context_.doors->door,
                                          config, [this](PunchedPath punched) { on_punched(std::move(punched)); });
@@ -241,6 +237,7 @@ void ConnectAttempt::on_punched(PunchedPath punched) {
 void ConnectAttempt::on_path(IcePath path) {
   if (abandoned_ || racers_.size() + paths_.size() >= kMaxRacers) return;
   paths_.push_back(std::move(path));
+  if (state() == proto::ConnectState::kOffered) feed(ConnectEvent::kPath);  // who is told misses no state
   feed(ConnectEvent::kPath);
 }
 

@@ -55,8 +55,8 @@ class ConnectAttempt {
     virtual void attempt_resolves(ConnectAttempt& attempt) = 0;
     /// Put the request, or the answer, with this ICE text on the DHT. May come again: one put may be lost.
     virtual void attempt_signals(ConnectAttempt& attempt, const std::string& ice_text, bool is_answer) = 0;
-    /// The state changed, for logs and events.
-    virtual void attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) = 0;
+    /// The state changed, for logs and events: it was `before`.
+    virtual void attempt_moved(ConnectAttempt& attempt, proto::ConnectState before) = 0;
     /// The connection is up: take it with take_sockets().
     virtual void attempt_done(ConnectAttempt& attempt) = 0;
     virtual void attempt_failed(ConnectAttempt& attempt, const AttemptFailure& failure) = 0;

@@ -20,7 +20,7 @@ inline constexpr proto::Duration kTurnedAwayTime = std::chrono::seconds(30);
 /// Two while both sides dial, and dead ones until they are noticed: none of them needs more, and one peer shall not
 /// have all that there are.
 inline constexpr std::size_t kMaxConnectionsPerPeer = 8;
-/// Failed attempts whose peers are told why: a descriptor each, for MultiplexedSocket::kDrainTime.
+/// Failed attempts whose peers are told why: a descriptor each, for GoodBye::kDrainTime.
 inline constexpr std::size_t kMaxLeaving = 64;
 /// Connections whose peer's certificate has expired meanwhile are ended this late, at most.
 inline constexpr proto::Duration kDatesInterval = std::chrono::hours(1);

@@ -80,15 +80,17 @@ void ConnectionManager::connected(std::unique_ptr<MultiplexedSocket> up, proto::
   spdlog::info("connection={} peer={} up after_ms={} role={} path={} local={} remote={} trust={}", number,
                device.abbreviated(), after.count(), connection.outgoing() ? "caller" : "callee",
                socket.link().path().kind, socket.link().path().local, socket.link().path().remote, name_of(trust));
-  json event = {{"connection", number},
-                {"peer", device.hex()},
-                {"account", connection.account.hex()},
-                {"direction", connection.outgoing() ? "outgoing" : "incoming"},
-                {"after_ms", after.count()}};
-  if (!met) event["certificate"] = chain.pem();
   pair_keys_.met(socket.link(), trust, connection.outgoing());
   requests_.let_in(device);
-  context_.events.publish("connection.connected", event);
+  context_.events.publish("connection.connected", [&] {
+    json event = {{"connection", number},
+                  {"peer", device.hex()},
+                  {"account", connection.account.hex()},
+                  {"direction", connection.outgoing() ? "outgoing" : "incoming"},
+                  {"after_ms", after.count()}};
+    if (!met) event["certificate"] = chain.pem();
+    return event;
+  });
   if (trust == Trust::kBanned) {
     socket.close_now(proto::Reason::kBanned, "this device has banned the peer");
     connector_.stop_calling(device);
@@ -173,21 +175,22 @@ void ConnectionManager::shut_down(std::function<void()> done) {
 void ConnectionManager::on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel,
                                              const std::string& uri, bool unique) {
   const PeerConnection* connection = connections_.find(socket.number());
-  if (connection == nullptr) return socket.refuse(channel, proto::Reason::kNotReady, {});
+  if (connection == nullptr) return socket.channels().refuse(channel, proto::Reason::kNotReady, {});
   if (unique && opens_.crosses(socket, channel, uri)) return;
   if (channels_.size() >= settings_.limits.max_channels) {
-    return socket.refuse(channel, proto::Reason::kResourceLimit,
-                         "the peer's jami-connd has as many channels as it can");
+    return socket.channels().refuse(channel, proto::Reason::kResourceLimit,
+                                    "the peer's jami-connd has as many channels as it can");
   }
   const std::size_t most = settings_.limits.max_channels_per_peer;
   if (most != 0 && connections_.channels_with(socket.peer()) > most) {  // this one included
-    return socket.refuse(channel, proto::Reason::kResourceLimit,
-                         "this device has as many channels with the peer as one may have there");
+    return socket.channels().refuse(channel, proto::Reason::kResourceLimit,
+                                    "this device has as many channels with the peer as one may have there");
   }
   const ManagerLimits& limits = settings_.limits;
   if (channels_.name_bytes() + opens_.name_bytes() + uri.size() > limits.max_name_bytes ||
       channels_.name_bytes_asked(socket) + uri.size() > limits.max_peer_name_bytes) {
-    return socket.refuse(channel, proto::Reason::kResourceLimit, "the names of the channels there are too long");
+    return socket.channels().refuse(channel, proto::Reason::kResourceLimit,
+                                    "the names of the channels there are too long");
   }
   channels_.requested(socket, channel, connection->account, uri);
   const bool covered = connection->trust != Trust::kAllowed || connection->scope.covers(uri);

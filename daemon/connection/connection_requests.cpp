@@ -98,9 +98,10 @@ void ConnectionRequests::refused(const proto::DeviceId& device, proto::Reason re
   }
   knocks_.refused(device, reason, context_.connections.loop.now());
   ++refused_count_;
-  context_.events.publish(
-      "request.refused",
-      {{"peer", device.hex()}, {"reason", std::string(proto::reason_name(reason))}, {"detail", std::string(text)}});
+  context_.events.publish("request.refused", [&] {
+    return nlohmann::json{
+        {"peer", device.hex()}, {"reason", std::string(proto::reason_name(reason))}, {"detail", std::string(text)}};
+  });
 }
 
 }  // namespace connd::daemon

@@ -87,8 +87,10 @@ OpenError Connector::silence_of(const proto::DeviceId& device, proto::Reason rea
 void Connector::dial(const proto::DeviceId& device) {
   Called& called = calls_[device];
   called.retry_at = proto::kNever;
+  // PROTOCOL.md, section 4: whether the checks of both sides are patient. Every second attempt of a row is.
+  constexpr std::uint64_t kMostHalf = proto::ConnectionRequest::kMaxId / 2 - 1;
   const std::uint64_t request_id =
-      std::uniform_int_distribution<std::uint64_t>(1, proto::ConnectionRequest::kMaxId)(random_);
+      2 * std::uniform_int_distribution<std::uint64_t>(1, kMostHalf)(random_) + called.failures % 2;
   const AttemptId id{context_.connections.handles.connections.take(), request_id, device};
   called.attempt = id.number;
   ConnectAttempt::Owner& owner = *this;
@@ -200,14 +202,17 @@ void Connector::attempt_signals(ConnectAttempt& attempt, const std::string& ice_
   if (!is_answer) context_.signalling.expect_answer(attempt.id().peer);
 }
 
-void Connector::attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) {
+void Connector::attempt_moved(ConnectAttempt& attempt, proto::ConnectState before) {
+  const proto::ConnectState state = attempt.state();
   const auto elapsed = context_.connections.loop.now() - attempt.started();
-  spdlog::debug("connection={} peer={} state={} after_ms={}", attempt.id().number, attempt.id().peer.abbreviated(),
-                proto::to_string(state), elapsed.count());
-  context_.events.publish("connection.progress", {{"connection", attempt.id().number},
-                                                  {"peer", attempt.id().peer.hex()},
-                                                  {"state", std::string(proto::to_string(state))},
-                                                  {"after_ms", elapsed.count()}});
+  spdlog::debug("connection={} peer={} attempt={}->{} after_ms={}", attempt.id().number,
+                attempt.id().peer.abbreviated(), proto::to_string(before), proto::to_string(state), elapsed.count());
+  context_.events.publish("connection.progress", [&] {
+    return json{{"connection", attempt.id().number},
+                {"peer", attempt.id().peer.hex()},
+                {"state", std::string(proto::to_string(state))},
+                {"after_ms", elapsed.count()}};
+  });
 }
 
 /// What the stage alone says is little: it is told with what this device knows besides.
@@ -267,6 +272,11 @@ void Connector::abandon(ConnectionNumber number, proto::Reason reason) {
 void Connector::drop(ConnectionNumber number, proto::Reason reason, std::string_view text) {
   const auto it = attempts_.find(number);
   if (it == attempts_.end()) return;
+  const proto::ConnectState state = it->second->state();
+  if (state != proto::ConnectState::kReady && state != proto::ConnectState::kFailed) {
+    spdlog::debug("connection={} peer={} attempt={}->abandoned", number, it->second->id().peer.abbreviated(),
+                  proto::to_string(state));
+  }
   it->second->abandon();
   for (auto& socket : it->second->take_sockets()) {
     if (socket->can_say_why() && leaving_.size() < kMaxLeaving && !leaving_.contains(number)) {

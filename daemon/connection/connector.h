@@ -123,7 +123,7 @@ class Connector final : private ConnectAttempt::Owner {
   // ConnectAttempt::Owner
   void attempt_resolves(ConnectAttempt& attempt) override;
   void attempt_signals(ConnectAttempt& attempt, const std::string& ice_text, bool is_answer) override;
-  void attempt_moved(ConnectAttempt& attempt, proto::ConnectState state) override;
+  void attempt_moved(ConnectAttempt& attempt, proto::ConnectState before) override;
   void attempt_done(ConnectAttempt& attempt) override;
   void attempt_failed(ConnectAttempt& attempt, const AttemptFailure& failure) override;
   void attempt_let_go(std::unique_ptr<MultiplexedSocket> socket) override;
@@ -156,7 +156,7 @@ class Connector final : private ConnectAttempt::Owner {
   /// Public keys to encrypt requests and answers to, by attempt.
   std::unordered_map<ConnectionNumber, Target> targets_;
   std::set<ConnectionNumber> unknown_setups_;  ///< attempts that peers which are not allowed asked for
-  /// Of attempts that failed behind TLS: their peers are told why, for kDrainTime at most.
+  /// Of attempts that failed behind TLS: their peers are told why, for GoodBye::kDrainTime at most.
   std::unordered_map<ConnectionNumber, std::unique_ptr<MultiplexedSocket>> leaving_;
   // What a callback must not destroy under its own feet goes here until a later turn.
   std::vector<std::unique_ptr<MultiplexedSocket>> dead_sockets_;

@@ -31,7 +31,7 @@ class LeftChannels final : private ChannelEnds, private TurnClient {
   /// Ends one as told: the app gets no more of it. False when there is no such channel.
   bool close(proto::ChannelHandle channel, proto::Reason reason, std::string_view text);
   void close_all(proto::Reason reason, std::string_view text);
-  /// As MultiplexedSocket::attach_app.
+  /// As ConnectionChannels::attach_app.
   proto::Result<void> attach_app(proto::ChannelHandle channel, ipc::Fd fd, EdgePoller& poller);
   [[nodiscard]] const ChannelSocket* find(proto::ChannelHandle channel) const;
 

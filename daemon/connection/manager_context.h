@@ -15,6 +15,7 @@
 #include "daemon/ice/ice_agent.h"
 #include "daemon/path/doors.h"
 #include "daemon/trust/stores.h"
+#include "proto/connect.h"
 
 namespace connd::daemon {
 

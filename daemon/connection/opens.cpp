@@ -192,8 +192,8 @@ void Opens::answered(MultiplexedSocket& socket, proto::ChannelHandle channel, pr
 
 void Opens::accepted(const std::vector<OpenNumber>& numbers, proto::ChannelHandle channel, MultiplexedSocket& socket) {
   const Pending* opener = find(numbers.front());
-  if (opener == nullptr) return socket.cancel(channel, proto::Reason::kCancelled);
-  deliver(numbers, channel, socket, socket.attach(channel, opener->request.options));
+  if (opener == nullptr) return socket.channels().cancel(channel, proto::Reason::kCancelled);
+  deliver(numbers, channel, socket, socket.channels().attach(channel, opener->request.options));
 }
 
 /// The answer of opens that one channel resolves: the first gets its fd.
@@ -295,7 +295,7 @@ bool Opens::end(OpenNumber number, OpenError error) {
   if (open == nullptr) return false;
   if (leave_channel(number, open->channel)) {
     PeerConnection* connection = connections_.find(open->connection);
-    if (connection != nullptr) connection->socket->cancel(open->channel, error.reason);
+    if (connection != nullptr) connection->socket->channels().cancel(open->channel, error.reason);
   }
   const std::set<proto::DeviceId> devices = open->devices();
   complete(number, std::move(error));

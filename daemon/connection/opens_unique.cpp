@@ -21,7 +21,7 @@ bool Opens::crosses(MultiplexedSocket& socket, proto::ChannelHandle channel, con
   const auto resolves = resolves_.find(ours.channel);
   if (resolves == resolves_.end()) {
     const proto::Reason reason = proto::Reason::kDuplicate;
-    socket.refuse(channel, reason, proto::reason_info(reason).text);
+    socket.channels().refuse(channel, reason, proto::reason_info(reason).text);
     return true;
   }
   if (own_ < socket.peer()) {
@@ -30,8 +30,8 @@ bool Opens::crosses(MultiplexedSocket& socket, proto::ChannelHandle channel, con
   }
   const std::vector<OpenNumber> numbers = std::move(resolves->second);
   resolves_.erase(resolves);
-  ours.socket->cancel(ours.channel, proto::Reason::kDuplicate);
-  deliver(numbers, channel, socket, socket.accept(channel, opens_.at(numbers.front()).request.options));
+  ours.socket->channels().cancel(ours.channel, proto::Reason::kDuplicate);
+  deliver(numbers, channel, socket, socket.channels().accept(channel, opens_.at(numbers.front()).request.options));
   return true;
 }
 
@@ -41,7 +41,7 @@ void Opens::take_held(OpenNumber number) {
   const OpenRequest& request = open->request;
   const PeerConnections::UniqueChannel there = unique_channel(request.peer, request.uri, nullptr);
   if (!held_.take(there.channel)) return place(number);  // the peer took it back, or another open was first
-  deliver({number}, there.channel, *there.socket, there.socket->accept(there.channel, request.options));
+  deliver({number}, there.channel, *there.socket, there.socket->channels().accept(there.channel, request.options));
 }
 
 }  // namespace connd::daemon

@@ -233,7 +233,7 @@ void PeerConnections::close_idle() {
     MultiplexedSocket& socket = *connection.socket;
     if (!socket.usable()) continue;
     // A channel that has ended on the wire may still hold bytes that its app has not taken.
-    if (socket.mux_state()->channel_count() > 0 || socket.channel_count() > 0) {
+    if (socket.mux_state()->channel_count() > 0 || socket.channels().size() > 0) {
       connection.idle_since = now;
       continue;
     }
@@ -248,7 +248,7 @@ bool PeerConnections::is_spare(const PeerConnection& connection) const {
   if (usable(device) != connection.socket.get()) return true;
   for (const ConnectionNumber number : peers_.at(device).connections) {
     const MultiplexedSocket& other = *at(number).socket;
-    if (&other != connection.socket.get() && other.usable() && other.channel_count() > 0) return true;
+    if (&other != connection.socket.get() && other.usable() && other.channels().size() > 0) return true;
   }
   return false;
 }

@@ -4,8 +4,8 @@
 ///
 /// Nothing comes to OpenDHT, and nothing goes from it, but through DhtSocket's gate; names are resolved, and the LAN is
 /// listened to, by DhtBootstrap.
-/// This and DhtSocket are the only parts of the daemon that see OpenDHT. A node runs threads of its own; their
-/// callbacks copy what they were given and post it, so that everything below runs, and calls back, on the loop's
+/// Its parts (dht_client_impl.h) and DhtSocket are all of the daemon that sees OpenDHT. A node runs threads of its own;
+/// their callbacks copy what they were given and post it, so that everything below runs, and calls back, on the loop's
 /// thread. No callback runs from inside a call, none after the destructor; each may destroy the client.
 ///
 /// What is on the DHT, and under which keys:
@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "daemon/dht/lan_discovery.h"
+#include "daemon/dht/public_addresses.h"
 #include "daemon/dht/reachability.h"
 #include "daemon/dht/signalling.h"
 #include "daemon/event_loop/loop.h"
@@ -173,6 +174,7 @@ struct DhtStatus {
   std::uint64_t node_renewals = 0;               ///< nodes of OpenDHT that were made anew, for they were deaf
   proto::DhtGateCounters gate;                   ///< what came from the network and went there
   LanDiscoveryCounters lan;
+  PublicAddresses seen_at;              ///< where other nodes see this machine; up to kDhtStatsInterval old
   std::vector<std::string> unresolved;  ///< hosts of bootstrap that had no address when they were last asked
 };
 inline constexpr proto::Duration kDhtStatsInterval{10'000};

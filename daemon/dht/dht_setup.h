@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// What DhtClient needs of OpenDHT that has no state: keys, socket and options at start-up, the keys and packings of
-/// what is on the DHT, the file of known nodes. For dht_client.cpp and the tests' load peers alone, since OpenDHT's
+/// what is on the DHT, the file of known nodes. For the parts of DhtClient and the tests' load peers alone: OpenDHT's
 /// headers are large.
 #pragma once
 

@@ -2,7 +2,6 @@
 #include "daemon/dht/reachability.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace connd::daemon {
 
@@ -60,10 +59,10 @@ void Reachability::on_disconnected(proto::TimePoint now) {
 }
 
 void Reachability::on_test_passed(proto::TimePoint now) {
-  if (!connected_ || renewing_) return;
+  if (!connected_ || renewals_.under_way()) return;
   test_ends_ = proto::kNever;
   failures_ = 0;
-  renewed_in_vain_ = 0;
+  renewals_.on_helped();
   last_passed_ = now;
   become(Reach::kYes, now);
   test_at_ = now + kTestInterval;
@@ -72,7 +71,7 @@ void Reachability::on_test_passed(proto::TimePoint now) {
 }
 
 void Reachability::on_node_made(proto::TimePoint now) {
-  renewing_ = false;
+  renewals_.on_made();
   connected_ = false;
   alone_at_ = proto::kNever;
   test_at_ = test_ends_ = proto::kNever;
@@ -84,27 +83,11 @@ void Reachability::on_node_made(proto::TimePoint now) {
 }
 
 void Reachability::on_received(std::uint64_t total, proto::TimePoint now) {
-  if (total != received_) {
-    received_ = total;
-    heard_at_ = now;
-    if (std::exchange(silent_, false)) on_sign(now);
-  } else if (now - heard_at_ >= kSilence) {
-    silent_ = true;
-  }
-}
-
-bool Reachability::may_renew(proto::TimePoint now) const {
-  if (renewing_) return false;
-  const proto::Duration pause =
-      renewed_in_vain_ == 0 ? kRenewGap : kRenewPauses[std::min(renewed_in_vain_, kRenewPauses.size()) - 1];
-  return now >= renewed_at_ + pause;
+  if (silence_.on_count(total, now)) on_sign(now);
 }
 
 ReachAction Reachability::renew(proto::TimePoint now) {
-  renewing_ = true;
-  renewed_at_ = now;
-  ++renewed_in_vain_;
-  ++renewals_;
+  renewals_.begin(now);
   test_at_ = test_ends_ = alone_at_ = proto::kNever;
   wake_step_ = kWakeDelays.size();
   return ReachAction::kRenew;
@@ -115,7 +98,7 @@ ReachAction Reachability::test_failed(proto::TimePoint now) {
   ++failures_;
   if (failures_ >= kFailuresToRenew) {
     become(Reach::kNo, now);
-    if (may_renew(now)) return renew(now);
+    if (renewals_.may_begin(now)) return renew(now);
     test_at(now + kListenWakeInterval);
   } else {
     test_at(now);
@@ -124,10 +107,10 @@ ReachAction Reachability::test_failed(proto::TimePoint now) {
 }
 
 ReachAction Reachability::next(proto::TimePoint now) {
-  if (renewing_) return ReachAction::kNone;
+  if (renewals_.under_way()) return ReachAction::kNone;
   if (now >= alone_at_) {
     alone_at_ = proto::kNever;
-    if (may_renew(now)) return renew(now);
+    if (renewals_.may_begin(now)) return renew(now);
   }
   if (now >= wake_at()) {
     woken_at_ = now;
@@ -159,7 +142,7 @@ ReachAction Reachability::next(proto::TimePoint now) {
 }
 
 proto::TimePoint Reachability::next_deadline() const {
-  if (renewing_) return proto::kNever;
+  if (renewals_.under_way()) return proto::kNever;
   return std::min({alone_at_, wake_at(), listen_wake_at_, full_wake_at_, test_at_, test_ends_});
 }
 

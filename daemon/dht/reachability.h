@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "daemon/dht/renewal_pace.h"
+#include "daemon/dht/silence_gauge.h"
 #include "proto/time.h"
 
 namespace connd::daemon {
@@ -52,11 +54,7 @@ class Reachability {
   /// at worst, when a test had just begun, after kTestGap, two tests that fail, and a new node: 2 + 2.5 + 2.5 + 3 = 10
   /// s, which is what the measure gives.
   static constexpr proto::Duration kTestGap{2'000};
-  static constexpr unsigned kFailuresToRenew = 2;
-  /// While nothing helps. A test that passes begins anew with none, but for kRenewGap.
-  static constexpr std::array kRenewPauses{proto::Duration(60'000), proto::Duration(120'000), proto::Duration(300'000),
-                                           proto::Duration(600'000)};
-  static constexpr proto::Duration kRenewGap{10'000};
+  static constexpr unsigned kFailuresToRenew = 2;  ///< how often, says RenewalPace
   /// No node answers any more, though one did: maybe it is ours that is broken. Once; then there is no network.
   static constexpr proto::Duration kAloneTime{120'000};
 
@@ -66,7 +64,8 @@ class Reachability {
   static constexpr proto::Duration kTrafficInterval{10'000};
   static constexpr proto::Duration kSilentInterval{2'000};
 
-  explicit Reachability(proto::TimePoint now) : since_(now), full_wake_at_(now + kFullWakeInterval), heard_at_(now) {}
+  explicit Reachability(proto::TimePoint now)
+      : since_(now), full_wake_at_(now + kFullWakeInterval), silence_(now, kSilence) {}
 
   /// Something has changed, or may have: an address, a link, a route, the machine slept.
   void on_sign(proto::TimePoint now);
@@ -78,7 +77,7 @@ class Reachability {
   void on_node_made(proto::TimePoint now);
   /// How many datagrams have come since the start.
   void on_received(std::uint64_t total, proto::TimePoint now);
-  [[nodiscard]] bool silent() const { return silent_; }
+  [[nodiscard]] bool silent() const { return silence_.silent(); }
 
   /// What is due, one by one until kNone.
   ReachAction next(proto::TimePoint now);
@@ -89,14 +88,13 @@ class Reachability {
   [[nodiscard]] proto::TimePoint since() const { return since_; }
   [[nodiscard]] std::optional<proto::TimePoint> last_passed() const { return last_passed_; }
   [[nodiscard]] std::uint64_t tests() const { return tests_; }
-  [[nodiscard]] std::uint64_t renewals() const { return renewals_; }
+  [[nodiscard]] std::uint64_t renewals() const { return renewals_.count(); }
 
  private:
   void become(Reach state, proto::TimePoint now);
   void test_at(proto::TimePoint when);
   [[nodiscard]] proto::TimePoint wake_at() const;
   [[nodiscard]] ReachAction test_failed(proto::TimePoint now);
-  [[nodiscard]] bool may_renew(proto::TimePoint now) const;
   [[nodiscard]] ReachAction renew(proto::TimePoint now);
 
   Reach state_ = Reach::kUnknown;
@@ -112,15 +110,10 @@ class Reachability {
   proto::TimePoint test_begun_ = proto::TimePoint{} - std::chrono::hours(1);
   proto::TimePoint test_ends_ = proto::kNever;  ///< kNever: none is under way
   unsigned failures_ = 0;                       ///< of tests, in a row
-  proto::TimePoint renewed_at_ = proto::TimePoint{} - std::chrono::hours(1);
-  std::size_t renewed_in_vain_ = 0;
-  bool renewing_ = false;
-  std::uint64_t received_ = 0;
-  proto::TimePoint heard_at_;
-  bool silent_ = false;
+  RenewalPace renewals_;
+  SilenceGauge silence_;
   std::optional<proto::TimePoint> last_passed_;
   std::uint64_t tests_ = 0;
-  std::uint64_t renewals_ = 0;
 };
 
 }  // namespace connd::daemon

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <iterator>
 #include <utility>
 
 #include <netinet/in.h>
@@ -14,7 +15,6 @@
 #include <sys/socket.h>
 
 #include "daemon/ice/nice_candidate.h"
-#include "daemon/system/local_addresses.h"
 #include "proto/stun.h"
 
 namespace connd::daemon {
@@ -24,9 +24,17 @@ namespace {
 /// wake-up, and an agent makes such contexts; two listeners and a few connections per address come on top.
 constexpr std::size_t kDescriptorsNeeded = 32;
 
-/// More than any sane machine has; libnice takes 64 at most, and the number of candidate pairs is the product of both
-/// sides' numbers.
-constexpr std::size_t kMaxOfferedAddresses = 16;
+/// How long libnice waits for the answer to a check over TCP, connecting included. The controlling side nominates when
+/// all pairs have an answer or none will come, and of the peer's address behind a firewall none does: with libnice's
+/// default of 2 s that is what such set-ups took. Round trips of up to 400 ms do with this.
+constexpr std::chrono::milliseconds kFirstAnswer(500);
+/// That of a patient attempt, and of checks that begin when the first ones would have had their answer.
+constexpr std::chrono::milliseconds kLaterAnswer(2000);
+
+/// For so long the peer's private addresses are left alone where we have a public one: the peer can reach that, once it
+/// has our description (over the DHT: up to a second), and nothing that waits in vain delays the choice of that path.
+/// Where a firewall lets nobody in, the private ones are tried then; five seconds are there for all of it.
+constexpr std::chrono::milliseconds kHoldBack(1500);
 
 /// RFC 4571 frame of the hand-over (SPEC 4.5), and its payload as libnice delivers it.
 constexpr std::array<std::uint8_t, 6> kHandOverFrame = {0, 4, 'J', 'C', 'H', 1};
@@ -77,9 +85,12 @@ bool is_hand_over(proto::Bytes payload) {
 }  // namespace
 
 IceAgent::IceAgent(Loop& loop, GlibBridge& bridge, IceConfig config, IceCallbacks callbacks)
-    : loop_(loop), bridge_(bridge), config_(std::move(config)), callbacks_(std::move(callbacks)), soon_(loop, [this] {
-        deliver();
-      }) {}
+    : loop_(loop),
+      bridge_(bridge),
+      config_(std::move(config)),
+      callbacks_(std::move(callbacks)),
+      later_(loop, [this] { on_later(); }),
+      soon_(loop, [this] { deliver(); }) {}
 
 IceAgent::~IceAgent() {
   assert(loop_.on_thread());
@@ -109,7 +120,8 @@ bool IceAgent::create_agent() {
   agent_ = nice_agent_new_full(bridge_.context(), NICE_COMPATIBILITY_RFC5245, NICE_AGENT_OPTION_REGULAR_NOMINATION);
   g_object_set(agent_, "ice-udp", FALSE, "ice-tcp", TRUE, "upnp", FALSE, "controlling-mode",
                static_cast<gboolean>(config_.controlling), "stun-pacing-timer",
-               static_cast<guint>(config_.pacing.count()), "idle-timeout",
+               static_cast<guint>(config_.pacing.count()), "stun-reliable-timeout",
+               static_cast<guint>((config_.patient ? kLaterAnswer : kFirstAnswer).count()), "idle-timeout",
                static_cast<guint>(config_.idle_timeout.count()), nullptr);
   connect_signals();
   stream_ = nice_agent_add_stream(agent_, 1);
@@ -119,8 +131,8 @@ bool IceAgent::create_agent() {
     fail("libnice could not make a stream");
     return false;
   }
-  local_ufrag_ = GText(ufrag).get();
-  local_pwd_ = GText(pwd).get();
+  credentials_.local_ufrag = GText(ufrag).get();
+  credentials_.local_pwd = GText(pwd).get();
   const auto on_data = [](NiceAgent*, guint, guint, guint size, gchar* data, gpointer self) {
     static_cast<IceAgent*>(self)->on_data({reinterpret_cast<const std::uint8_t*>(data), size});
   };
@@ -140,21 +152,20 @@ void IceAgent::connect_signals() {
 }
 
 bool IceAgent::add_addresses() {
-  std::vector<std::string> addresses = config_.local_addresses;
-  if (addresses.empty()) addresses = local_addresses(config_.allow_loopback).value_or(std::vector<std::string>());
-  if (addresses.size() > kMaxOfferedAddresses) addresses.resize(kMaxOfferedAddresses);
+  offered_.local = config_.local_addresses;
+  if (offered_.local.empty()) offered_ = offered_addresses({config_.allow_loopback, config_.interfaces});
   // Explicit addresses turn libnice's own enumeration off, which would add link-local ones and never loopback.
   std::size_t added = 0;
-  for (const std::string& text : addresses) {
+  for (const std::string& text : offered_.local) {
     NiceAddress address;
     nice_address_init(&address);
     if (!nice_address_set_from_string(&address, text.c_str())) continue;
-    if (!nice_agent_add_local_address(agent_, &address)) continue;
-    ++added;
-    loopback_ = loopback_ || is_loopback(text);
+    if (nice_agent_add_local_address(agent_, &address)) ++added;
   }
-  if (added == 0) fail("no network address to offer");
-  return added > 0;
+  if (added > 0) return true;
+  fail(config_.interfaces.empty() ? "no network address to offer"
+                                  : "the interfaces that the daemon was told to use have no address");
+  return false;
 }
 
 void IceAgent::on_gathering_done() {
@@ -163,12 +174,31 @@ void IceAgent::on_gathering_done() {
 }
 
 void IceAgent::set_remote(const proto::IceDescription& remote, bool native_peer) {
-  assert(state_ != State::kIdle && remote_ufrag_.empty());
+  assert(state_ != State::kIdle && credentials_.remote_ufrag.empty());
   if (agent_ == nullptr || failure_) return;  // on_failed is on its way
-  native_peer_ = native_peer;
-  remote_ufrag_ = remote.ufrag;
+  hand_over_.native = native_peer;
+  credentials_.remote_ufrag = remote.ufrag;
   nice_agent_set_remote_credentials(agent_, stream_, remote.ufrag.c_str(), remote.pwd.c_str());
-  const auto candidates = to_nice(remote.candidates, stream_, loopback_ || config_.allow_loopback);
+  const PeerAddresses allowed{offered_.has_loopback() || config_.allow_loopback, offered_.has_link_local()};
+  std::vector<proto::Candidate> now;
+  for (const proto::Candidate& candidate : connectable(remote.candidates, allowed)) {
+    (offered_.may_wait(candidate) ? later_checks_.held_back : now).push_back(candidate);
+  }
+  later_.arm_in(kFirstAnswer);
+  add_remote(now);
+}
+
+void IceAgent::on_later() {
+  if (state_ != State::kActive || agent_ == nullptr) return;
+  if (std::exchange(later_checks_.patient, true)) return add_remote(std::exchange(later_checks_.held_back, {}));
+  g_object_set(agent_, "stun-reliable-timeout", static_cast<guint>(kLaterAnswer.count()), nullptr);
+  if (!later_checks_.held_back.empty()) later_.arm_in(kHoldBack - kFirstAnswer);
+}
+
+void IceAgent::add_remote(const std::vector<proto::Candidate>& remote) {
+  if (state_ != State::kActive || failure_) return;
+  std::vector<NiceCandidatePtr> candidates;
+  for (const proto::Candidate& candidate : remote) candidates.push_back(to_nice(candidate, stream_));
   // No usable line is no failure: the peer may still reach our listeners.
   GSList* list = nullptr;
   for (const auto& candidate : candidates) list = g_slist_append(list, candidate.get());
@@ -180,15 +210,15 @@ void IceAgent::set_remote(const proto::IceDescription& remote, bool native_peer)
 void IceAgent::on_state(guint component_state) {
   // READY would wait up to 2 s for unreachable pairs; FAILED is not final.
   if (component_state != NICE_COMPONENT_STATE_CONNECTED && component_state != NICE_COMPONENT_STATE_READY) return;
-  connected_ = true;
+  hand_over_.connected = true;
   maybe_park();
 }
 
 void IceAgent::on_data(proto::Bytes payload) {
   if (state_ == State::kEnded || failure_) return;
-  if (native_peer_ && is_hand_over(payload)) {
+  if (hand_over_.native && is_hand_over(payload)) {
     // It may come before CONNECTED is signalled: signals are delivered after the read that caused them.
-    hand_over_seen_ = true;
+    hand_over_.frame_seen = true;
     return maybe_park();
   }
   if (early_.size() + payload.size() > kMaxEarlyBytes) return fail("too much data before the connection was ready");
@@ -196,8 +226,8 @@ void IceAgent::on_data(proto::Bytes payload) {
 }
 
 void IceAgent::maybe_park() {
-  if (state_ != State::kActive || !connected_ || failure_) return;
-  if (native_peer_ && config_.controlling && !hand_over_seen_) return;
+  if (state_ != State::kActive || !hand_over_.connected || failure_) return;
+  if (hand_over_.native && config_.controlling && !hand_over_.frame_seen) return;
   park();
 }
 
@@ -283,7 +313,7 @@ bool IceAgent::hold_others(IcePath& path) {
 }
 
 bool IceAgent::announce_hand_over(const IcePath& path) {
-  if (!native_peer_ || config_.controlling) return true;
+  if (!hand_over_.native || config_.controlling) return true;
   // The socket has carried a few STUN messages: its buffer takes six bytes, or it is broken.
   const ssize_t sent = send(path.socket.get(), kHandOverFrame.data(), kHandOverFrame.size(), MSG_NOSIGNAL);
   return sent == static_cast<ssize_t>(kHandOverFrame.size());
@@ -324,7 +354,7 @@ void IceAgent::deliver() {
 
 void IceAgent::deliver_gathered() {
   gathered_pending_ = false;
-  proto::IceDescription description{local_ufrag_, local_pwd_, {}};
+  proto::IceDescription description{credentials_.local_ufrag, credentials_.local_pwd, {}};
   std::vector<NiceAddress> listeners;
   GSList* list = nice_agent_get_local_candidates(agent_, stream_, kIceComponent);
   for (GSList* i = list; i != nullptr; i = i->next) {
@@ -338,8 +368,12 @@ void IceAgent::deliver_gathered() {
     return fail("no listening socket could be opened on any local address");
   }
   // Before anybody is told of the ports. Should a scanner have hit one already, this attempt may fail.
-  gate_.guard(std::move(listeners), local_ufrag_);
+  gate_.guard(std::move(listeners), credentials_.local_ufrag);
   g_slist_free_full(list, [](gpointer c) { nice_candidate_free(static_cast<NiceCandidate*>(c)); });
+  if (config_.public_addresses) {
+    auto seen_at = public_candidates(config_.public_addresses(), offered_);
+    std::move(seen_at.begin(), seen_at.end(), std::back_inserter(description.candidates));
+  }
   soon_.arm_in({});  // for what else may be due; before the call, which may destroy us
   const auto call = callbacks_.on_gathered;
   call(std::move(description));
@@ -351,9 +385,9 @@ void IceAgent::deliver_path() {
   path.controlling = config_.controlling;
   path.local_type = selected_.local_type;
   path.remote_type = selected_.remote_type;
-  path.local_ufrag = local_ufrag_;
-  path.local_pwd = local_pwd_;
-  path.remote_ufrag = remote_ufrag_;
+  path.local_ufrag = credentials_.local_ufrag;
+  path.local_pwd = credentials_.local_pwd;
+  path.remote_ufrag = credentials_.remote_ufrag;
   path.early = std::move(early_);
   bridge_.forget_descriptors();
   // Another socket takes libnice's number, so that nothing it still writes or shuts down while it goes reaches ours.

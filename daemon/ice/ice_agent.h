@@ -28,6 +28,7 @@
 #include "daemon/event_loop/glib_bridge.h"
 #include "daemon/event_loop/loop.h"
 #include "daemon/ice/ice_gate.h"
+#include "daemon/ice/offered_addresses.h"
 #include "ipc/fd.h"
 #include "proto/bytes.h"
 #include "proto/ice_description.h"
@@ -41,9 +42,16 @@ inline constexpr std::size_t kMaxEarlyBytes = 128 * 1024;
 
 struct IceConfig {
   bool controlling = false;  ///< the side that answers the connection request
-  std::vector<std::string>
-      local_addresses;          ///< numeric; empty: those of this machine (daemon/system/local_addresses.h)
-  bool allow_loopback = false;  ///< offer loopback addresses, and connect to a peer's
+  /// Numeric; empty: those of this machine that `interfaces` and offered_addresses.h leave.
+  std::vector<std::string> local_addresses;
+  /// The first checks wait longer for their answer: a link of a long round trip needs it, and all others have a path
+  /// chosen later by it.
+  bool patient = false;
+  std::vector<std::string> interfaces;  ///< only these, and only from these; empty: all that lead somewhere
+  bool allow_loopback = false;          ///< offer loopback addresses, and connect to a peer's
+  /// The addresses that others see this machine at, numeric, the likeliest first; asked when the candidates are told.
+  /// Empty: none are known.
+  std::function<std::vector<std::string>()> public_addresses;
   /// Between two checks. libnice's default of 20 ms makes the first connection take 82 ms, 5 ms makes it 22.
   std::chrono::milliseconds pacing{5};
   /// How long libnice goes on when nothing happens. A peer may learn our candidates seconds after we learnt its: over a
@@ -97,6 +105,19 @@ class IceAgent {
 
  private:
   enum class State { kIdle, kActive, kParked, kEnded };
+  struct Credentials {
+    std::string local_ufrag, local_pwd, remote_ufrag;
+  };
+  /// How far the two sides are with taking the socket over.
+  struct HandOver {
+    bool native = false;     ///< the peer knows the frame
+    bool connected = false;  ///< CONNECTED was signalled
+    bool frame_seen = false;
+  };
+  struct LaterChecks {
+    bool patient = false;  ///< new checks wait longer for their answer
+    std::vector<proto::Candidate> held_back;
+  };
   /// What is found when the component is parked; completed and given away in the next turn.
   struct Selected {
     int number = -1;  ///< libnice's descriptor
@@ -107,6 +128,8 @@ class IceAgent {
   bool create_agent();
   bool add_addresses();
   void connect_signals();
+  void on_later();
+  void add_remote(const std::vector<proto::Candidate>& candidates);
   void on_gathering_done();
   void on_state(guint component_state);
   void on_data(proto::Bytes payload);
@@ -133,15 +156,15 @@ class IceAgent {
   guint stream_ = 0;
   GMainContext* parking_ = nullptr;  ///< never iterated; owned by this thread (see park)
   State state_ = State::kIdle;
-  bool native_peer_ = false;
-  bool connected_ = false;  ///< CONNECTED was signalled
-  bool hand_over_seen_ = false;
+  HandOver hand_over_;
   bool gathered_pending_ = false;
-  bool loopback_ = false;  ///< we offer loopback addresses, so we may use the peer's
+  OfferedAddresses offered_;
+  LaterChecks later_checks_;
   std::optional<std::string> failure_;
   Selected selected_;
   proto::ByteVector early_;
-  std::string local_ufrag_, local_pwd_, remote_ufrag_;
+  Credentials credentials_;
+  Timer later_;
   Timer soon_;  ///< runs deliver() in a coming turn; as a member it cannot outlive us
 };
 

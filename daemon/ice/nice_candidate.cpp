@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <cstring>
+#include <map>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -48,28 +50,37 @@ std::optional<Ours> ours_of(const std::array<Pair<Ours, Nice>, N>& pairs, Nice n
   return std::nullopt;
 }
 
-bool usable(const in_addr& address, bool allow_loopback) {
+bool usable(const in_addr& address, PeerAddresses allowed) {
   const std::uint32_t host = ntohl(address.s_addr);
-  if ((host >> 24) == 127) return allow_loopback;
+  if ((host >> 24) == 127) return allowed.loopback;
+  if ((host >> 16) == 0xA9FE) return allowed.link_local;
+  // RFC 7335: what a phone has behind its own translator (192.0.0.0/29), and protocols' other addresses.
+  if ((host >> 8) == 0xC00000) return false;
   return (host >> 24) != 0 && (host >> 28) < 0xE;  // "this network"; multicast, reserved and broadcast
 }
 
-bool usable(const in6_addr& address, bool allow_loopback) {
-  if (IN6_IS_ADDR_LOOPBACK(&address)) return allow_loopback;
-  return !IN6_IS_ADDR_UNSPECIFIED(&address) && !IN6_IS_ADDR_LINKLOCAL(&address) && !IN6_IS_ADDR_MULTICAST(&address) &&
-         !IN6_IS_ADDR_V4MAPPED(&address) && !IN6_IS_ADDR_V4COMPAT(&address);
+/// RFC 6052, RFC 8215: an IPv4 address behind somebody's translator, of whatever network. No host has one.
+bool is_translated(const in6_addr& address) {
+  constexpr std::array<std::uint8_t, 4> kPrefix = {0x00, 0x64, 0xFF, 0x9B};
+  return std::equal(kPrefix.begin(), kPrefix.end(), address.s6_addr);
+}
+
+bool usable(const in6_addr& address, PeerAddresses allowed) {
+  if (IN6_IS_ADDR_LOOPBACK(&address)) return allowed.loopback;
+  return !is_translated(address) && !IN6_IS_ADDR_UNSPECIFIED(&address) && !IN6_IS_ADDR_LINKLOCAL(&address) &&
+         !IN6_IS_ADDR_MULTICAST(&address) && !IN6_IS_ADDR_V4MAPPED(&address) && !IN6_IS_ADDR_V4COMPAT(&address);
 }
 
 /// inet_pton alone reads it: numeric, no scope, no name to resolve.
-bool parse_address(const std::string& text, bool allow_loopback, NiceAddress& out) {
+bool parse_address(const std::string& text, PeerAddresses allowed, NiceAddress& out) {
   in_addr v4{};
   if (inet_pton(AF_INET, text.c_str(), &v4) == 1) {
-    if (!usable(v4, allow_loopback)) return false;
+    if (!usable(v4, allowed)) return false;
     nice_address_set_ipv4(&out, ntohl(v4.s_addr));
     return true;
   }
   in6_addr v6{};
-  if (inet_pton(AF_INET6, text.c_str(), &v6) != 1 || !usable(v6, allow_loopback)) return false;
+  if (inet_pton(AF_INET6, text.c_str(), &v6) != 1 || !usable(v6, allowed)) return false;
   nice_address_set_ipv6(&out, v6.s6_addr);
   return true;
 }
@@ -107,15 +118,43 @@ std::optional<Candidate> to_proto(const NiceCandidate& candidate) {
   return out;
 }
 
-NiceCandidatePtr to_nice(const Candidate& candidate, guint stream_id, bool allow_loopback) {
-  const auto type = nice_of(kTypes, candidate.type);
-  const auto tcp_type = nice_of(kTcpTypes, candidate.tcp_type);
-  if (candidate.transport != proto::Transport::kTcp || !type || !tcp_type) return nullptr;
+bool is_connectable(const Candidate& candidate, PeerAddresses allowed) {
   const bool active = candidate.tcp_type == TcpType::kActive;
-  if (candidate.port == 0 && !active) return nullptr;
+  if (candidate.transport != proto::Transport::kTcp || !nice_of(kTcpTypes, candidate.tcp_type)) return false;
   NiceAddress address;
   nice_address_init(&address);
-  if (!parse_address(candidate.address, allow_loopback, address)) return nullptr;
+  return (candidate.port != 0 || active) && parse_address(candidate.address, allowed, address);
+}
+
+std::vector<Candidate> connectable(std::span<const Candidate> candidates, PeerAddresses allowed) {
+  std::vector<Candidate> out;
+  std::map<std::string, std::size_t> ports;  // by address, as libnice writes it
+  std::size_t count = 0;
+  for (const Candidate& candidate : candidates) {
+    if (!is_connectable(candidate, allowed)) continue;
+    if (candidate.tcp_type != TcpType::kActive) {
+      NiceAddress address;
+      nice_address_init(&address);
+      parse_address(candidate.address, allowed, address);
+      std::size_t& of_address = ports[address_text(address)];
+      if (of_address >= kMaxPortsOfAddress || count >= kMaxConnectable) continue;
+      ++of_address;
+      ++count;
+    }
+    out.push_back(candidate);
+  }
+  return out;
+}
+
+NiceCandidatePtr to_nice(const Candidate& candidate, guint stream_id) {
+  const auto type = nice_of(kTypes, candidate.type);
+  const auto tcp_type = nice_of(kTcpTypes, candidate.tcp_type);
+  const bool active = candidate.tcp_type == TcpType::kActive;
+  NiceAddress address;
+  nice_address_init(&address);
+  const bool known = type && tcp_type && parse_address(candidate.address, {true, true}, address);
+  assert(known);
+  (void)known;
   nice_address_set_port(&address, active ? Candidate::kDiscardPort : candidate.port);
 
   NiceCandidatePtr out(nice_candidate_new(*type));
@@ -129,14 +168,6 @@ NiceCandidatePtr to_nice(const Candidate& candidate, guint stream_id, bool allow
   const std::size_t length = std::min(candidate.foundation.size(), Candidate::kMaxFoundationBytes);
   std::memcpy(out->foundation, candidate.foundation.data(), length);
   out->foundation[length] = '\0';
-  return out;
-}
-
-std::vector<NiceCandidatePtr> to_nice(std::span<const Candidate> candidates, guint stream_id, bool allow_loopback) {
-  std::vector<NiceCandidatePtr> out;
-  for (const Candidate& candidate : candidates) {
-    if (auto nice = to_nice(candidate, stream_id, allow_loopback)) out.push_back(std::move(nice));
-  }
   return out;
 }
 

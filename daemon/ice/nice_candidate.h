@@ -27,14 +27,29 @@ using NiceCandidatePtr = std::unique_ptr<NiceCandidate, NiceCandidateDeleter>;
 /// A local candidate for the peer; nothing when it is not TCP, not of our component, or link-local.
 std::optional<proto::Candidate> to_proto(const NiceCandidate& candidate);
 
-/// A peer's candidate, or nothing when it is not one that we would connect to: not TCP, link-local, multicast,
-/// unspecified, IPv4-mapped, without a port, or loopback while not `allow_loopback` (a peer must not be able to point
-/// us at our own machine's services).
-NiceCandidatePtr to_nice(const proto::Candidate& candidate, guint stream_id, bool allow_loopback);
+/// Of a peer's addresses, which are used beside those that any network may have.
+struct PeerAddresses {
+  bool loopback = false;    ///< a peer must not be able to point us at our own machine's services
+  bool link_local = false;  ///< 169.254.0.0/16: on our link, only where we have one ourselves
+};
 
-/// All usable ones, in their order.
-std::vector<NiceCandidatePtr> to_nice(std::span<const proto::Candidate> candidates, guint stream_id,
-                                      bool allow_loopback);
+/// What we connect to at one address: a peer has a port of its own there, one for this attempt, perhaps one that a
+/// router maps, and another one's relay. One that lists more has us try a machine's ports on its behalf.
+inline constexpr std::size_t kMaxPortsOfAddress = 4;
+/// In all, paced by libnice (IceConfig::pacing). Jami's peers have been seen with 42 lines, half of them active.
+inline constexpr std::size_t kMaxConnectable = 32;
+
+/// Whether a peer's candidate is one that we would connect to, or that it may connect from: TCP, with a port, and not
+/// of an address that no network has: multicast, broadcast, unspecified, reserved, IPv4-mapped or -translated,
+/// link-local IPv6 (no scope), or what `allowed` leaves out.
+bool is_connectable(const proto::Candidate& candidate, PeerAddresses allowed);
+
+/// Those of them that are, in their order, within kMaxPortsOfAddress and kMaxConnectable. Those that say `active` count
+/// for nothing: nobody connects to them.
+std::vector<proto::Candidate> connectable(std::span<const proto::Candidate> candidates, PeerAddresses allowed);
+
+/// In libnice's form. One that is_connectable().
+NiceCandidatePtr to_nice(const proto::Candidate& candidate, guint stream_id);
 
 /// "ip:port", an IPv6 address in brackets.
 std::string printable(const NiceAddress& address);

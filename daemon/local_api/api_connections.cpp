@@ -92,8 +92,7 @@ ipc::Outcome<ipc::Json> connections(const IpcServer& server, const ipc::PagePara
       if (number > *after) views.emplace_back(number, view);
     });
   }
-  // One more than a page has: it says whether there is another.
-  const std::size_t looked_at = page.whole() ? views.size() : std::min(views.size(), ipc::kMaxPageItems + 1);
+  const std::size_t looked_at = std::min(views.size(), page.most_looked_at());
   const auto end = views.begin() + static_cast<std::ptrdiff_t>(looked_at);
   std::partial_sort(views.begin(), end, views.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   for (auto it = views.begin(); it != end; ++it) {

@@ -68,10 +68,12 @@ ipc::Outcome<std::uint64_t> Page::after_number() const {
   if (after_.empty()) return number;
   const char* const end = after_.data() + after_.size();
   const auto read = std::from_chars(after_.data(), end, number);
-  if (read.ec != std::errc{} || read.ptr != end) {
-    return ipc::make_rpc_error(ipc::kInvalidParams, "after: expected `next` of the page before");
-  }
+  if (read.ec != std::errc{} || read.ptr != end) return bad_key();
   return number;
+}
+
+ipc::Error Page::bad_key() {
+  return ipc::make_rpc_error(ipc::kInvalidParams, "after: expected `next` of the page before");
 }
 
 bool Page::add(ipc::Json item, const std::string& key) {

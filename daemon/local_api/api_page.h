@@ -31,8 +31,10 @@ class Page {
   /// The next item, and its key. False: there is no place for it, nor for another; result() says so.
   bool add(ipc::Json item, const std::string& key);
   bool add(ipc::Json item, std::uint64_t key) { return add(std::move(item), std::to_string(key)); }
-  /// No page was asked for: everything, or nothing.
-  [[nodiscard]] bool whole() const { return !paged_; }
+  /// `after` is no `next` of the page before.
+  [[nodiscard]] static ipc::Error bad_key();
+  /// As many items as can be of use: one more than a page has says whether there is another.
+  [[nodiscard]] std::size_t most_looked_at() const { return paged_ ? limit_ + 1 : limit_; }
   /// {`member`: the items, `next`: if there is another page}. Error: the whole list does not fit into a line.
   [[nodiscard]] ipc::Outcome<ipc::Json> result(const char* member) &&;
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // trust.*, alias.*
-#include <algorithm>
 #include <ctime>
 #include <functional>
 #include <set>
@@ -107,12 +106,24 @@ std::vector<std::string> devices_below(const IpcServer& server, const TrustSubje
 }
 
 std::optional<std::string> alias_of(const AliasStore& aliases, const TrustSubject& subject) {
-  if (subject.kind() != TrustKind::kDevice) return std::nullopt;
-  const std::string id = subject.id();
-  for (const auto& [name, device] : aliases.list()) {
-    if (device.hex() == id) return name;
+  const auto device = proto::DeviceId::from_hex(subject.id());
+  const std::string* const name = device ? aliases.name_of(*device) : nullptr;
+  return name != nullptr ? std::optional(*name) : std::nullopt;
+}
+
+std::string page_key(const TrustSubject& subject) {
+  return std::string(name_of(subject.kind())) + ":" + subject.id();
+}
+
+/// Nothing behind it: the first page. Error: it is no key.
+ipc::Outcome<std::optional<TrustSubject>> subject_from(const std::string& page_key) {
+  if (page_key.empty()) return std::optional<TrustSubject>();
+  const auto colon = page_key.find(':');
+  const auto kind = trust_kind_from(page_key.substr(0, colon));
+  if (kind && colon != std::string::npos) {
+    if (auto subject = TrustSubject::parse(*kind, page_key.substr(colon + 1))) return std::optional(*subject);
   }
-  return std::nullopt;
+  return Page::bad_key();
 }
 
 std::optional<std::vector<ipc::ScopeUri>> scope_to_api(const TrustScope& scope) {
@@ -210,21 +221,10 @@ Reply trust_list(Call& call) {
   const auto params = ipc::read_params<ipc::PageParams>(call.params);
   if (!params) return params.error();
   const Stores& stores = call.server.context().stores;
-  std::unordered_map<std::string, std::string> names;
-  for (const auto& [name, device] : stores.aliases.list()) names.emplace(device.hex(), name);
-  const auto key_of = [](const TrustEntry& entry) {
-    return entry.subject.id() + ":" + std::string(ipc::enum_name(kind_to_api(entry.subject.kind())));
-  };
   Page page(*params);
-  auto entries = stores.trust.list();
-  if (!page.whole()) {
-    std::erase_if(entries, [&](const TrustEntry& entry) { return key_of(entry) <= page.after(); });
-    // One more than a page has: it says whether there is another.
-    const std::size_t looked_at = std::min(entries.size(), ipc::kMaxPageItems + 1);
-    std::partial_sort(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(looked_at), entries.end(),
-                      [&](const TrustEntry& a, const TrustEntry& b) { return key_of(a) < key_of(b); });
-  }
-  for (const TrustEntry& entry : entries) {
+  const auto after = subject_from(page.after());
+  if (!after) return after.error();
+  for (const TrustEntry& entry : stores.trust.list(*after, page.most_looked_at())) {
     ipc::TrustEntry item;
     item.id = entry.subject.id();
     item.kind = kind_to_api(entry.subject.kind());
@@ -232,8 +232,8 @@ Reply trust_list(Call& call) {
     item.scope = scope_to_api(entry.scope);
     if (entry.banned_by) item.banned_by = entry.banned_by->hex();
     if (entry.first_met && !entry.first_met->issuers.empty()) item.account = entry.first_met->issuers.front().hex();
-    if (const auto name = names.find(item.id); name != names.end()) item.alias = name->second;
-    if (!page.add(ipc::write_members(item), key_of(entry))) break;
+    item.alias = alias_of(stores.aliases, entry.subject);
+    if (!page.add(ipc::write_members(item), page_key(entry.subject))) break;
   }
   return answer(std::move(page).result("entries"));
 }

@@ -46,12 +46,12 @@ ipc::ConnectionInfo connection_info(const ConnectionView& view, const Stores& st
   info.account = view.account.hex();
   info.state = view.closing ? ipc::ConnectionState::kClosing : ipc::ConnectionState::kConnected;
   info.trust = api::to_api(view.trust);
-  info.channels = socket.channel_count();
+  info.channels = socket.channels().size();
   info.dialect = socket.link().native() ? ipc::Dialect::kNative : ipc::Dialect::kJami;
   info.local_address = socket.link().path().local;
   info.remote_address = socket.link().path().remote;
   info.path = socket.link().path().kind;
-  if (const auto rtt = socket.mux_state()->round_trip()) {
+  if (const auto rtt = socket.mux_state()->keepalive().round_trip()) {
     info.rtt_ms = std::chrono::duration<double, std::milli>(*rtt).count();
   }
   const Link::Counts counts = socket.link().counts();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /// UserPaces: how fast one local user may open channels, and give opens up: half of what one connection does
-/// (multiplexed_socket.cpp), so that others' opens over the same connection go on. Pure.
+/// (connection/open_pace.h), so that others' opens over the same connection go on. Pure.
 #pragma once
 
 #include <cstdint>

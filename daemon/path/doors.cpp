@@ -13,10 +13,19 @@ static_assert(kMaxMapped + kMaxHosts <= proto::IceDescription::kMaxDoors);
 
 }  // namespace
 
-std::vector<proto::Door> doors_to_tell(const Doors& doors, const std::vector<std::string>& addresses) {
+std::vector<proto::Door> doors_to_tell(const Doors& doors, const std::vector<std::string>& addresses,
+                                       const std::vector<std::string>& seen_at) {
   std::vector<proto::Door> out;
   const std::uint16_t port = doors.door.port();
-  for (const proto::IpEndpoint& mapped : doors.probe.mapped()) {
+  std::vector<proto::IpEndpoint> all = doors.probe.mapped();
+  for (const std::string& address : seen_at) {
+    const auto guess = endpoint_from(address, port);
+    const bool told = guess && std::any_of(all.begin(), all.end(), [&guess](const proto::IpEndpoint& one) {
+                        return one.is_ipv6 == guess->is_ipv6;
+                      });
+    if (guess && !told && (!guess->is_ipv6 || doors.door.has_ipv6())) all.push_back(*guess);
+  }
+  for (const proto::IpEndpoint& mapped : all) {
     const std::string address = address_text(mapped);
     const bool own = mapped.port == port && std::find(addresses.begin(), addresses.end(), address) != addresses.end();
     if (own || out.size() == kMaxMapped) continue;

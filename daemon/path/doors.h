@@ -18,7 +18,9 @@ struct Doors {
 };
 
 /// Where a peer may find our front door: what a NAT makes of it first, then `addresses`, which are the machine's own.
-/// What is both is the machine's.
-std::vector<proto::Door> doors_to_tell(const Doors& doors, const std::vector<std::string>& addresses);
+/// What is both is the machine's. Where nobody has told the mapping, it is guessed: at the address at which others see
+/// this machine (`seen_at`, the likeliest first), at the very number, which most NATs keep where they can.
+std::vector<proto::Door> doors_to_tell(const Doors& doors, const std::vector<std::string>& addresses,
+                                       const std::vector<std::string>& seen_at = {});
 
 }  // namespace connd::daemon

@@ -32,8 +32,9 @@ struct Config {
   std::vector<HostPort> bootstrap;
   std::uint64_t dht_port = 0;
   bool no_lan_discovery = false;
-  std::uint64_t port = 0;      ///< TCP; 0: chosen, and remembered
-  std::vector<HostPort> stun;  ///< kBootstrapPlace among them stands for the bootstrap nodes
+  std::uint64_t port = 0;               ///< TCP; 0: chosen, and remembered
+  std::vector<HostPort> stun;           ///< kBootstrapPlace among them stands for the bootstrap nodes
+  std::vector<std::string> interfaces;  ///< --interface; empty: all
   IceRequestPolicy ice_request{};
   std::vector<PrefixReservation> reservations;  ///< --reserve
   LogLevel log_level{};

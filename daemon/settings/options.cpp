@@ -7,6 +7,8 @@
 #include <charconv>
 #include <optional>
 
+#include <net/if.h>
+
 namespace connd::daemon {
 namespace {
 
@@ -18,6 +20,8 @@ constexpr std::uint16_t kStunDefaultPort = 3478;
 constexpr std::string_view kNone = "none";
 constexpr std::uint64_t kDaySeconds = 86'400;
 constexpr std::uint64_t kMillion = 1'000'000;
+// As many as there is any use for; each is compared with each address.
+constexpr std::size_t kMaxInterfaces = 64;
 // Each is looked at for each channel that a peer asks for; a machine has a few services of this kind.
 constexpr std::size_t kMaxReservations = 256;
 
@@ -41,6 +45,9 @@ const std::array kOptions = {
     OptionSpec{"stun", "HOST:PORT", "bootstrap", 0, 0, &Config::stun, kRestart,
                "who tells this daemon its public address, by STUN over TCP; may be repeated; 'bootstrap': a jami-connd "
                "at the bootstrap nodes' port; 'none': nobody"},
+    OptionSpec{"interface", "NAME", "", 0, 0, &Config::interfaces, kRestart,
+               "connect to peers by this network interface alone, and tell them of no other's addresses; may be "
+               "repeated (default: by all but bridges of this machine's own guests)"},
     OptionSpec{"ice-request", "trusted|anyone|ask", "trusted", 0, 0, &Config::ice_request, kNow,
                "who may connect: those that are allowed, anyone not banned, or whom a local client accepts "
                "(jami-connctl requests)"},
@@ -177,6 +184,16 @@ struct Setter {
     (config.*field).push_back(*std::move(value));
     return {};
   }
+  Outcome<void> operator()(std::vector<std::string> Config::*field) const {
+    if (text == kNone) return {};
+    // IFNAMSIZ, with its NUL; the kernel takes no slash and no space.
+    if (text.size() >= IFNAMSIZ || text.find_first_of("/ ") != std::string_view::npos) {
+      return invalid("'" + std::string(text) + "' cannot be the name of a network interface");
+    }
+    if ((config.*field).size() >= kMaxInterfaces) return invalid("more than " + std::to_string(kMaxInterfaces));
+    (config.*field).emplace_back(text);
+    return {};
+  }
   template <class Enum>
   Outcome<void> operator()(Enum Config::*field) const {
     const auto value = choice_from(option.value, text);
@@ -195,6 +212,11 @@ struct Getter {
   std::string operator()(std::uint64_t Config::*field) const { return std::to_string(config.*field); }
   std::string operator()(std::chrono::seconds Config::*field) const { return std::to_string((config.*field).count()); }
   std::string operator()(bool Config::*field) const { return config.*field ? "true" : "false"; }
+  std::string operator()(std::vector<std::string> Config::*field) const {
+    std::string text;
+    for (const std::string& item : config.*field) text += (text.empty() ? "" : ", ") + item;
+    return text.empty() ? std::string(kNone) : text;
+  }
   template <class Item>
   std::string operator()(std::vector<Item> Config::*field) const {
     std::string text;
@@ -235,6 +257,7 @@ void clear_option(const OptionSpec& option, Config& config) {
   if (const auto* field = std::get_if<std::vector<PrefixReservation> Config::*>(&option.field)) {
     (config.**field).clear();
   }
+  if (const auto* field = std::get_if<std::vector<std::string> Config::*>(&option.field)) (config.**field).clear();
 }
 
 std::string option_text(const OptionSpec& option, const Config& config) {

@@ -16,7 +16,7 @@ struct OptionSpec {
   /// The member that it sets; its type says how the text is read.
   using Field = std::variant<std::string Config::*, std::uint64_t Config::*, std::chrono::seconds Config::*,
                              bool Config::*, std::vector<HostPort> Config::*, std::vector<PrefixReservation> Config::*,
-                             IceRequestPolicy Config::*, LogLevel Config::*>;
+                             std::vector<std::string> Config::*, IceRequestPolicy Config::*, LogLevel Config::*>;
   /// When a change in the configuration file takes effect.
   enum class When : std::uint8_t {
     kNow,      ///< at reload, for what comes from then on
@@ -34,7 +34,8 @@ struct OptionSpec {
   [[nodiscard]] bool is_flag() const { return std::holds_alternative<bool Config::*>(field); }
   [[nodiscard]] bool repeatable() const {
     return std::holds_alternative<std::vector<HostPort> Config::*>(field) ||
-           std::holds_alternative<std::vector<PrefixReservation> Config::*>(field);
+           std::holds_alternative<std::vector<PrefixReservation> Config::*>(field) ||
+           std::holds_alternative<std::vector<std::string> Config::*>(field);
   }
 };
 

@@ -31,7 +31,8 @@ Outcome<AliasStore> AliasStore::open(std::string path) {
     const std::string& name = entry["name"].get_ref<const std::string&>();
     const auto device = proto::DeviceId::from_hex(entry["device"].get_ref<const std::string&>());
     if (!valid_name(name) || !device) return store.file_.damaged(where + ": a bad name or device id");
-    if (!store.aliases_.emplace(name, *device).second) return store.file_.damaged(where + ": a second " + name);
+    if (store.aliases_.contains(name)) return store.file_.damaged(where + ": a second " + name);
+    store.put_back(name, *device);
   }
   return store;
 }
@@ -59,11 +60,13 @@ Outcome<void> AliasStore::replace(const std::string& name, const std::optional<p
 }
 
 void AliasStore::put_back(const std::string& name, const std::optional<proto::DeviceId>& device) {
-  if (device) {
-    aliases_[name] = *device;
-  } else {
-    aliases_.erase(name);
+  if (const auto before = aliases_.find(name); before != aliases_.end()) {
+    names_.erase({before->second, name});
+    aliases_.erase(before);
   }
+  if (!device) return;
+  aliases_.emplace(name, *device);
+  names_.emplace(*device, name);
 }
 
 StateDisk::Work AliasStore::writing() const {
@@ -82,6 +85,11 @@ std::optional<proto::DeviceId> AliasStore::find(std::string_view name) const {
   const auto at = aliases_.find(name);
   if (at == aliases_.end()) return std::nullopt;
   return at->second;
+}
+
+const std::string* AliasStore::name_of(const proto::DeviceId& device) const {
+  const auto at = names_.lower_bound({device, {}});
+  return at != names_.end() && at->first == device ? &at->second : nullptr;
 }
 
 std::optional<proto::DeviceId> AliasStore::resolve(std::string_view peer) const {

@@ -4,8 +4,10 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "daemon/system/json_file.h"
 #include "daemon/system/outcome.h"
@@ -43,6 +45,8 @@ class AliasStore {
   [[nodiscard]] std::optional<proto::DeviceId> find(std::string_view name) const;
   /// What a PEER argument means: a device id in hex, else an alias.
   [[nodiscard]] std::optional<proto::DeviceId> resolve(std::string_view peer) const;
+  /// The first of its names; null when it has none. Valid until the next change.
+  [[nodiscard]] const std::string* name_of(const proto::DeviceId& device) const;
   /// In the order of names; valid until the next change.
   [[nodiscard]] const std::map<std::string, proto::DeviceId, std::less<>>& list() const { return aliases_; }
 
@@ -57,6 +61,7 @@ class AliasStore {
 
   JsonFile file_;
   std::map<std::string, proto::DeviceId, std::less<>> aliases_;
+  std::set<std::pair<proto::DeviceId, std::string>> names_;  ///< the same, by device
   Unsaved<AliasStore, std::string, proto::DeviceId> unsaved_;
 };
 

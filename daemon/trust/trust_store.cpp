@@ -124,11 +124,6 @@ std::string TrustSubject::id() const {
   return proto::to_hex(proto::Bytes(bytes_).first(bytes_of(kind_)));
 }
 
-std::size_t TrustSubjectHash::operator()(const TrustSubject& subject) const noexcept {
-  // All bytes: an id is a hash already, but a list may come from anywhere.
-  return std::hash<std::string_view>()(proto::as_text(subject.bytes_)) ^ static_cast<std::size_t>(subject.kind_);
-}
-
 FirstMet FirstMet::of(const proto::CertificateChain& chain) {
   return {same_bytes<proto::AccountId>(chain.short_device_id()), chain.issuer_ids()};
 }
@@ -318,15 +313,16 @@ TrustScope TrustStore::scope_of(const proto::CertificateChain& chain) const {
   return {};
 }
 
-std::vector<TrustEntry> TrustStore::list() const {
+std::vector<TrustEntry> TrustStore::list(const std::optional<TrustSubject>& after, std::size_t most) const {
   std::vector<TrustEntry> out;
-  out.reserve(entries_.size());
-  for (const auto& [subject, state] : entries_) {
+  out.reserve(std::min(entries_.size(), most));
+  for (auto at = after ? entries_.upper_bound(*after) : entries_.begin(); at != entries_.end() && out.size() < most;
+       ++at) {
+    const auto& [subject, state] = *at;
     TrustEntry& entry =
         out.emplace_back(TrustEntry{subject, state.trust, state.since_unix, state.scope, state.first_met});
     if (state.trust != Trust::kBanned && state.first_met) entry.banned_by = ban_of(*state.first_met);
   }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.subject < b.subject; });
   return out;
 }
 

@@ -5,11 +5,11 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "daemon/system/json_file.h"
@@ -46,13 +46,8 @@ class TrustSubject {
   friend auto operator<=>(const TrustSubject&, const TrustSubject&) = default;
 
  private:
-  friend struct TrustSubjectHash;
   TrustKind kind_;
   std::array<std::uint8_t, proto::DeviceId::kBytes> bytes_{};  // of 40 digits: the first 20
-};
-
-struct TrustSubjectHash {
-  std::size_t operator()(const TrustSubject& subject) const noexcept;
 };
 
 /// What a device was when it was met first: its ids of 40 digits. It can show the chain of another account whenever it
@@ -145,7 +140,9 @@ class TrustStore {
   /// What its own entry says, alone.
   [[nodiscard]] Trust state_of(const TrustSubject& subject) const;
   /// By kind, then id.
-  [[nodiscard]] std::vector<TrustEntry> list() const;
+  [[nodiscard]] std::vector<TrustEntry> list() const { return list(std::nullopt, kMaxEntries); }
+  /// The same of at most so many behind this one.
+  [[nodiscard]] std::vector<TrustEntry> list(const std::optional<TrustSubject>& after, std::size_t most) const;
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
 
  private:
@@ -171,7 +168,7 @@ class TrustStore {
   [[nodiscard]] std::optional<proto::AccountId> ban_of(const FirstMet& met) const;
 
   JsonFile file_;
-  std::unordered_map<TrustSubject, State, TrustSubjectHash> entries_;
+  std::map<TrustSubject, State> entries_;
   std::size_t chain_entries_ = 0;
   Unsaved<TrustStore, TrustSubject, State> unsaved_;
   std::function<void()> taken_back_;

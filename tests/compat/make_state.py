@@ -29,7 +29,7 @@ BANNED = "ba" * 32
 ACCOUNT = "ac" * 20
 CA = "ca" * 20
 # What is about one run, or a machine.
-LEFT_OUT = ("lock", "run", "dht-nodes")
+LEFT_OUT = ("lock", "run", "dht-nodes*")
 
 
 def used(lab):

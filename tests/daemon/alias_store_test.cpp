@@ -49,6 +49,28 @@ TEST_CASE("aliases are set, replaced and removed, and survive each restart") {
   CHECK(opened(path).list().size() == 1);
 }
 
+TEST_CASE("a device is told by the first of its names, whatever they were before") {
+  TempDir dir;
+  const auto named = [](const AliasStore& store, std::uint8_t n) {
+    const std::string* const name = store.name_of(device(n));
+    return name != nullptr ? *name : "";
+  };
+  auto store = opened(dir.file("aliases.json"));
+  CHECK(store.name_of(device(1)) == nullptr);
+  REQUIRE(store.set("bob", device(2)));
+  REQUIRE(store.set("ann", device(2)));
+  REQUIRE(store.set("eve", device(1)));
+  CHECK(named(store, 1) == "eve");
+  CHECK(named(store, 2) == "ann");
+  CHECK(store.name_of(device(3)) == nullptr);
+  REQUIRE(store.set("ann", device(3)));
+  CHECK(named(store, 2) == "bob");
+  CHECK(named(store, 3) == "ann");
+  REQUIRE(store.remove("bob"));
+  CHECK(store.name_of(device(2)) == nullptr);
+  CHECK(named(opened(dir.file("aliases.json")), 3) == "ann");
+}
+
 TEST_CASE("what a name may be") {
   for (const std::string& good :
        {std::string("a"), std::string("A.b_c-9"), std::string(64, 'x'), std::string(63, 'a'), std::string(39, 'a'),

@@ -34,7 +34,7 @@ TEST_CASE("a request is accepted once, refused once, or over when the peer takes
   pair.open(1, "taken back");
   const auto handle =
       std::find_if(pair.alice.names.begin(), pair.alice.names.end(), [](auto& n) { return n.second == "taken back"; });
-  pair.alice.sockets.at(1)->cancel(handle->first, Reason::kCancelled);
+  pair.alice.sockets.at(1)->channels().cancel(handle->first, Reason::kCancelled);
   REQUIRE(pair.world.run_until([&] { return !pair.bob.cancelled.empty(); }));
   CHECK(pair.bob.cancelled.front().first == pair.bob.asked.at("taken back"));
   CHECK(std::holds_alternative<OpenError>(pair.bob.table.accept(pair.bob.asked.at("taken back"), {})));

@@ -8,6 +8,7 @@
 #include "daemon/dht/answer_watch.h"
 #include "daemon/dht/dht_client.h"
 #include "daemon/dht/reachability.h"
+#include "daemon/ice/nice_candidate.h"
 #include "daemon/trust/pair_store.h"
 #include "daemon/trust/request_log.h"
 #include "proto/candidate.h"
@@ -46,7 +47,7 @@ const std::map<std::string, std::uint64_t>& code() {
       {"last-backoff", ms(kFirstBackoff * (1u << kMaxBackoffDoublings))},
       {"no-room-pause", ms(kTurnedAwayPause)},
       {"no-room-time", ms(kTurnedAwayTime)},
-      {"drain", ms(MultiplexedSocket::kDrainTime)},
+      {"drain", ms(GoodBye::kDrainTime)},
       {"idle", ms(limits.idle_time)},
       {"idle-spare", ms(limits.spare_idle_time)},
       {"probe-interval", ms(Reachability::kTestInterval)},
@@ -73,6 +74,8 @@ const std::map<std::string, std::uint64_t>& code() {
       {"mapping-wait", ms(kProbeWait)},
       {"paths", kMaxRacers},
       {"next-path", ms(kRaceDelay)},
+      {"connected-to", kMaxConnectable},
+      {"ports-of-an-address", kMaxPortsOfAddress},
       {"values-under-a-key", kMaxValuesPerKey},
       {"requests-waiting", kMaxWaitingRequests},
       {"pair-requests-waiting", kMaxWaitingPairRequests},

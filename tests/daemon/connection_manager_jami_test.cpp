@@ -89,7 +89,7 @@ TEST_CASE("E1: with a Jami peer: beacons are sent to one that has said its versi
   std::optional<proto::Duration> round_trip;
   CHECK(two.until([&] {
     two.alice.manager->each_connection([&](const ConnectionView& view) {
-      if (view.socket != nullptr) round_trip = view.socket->mux_state()->round_trip();
+      if (view.socket != nullptr) round_trip = view.socket->mux_state()->keepalive().round_trip();
     });
     return round_trip.has_value();
   }));

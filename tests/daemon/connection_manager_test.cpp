@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "daemon/connection/connection_manager.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
 
+#include "tests/daemon/log_lines.h"
 #include "tests/daemon/manager_node.h"
 
 using namespace connd;
@@ -182,6 +187,38 @@ TEST_CASE("A8, A9: repeated requests are handled once; answers from elsewhere me
   CHECK(requests == 1);
   CHECK(two.bob.manager->connection_count() == 1);
   CHECK(two.bob.events("connection.connecting") == 1);
+}
+
+TEST_CASE("every second attempt of a row asks for patient checks, by its id's last bit") {
+  World world;
+  Exchange exchange{world};
+  Node::Options options;
+  options.times.check = std::chrono::milliseconds(50);
+  Node alice(exchange, 0, options);
+  Node bob(exchange, 1);
+  bob.allow(alice);
+  std::vector<std::uint64_t> ids;
+  exchange.filter = [&](const auto& from, const auto&, const proto::ByteVector& body) {
+    const auto request = proto::ConnectionRequest::decode(body);
+    REQUIRE(request.ok());
+    if (request->is_answer || from != alice.id) return true;
+    if (ids.empty() || ids.back() != request->id) ids.push_back(request->id);
+    if (ids.size() > 2) return true;
+    // Bob answers, and no way leads to him.
+    auto answer = *request;
+    answer.is_answer = true;
+    answer.ice_text = "ufrag\n0123456789012345678901\n1 1 TCP 5 10.77.0.1 9 typ host tcptype active\n";
+    world.loop.post([&, message = SignalMessage{bob.id, bob.public_key, answer.encode(), true}] {
+      alice.manager->on_signal(message);
+    });
+    return false;
+  };
+  auto result = alice.open(bob, "x");
+  CHECK(opened(result).fd);
+  REQUIRE(ids.size() == 3);
+  CHECK(ids[0] % 2 == 0);
+  CHECK(ids[1] % 2 == 1);
+  CHECK(ids[2] % 2 == 0);
 }
 
 TEST_CASE("a lost request, and a lost answer, are sent again") {
@@ -476,4 +513,37 @@ TEST_CASE("E4: attempts that come all the time do not put off what is due") {
   again.arm_in(50ms);
   CHECK(world.run_until([&] { return alice.manager->connection_count() == 0; }));
   CHECK(!results.empty());
+}
+
+TEST_CASE("each change of an attempt's and of a connection's state is logged, from -> to") {
+  const LogLines log;
+  Two two;
+  auto result = two.alice.open(two.bob, "x");
+  (void)opened(result);
+  (void)two.alice.manager->close_connections(two.bob.id, Reason::kClosed, "enough");
+  REQUIRE(two.world.run_until(
+      [&] { return two.alice.manager->connection_count() + two.bob.manager->connection_count() == 0; }));
+  // Of both sides, in the order of their turns.
+  auto attempts = log.values("connection=", "attempt=");
+  auto states = log.values("connection=", "state=");
+  std::sort(attempts.begin(), attempts.end());
+  std::sort(states.begin(), states.end());
+  CHECK(attempts == std::vector<std::string>{"checking->handshaking", "checking->handshaking", "gathering->checking",
+                                             "gathering->offered", "handshaking->ready", "handshaking->ready",
+                                             "idle->gathering", "idle->resolving", "offered->checking",
+                                             "resolving->gathering"});
+  CHECK(states == std::vector<std::string>{"closing->draining", "closing->draining", "draining->down", "draining->down",
+                                           "greeting->up", "greeting->up", "handshaking->greeting",
+                                           "handshaking->greeting", "up->closing", "up->closing"});
+}
+
+TEST_CASE("an attempt that nobody needs any more is logged, too") {
+  const LogLines log;
+  Two two;
+  std::vector<OpenResult> results;
+  two.exchange.filter = [](const auto&, const auto&, const auto&) { return false; };
+  two.alice.open_later(two.bob, "x", results, 60s);
+  REQUIRE(two.world.run_until([&] { return log.values("connection=", "attempt=").size() == 3; }));  // up to offered
+  (void)two.alice.manager->close_connections(two.bob.id, Reason::kClosed, {});
+  CHECK(log.values("connection=", "attempt=").back() == "offered->abandoned");
 }

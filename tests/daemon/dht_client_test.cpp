@@ -79,6 +79,15 @@ TEST_CASE("DhtClient: its sockets hold bursts of large values") {
   CHECK(sockets == (peer.client->status().port4 != 0) + (peer.client->status().port6 != 0));
 }
 
+TEST_CASE("DhtClient: other nodes say at which address they see this machine") {
+  Stranger storage;
+  Loop loop;
+  Peer alice(loop, config_of(device(0), {storage.address()}));
+  CHECK(alice.client->status().seen_at.best().empty());
+  REQUIRE(run_until(loop, [&] { return !alice.client->status().seen_at.best().empty(); }));
+  CHECK(alice.client->status().seen_at.best().front() == "127.0.0.1");
+}
+
 TEST_CASE("DhtClient: a device is found by its long id alone, through storage nodes that know nothing of us") {
   Stranger storage;
   Loop loop;

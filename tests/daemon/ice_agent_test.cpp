@@ -247,6 +247,83 @@ TEST_CASE("a role conflict still gives a path; the roles told are the ones that 
   CHECK(attempt.sides[1].path->controlling);
 }
 
+namespace {
+
+/// A port that takes no more connections: whoever asks for one is not answered, as behind a firewall that drops.
+class FullListener {
+ public:
+  FullListener() : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in own{};
+    own.sin_family = AF_INET;
+    REQUIRE(inet_pton(AF_INET, "127.0.0.1", &own.sin_addr) == 1);
+    socklen_t size = sizeof own;
+    REQUIRE(bind(listener_.get(), reinterpret_cast<sockaddr*>(&own), sizeof own) == 0);
+    REQUIRE(listen(listener_.get(), 0) == 0);
+    REQUIRE(getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0);
+    port_ = ntohs(own.sin_port);
+    for (int i = 0; i < 4; ++i) {
+      guests_.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      (void)connect(guests_.back().get(), reinterpret_cast<sockaddr*>(&own), sizeof own);
+    }
+  }
+  std::uint16_t port() const { return port_; }
+
+ private:
+  ipc::Fd listener_;
+  std::vector<ipc::Fd> guests_;
+  std::uint16_t port_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("an address of the peer that is silent delays nobody by two seconds", "[ice]") {
+  Loop loop;
+  GlibBridge bridge(loop);
+  const FullListener silent;
+  Clock::duration best = std::chrono::hours(1);
+  for (int round = 0; round < 3; ++round) {
+    Attempt attempt(loop, bridge, {});
+    // Behind a router: what it says of itself is silent, and the other side, which chooses, hears from it all the same.
+    attempt.on_gathered = [&](int i) {
+      if (i != 0) return;
+      for (auto& candidate : attempt.sides[0].description->candidates) {
+        if (candidate.tcp_type == proto::TcpType::kPassive) candidate.port = silent.port();
+      }
+    };
+    attempt.run();
+    INFO(attempt.why());
+    REQUIRE(attempt.connected());
+    const auto end = std::max(attempt.sides[0].path_at, attempt.sides[1].path_at);
+    best = std::min(best, end - attempt.start);
+  }
+  std::printf("beside a silent address: %.0f ms\n", std::chrono::duration<double, std::milli>(best).count());
+  CHECK(best < milliseconds(1500));
+}
+
+TEST_CASE("public addresses are told beside the local ones", "[ice]") {
+  Loop loop;
+  GlibBridge bridge(loop);
+  std::vector<std::string> lines;
+  int asked = 0;
+  IceConfig config;
+  config.local_addresses = {"127.0.0.1"};
+  config.public_addresses = [&asked] {
+    ++asked;
+    return std::vector<std::string>{"11.0.113.10", "192.168.1.1"};
+  };
+  IceAgent agent(loop, bridge, config,
+                 {[&](const proto::IceDescription& description) {
+                    for (const auto& candidate : description.candidates) lines.push_back(to_line(candidate));
+                    loop.stop();
+                  },
+                  [](IcePath) {}, [&](std::string) { loop.stop(); }});
+  agent.gather();
+  loop.run();
+  CHECK(asked == 1);
+  REQUIRE(lines.size() == 3);  // active, passive
+  CHECK(lines[2] == "p1 1 TCP 1688207359 11.0.113.10 9 typ srflx tcptype active");
+}
+
 TEST_CASE("after the native hand-over no byte of a flood sent at once is lost", "[ice]") {
   make_glib_warnings_fatal();
   Loop loop;
@@ -426,6 +503,10 @@ TEST_CASE("what cannot work is told in words", "[ice]") {
   };
   config.local_addresses = {"not an address"};
   CHECK(failure_of([](IceAgent& a) { a.gather(); }) == "no network address to offer");
+  config.local_addresses.clear();
+  config.interfaces = {"no-such"};
+  CHECK(failure_of([](IceAgent& a) { a.gather(); }) ==
+        "the interfaces that the daemon was told to use have no address");
   config.local_addresses = {"192.0.2.77"};  // not of this machine
   CHECK(failure_of([](IceAgent& a) { a.gather(); }) == "no listening socket could be opened on any local address");
   config.local_addresses = {"127.0.0.1"};

@@ -16,6 +16,23 @@ TEST_CASE("loopback addresses are told from others") {
   CHECK_FALSE(is_loopback("localhost"));
 }
 
+TEST_CASE("public addresses are told from those of a network's own") {
+  for (const char* yes : {"11.0.113.10", "1.1.1.1", "100.63.0.1", "100.128.0.1", "172.32.0.1", "172.15.0.1",
+                          "192.169.0.1", "223.255.255.255", "2001:db8::1", "3fff::1"}) {
+    INFO(yes);
+    CHECK(is_public(yes));
+  }
+  for (const char* no : {"10.0.0.1",    "100.64.0.1",  "100.127.255.255", "172.16.0.1",
+                         "172.31.0.1",  "192.168.0.1", "192.0.0.8",       "127.0.0.1",
+                         "169.254.0.1", "0.0.0.0",     "224.0.0.1",       "255.255.255.255",
+                         "::",          "::1",         "fe80::1",         "fc00::1",
+                         "fd00::1",     "ff02::1",     "64:ff9b::1",      "::ffff:1.1.1.1",
+                         "1.1.1",       "here"}) {
+    INFO(no);
+    CHECK_FALSE(is_public(no));
+  }
+}
+
 TEST_CASE("loopback is offered on request or when there is nothing else, link-local never") {
   const auto plain = local_addresses(false).value();
   const auto all = local_addresses(true).value();

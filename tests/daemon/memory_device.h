@@ -71,7 +71,7 @@ struct MemoryDevice final : private daemon::MultiplexedSocket::Owner, private da
   void on_open_answered(daemon::MultiplexedSocket& socket, proto::ChannelHandle channel, proto::Reason reason,
                         const std::string&) override {
     if (reason != proto::Reason::kClosed) return;
-    auto fd = socket.attach(channel, options);
+    auto fd = socket.channels().attach(channel, options);
     REQUIRE(fd);
     fds.push_back(std::move(*fd));
     table.opened(socket, channel, {}, names.at(channel));

@@ -70,12 +70,12 @@ struct Side final : private MultiplexedSocket::Owner {
   void on_up(MultiplexedSocket&) override { ++ups; }
   void on_channel_requested(MultiplexedSocket&, proto::ChannelHandle channel, const std::string&, bool) override {
     ++requests;
-    take(socket->accept(channel, {}));
+    take(socket->channels().accept(channel, {}));
   }
   void on_open_answered(MultiplexedSocket&, proto::ChannelHandle channel, Reason reason, const std::string&) override {
     ++answers;
     answer = reason;
-    if (reason == Reason::kClosed) take(socket->attach(channel, {}));
+    if (reason == Reason::kClosed) take(socket->channels().attach(channel, {}));
   }
   void take(proto::Result<ipc::Fd> made) {
     REQUIRE(made);

@@ -11,9 +11,9 @@ using namespace connd::proto;
 
 namespace {
 
-NiceCandidatePtr nice(const std::string& line, bool allow_loopback = false) {
+NiceCandidatePtr nice(const std::string& line, PeerAddresses allowed = {}) {
   const auto candidate = parse_candidate(line);
-  return candidate ? to_nice(*candidate, 1, allow_loopback) : nullptr;
+  return candidate && is_connectable(*candidate, allowed) ? to_nice(*candidate, 1) : nullptr;
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ TEST_CASE("an active candidate's port is 9 whatever it says, RFC 6544 4.5") {
   candidate.tcp_type = TcpType::kActive;
   for (const int port : {0, 4711}) {
     candidate.port = static_cast<std::uint16_t>(port);
-    const auto out = to_nice(candidate, 1, false);
+    const auto out = to_nice(candidate, 1);
     REQUIRE(out != nullptr);
     CHECK(to_proto(*out)->port == 9);
   }
@@ -60,31 +60,62 @@ TEST_CASE("what is not to be connected to is rejected") {
            "7 1 TCP 5 255.255.255.255 80 typ host tcptype passive",
            "7 1 TCP 5 ff02::1 80 typ host tcptype passive",
            "7 1 TCP 5 fe80::1 80 typ host tcptype passive",
+           "7 1 TCP 5 169.254.3.4 80 typ host tcptype passive",
+           "7 1 TCP 5 192.0.0.4 80 typ host tcptype passive",
+           "7 1 TCP 5 64:ff9b::7f00:1 80 typ host tcptype passive",
+           "7 1 TCP 5 64:ff9b:1::a00:1 80 typ host tcptype passive",
            "7 1 TCP 5 ::ffff:127.0.0.1 80 typ host tcptype passive",
        }) {
     INFO(line);
     CHECK(nice(line) == nullptr);
   }
-  CHECK(nice("7 1 TCP 5 127.0.0.1 80 typ host tcptype passive", true) != nullptr);
+  CHECK(nice("7 1 TCP 5 127.0.0.1 80 typ host tcptype passive", {true, false}) != nullptr);
+  CHECK(nice("7 1 TCP 5 169.254.3.4 80 typ host tcptype passive", {false, true}) != nullptr);
   Candidate no_port;
   no_port.foundation = "7";
   no_port.priority = 5;
   no_port.address = "192.0.2.7";
   no_port.tcp_type = TcpType::kPassive;
-  CHECK(to_nice(no_port, 1, false) == nullptr);
+  CHECK_FALSE(is_connectable(no_port, {}));
 }
 
 TEST_CASE("the usable ones of a list are taken, in order") {
   std::vector<Candidate> candidates;
   for (int i = 0; i < 10; ++i) {
-    candidates.push_back(
-        *parse_candidate("7 1 TCP 5 192.0.2.7 " + std::to_string(1000 + i) + " typ host tcptype passive"));
+    candidates.push_back(*parse_candidate("7 1 TCP 5 192.0.2." + std::to_string(7 + i) + " " +
+                                          std::to_string(1000 + i) + " typ host tcptype passive"));
     candidates.push_back(*parse_candidate("7 1 UDP 5 192.0.2.7 80 typ host"));
   }
-  const auto out = to_nice(candidates, 3, false);
+  const auto out = connectable(candidates, {});
   REQUIRE(out.size() == 10);
-  CHECK(out.front()->stream_id == 3);
-  CHECK(printable(out.front()->addr) == "192.0.2.7:1000");
+  CHECK(out.front().port == 1000);
+  const auto first = to_nice(out.front(), 3);
+  CHECK(first->stream_id == 3);
+  CHECK(printable(first->addr) == "192.0.2.7:1000");
+}
+
+TEST_CASE("nobody has us try many ports of a machine, nor many machines, on their behalf") {
+  std::vector<Candidate> ports;
+  for (int port = 1; port <= 500; ++port) {
+    // As it is written, or in another way.
+    const std::string address = port % 2 == 0 ? "2001:db8::7" : "2001:db8:0:0:0:0:0:7";
+    ports.push_back(
+        *parse_candidate("7 1 TCP 5 " + address + " " + std::to_string(port) + " typ host tcptype passive"));
+  }
+  CHECK(connectable(ports, {}).size() == kMaxPortsOfAddress);
+  std::vector<Candidate> machines;
+  for (int i = 0; i < 500; ++i) {
+    const std::string address = "10.9." + std::to_string(i / 200) + "." + std::to_string(1 + i % 200);
+    machines.push_back(*parse_candidate("7 1 TCP 5 " + address + " 80 typ relay tcptype so"));
+  }
+  CHECK(connectable(machines, {}).size() == kMaxConnectable);
+  // Those to which nobody connects take no place.
+  std::vector<Candidate> mixed;
+  for (int i = 1; i <= 21; ++i) {
+    mixed.push_back(*parse_candidate("7 1 TCP 5 10.9.0." + std::to_string(i) + " 9 typ host tcptype active"));
+    mixed.push_back(*parse_candidate("7 1 TCP 5 10.9.0." + std::to_string(i) + " 80 typ host tcptype passive"));
+  }
+  CHECK(connectable(mixed, {}).size() == 42);
 }
 
 TEST_CASE("addresses are printed so that the port can be told") {

@@ -59,6 +59,21 @@ TEST_CASE("the text of what is set sets the same again") {
   CHECK(option_text(*find_option("bootstrap"), config) == "a:1, [::1]:2");
 }
 
+TEST_CASE("interfaces are named as the kernel names them") {
+  Config config;
+  const OptionSpec& interface = *find_option("interface");
+  CHECK(interface.repeatable());
+  REQUIRE(apply_option(interface, "eth0", config));
+  REQUIRE(apply_option(interface, "wlp0s20f3.100", config));
+  CHECK(config.interfaces == std::vector<std::string>{"eth0", "wlp0s20f3.100"});
+  CHECK(option_text(interface, config) == "eth0, wlp0s20f3.100");
+  for (const char* bad : {"", "a/b", "a b", "sixteen-letters-", "eth0\n"}) CHECK(!apply_option(interface, bad, config));
+  clear_option(interface, config);
+  CHECK(config.interfaces.empty());
+  for (int i = 0; i < 64; ++i) REQUIRE(apply_option(interface, "eth" + std::to_string(i), config));
+  CHECK(!apply_option(interface, "eth64", config));
+}
+
 TEST_CASE("choices, flags and texts") {
   Config config;
   const OptionSpec& policy = *find_option("ice-request");

@@ -7,8 +7,6 @@
 
 #include <catch2/catch.hpp>
 
-#include "daemon/dht/answer_watch.h"
-
 using namespace connd;
 using namespace connd::daemon;
 using std::chrono::milliseconds;
@@ -276,20 +274,4 @@ TEST_CASE("fault E00: the first datagram after a silence is a sign") {
   machine.on_received(13, at(48'000));
   CHECK_FALSE(machine.silent());
   CHECK(take_all(48'000) == "all");
-}
-
-TEST_CASE("fault E00: answers are looked for at the nodes while they are awaited, once for all who wait") {
-  AnswerWatch watch;
-  CHECK(watch.next_deadline() == proto::kNever);
-  std::vector<long> looks;
-  for (long now = 0; now < 12'000; now += 100) {
-    if (now % 3'000 == 0 && now < 9'000) {
-      for (int i = 0; i < 100; ++i) watch.on_request(at(now));
-    }
-    if (watch.due(at(now))) looks.push_back(now);
-  }
-  CHECK(looks == std::vector<long>{300, 1'000, 2'000, 3'000, 4'000, 5'000, 6'000, 7'000, 8'000, 9'000});
-  CHECK(watch.next_deadline() == proto::kNever);
-  watch.on_request(at(60'000));
-  CHECK(watch.next_deadline() == at(60'300));
 }

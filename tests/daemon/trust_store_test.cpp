@@ -210,6 +210,27 @@ TEST_CASE("100,000 entries fit, one more does not") {
   CHECK(!TrustStore::open(path));
 }
 
+TEST_CASE("a list goes by kind and id, from any entry on, whether that is still there or not") {
+  TempDir dir;
+  auto store = opened(dir.file("trust.json"));
+  const std::vector<TrustSubject> order{TrustSubject(device(2)), TrustSubject(device(9)),
+                                        TrustSubject(TrustKind::kAccount, issuer(1)),
+                                        TrustSubject(TrustKind::kCa, issuer(0))};
+  for (const std::size_t i : {3u, 1u, 0u, 2u}) REQUIRE(store.allow(order[i], 1));
+  const auto subjects = [&](const std::optional<TrustSubject>& after, std::size_t most) {
+    std::vector<TrustSubject> out;
+    for (const TrustEntry& entry : store.list(after, most)) out.push_back(entry.subject);
+    return out;
+  };
+  CHECK(subjects({}, 9) == order);
+  CHECK(subjects({}, 2) == std::vector(order.begin(), order.begin() + 2));
+  CHECK(subjects(order[1], 9) == std::vector(order.begin() + 2, order.end()));
+  CHECK(subjects(TrustSubject(device(3)), 2) == std::vector(order.begin() + 1, order.begin() + 3));
+  CHECK(subjects(order[3], 9).empty());
+  REQUIRE(store.unset(order[1]));
+  CHECK(subjects(order[1], 9) == std::vector(order.begin() + 2, order.end()));
+}
+
 TEST_CASE("subjects are parsed by kind") {
   CHECK(TrustSubject::parse(TrustKind::kDevice, std::string(64, 'A'))->id() == std::string(64, 'a'));
   CHECK(TrustSubject::parse(TrustKind::kCa, std::string(40, 'A'))->kind() == TrustKind::kCa);

@@ -146,12 +146,24 @@ def test_id_and_version(pair):
 
 
 @pytest.mark.parametrize("verb", [["id"], ["status"], ["trust", "list"], ["alias", "list"], ["connections"], ["channels"],
-                                  ["version"]])
+                                  ["version"], ["doctor"]])
 def test_json_on_every_verb_that_prints(pair, verb):
     alice, _ = pair
     done = alice.ctl(*verb, "--json")
     assert done.returncode == 0, done.stderr
     assert all(isinstance(item, dict) for item in json_lines(done))
+
+
+def test_doctor_of_a_daemon_that_is_well_and_of_one_that_is_not_there(pair):
+    alice, _ = pair
+    well = alice.ctl("doctor", "--json")
+    assert well.returncode == 0, well.stdout
+    verdicts = {line["check"]: line["verdict"] for line in json_lines(well)}
+    assert verdicts.pop("clock") in ("good", "warning", "not known")  # the machine's own
+    assert verdicts.pop("requests") in ("good", "not known")  # by what was tested so far
+    assert verdicts == {"daemon": "good", "identity": "good", "dht": "good", "trust": "good"}
+    gone = subprocess.run([CTL, "--socket", f"{alice.ctl_socket}.none", "doctor"], capture_output=True, check=False)
+    assert gone.returncode == 1 and b"nobody answers" in gone.stdout and b"-> start it" in gone.stdout
 
 
 def test_call(pair):

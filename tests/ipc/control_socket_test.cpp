@@ -16,6 +16,7 @@
 #include <sys/un.h>
 
 #include "ipc/client.h"
+#include "ipc/fd_channel.h"
 
 using namespace connd;
 using namespace connd::ipc;

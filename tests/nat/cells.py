@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One cell of the matrix: a network, the DHT's first node and two daemons, and what becomes of an open in each direction."""
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -145,15 +146,20 @@ def one_way(caller, callee, seconds, size):
     return out
 
 
-def cell(a, b, seconds, size, options=(), loss=0.0):
+def cell(a, b, seconds, size, options=(), rtt_ms=network.RTT_MS, loss=0.0):
     """Both directions. A dictionary for people and programs."""
-    net = network.Network(a, b, loss=loss)
+    net = network.Network(a, b, rtt_ms, loss=loss)
     hosts = start(net, options)
     out = {"a": a, "b": b, "physics": kinds.physics(a, b), "delay": net.slow, "dht": {}, "opens": []}
     for name, kind in (("a", a), ("b", b)):
         out["dht"][name] = hosts[name].on_dht(NO_DHT_SECONDS if kind in kinds.NO_DHT else DHT_SECONDS)
     for one, other in (("a", "b"), ("b", "a")):
         out["opens"].append(one_way(hosts[one], hosts[other], seconds, size))
+    for name, kind in (("a", a), ("b", b)):
+        # What its candidates tell of besides its own addresses (a relay of the peer's lets in nobody else).
+        told = " ".join(re.findall(r'seen at addresses="(.*?)"', hosts[name].process.log())).split()
+        if out["dht"][name] and net.public_address(name) not in told:
+            out.setdefault("problems", []).append(f"{name} does not know that it is seen at {net.public_address(name)}, but {told}")
     for host in hosts.values():
         host.process.popen.terminate()
     out["ended"] = [host.process.wait(30 * SCALE) for host in hosts.values()]

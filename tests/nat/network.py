@@ -56,6 +56,20 @@ def unshare_command():
     return command
 
 
+def end_with_parent():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def check_programs():
+    """That what runs in a network is built."""
+    built = {"CONND_DAEMON": "daemon/jami-connd", "CONND_CTL": "tools/jami-connctl", "CONND_MAKE_IDENTITY": "tests/make_identity",
+             "CONND_WAN_LINK": "tests/nat/wan_link"}
+    for variable, place in built.items():
+        path = os.environ.get(variable) or str(BUILD / place)
+        if not os.access(path, os.X_OK):
+            sys.exit(f"there is no {path}: build it, or name the build's directory by CONND_BUILD")
+
+
 def environment_inside():
     return os.environ | {INSIDE: "1", "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"}
 
@@ -63,13 +77,13 @@ def environment_inside():
 def own_world(arguments):
     """Makes this process's namespaces its own world; starts the program again in some, if it has none yet: its exit code then."""
     if os.environ.get(INSIDE):
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with_parent()
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         os.makedirs("/run/netns")
         return None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other one is in our group, and hears of it itself
     world = subprocess.Popen([*unshare_command(), sys.executable, *arguments], env=environment_inside(),
-                             preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+                             preexec_fn=end_with_parent)
     signal.signal(signal.SIGTERM, lambda *_: world.kill())
     return world.wait()
 
@@ -247,7 +261,7 @@ class Network:
         if self.slow:
             command = [WAN_LINK, *self.settings, *(f"{name}:wan:P:{far}" for name, far, _, _ in self.links)]
             self.relay = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
-                                          preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+                                          preexec_fn=end_with_parent)
             if self.relay.stdout.readline() != "ready\n":
                 raise RuntimeError("wan_link ended: " + str(self.relay.wait()))
         for name, far, at_home, at_p in self.links:
@@ -267,6 +281,14 @@ class Network:
     def bootstrap(self):
         """Where the DHT's first node is, for a host of any kind."""
         return [f"{PUBLIC}1:{DHT_PORT}", f"[{PUBLIC6}1]:{DHT_PORT}"]
+
+    def public_address(self, host):
+        """Where others see it; of those that have both, the IPv6 one."""
+        kind = self.kinds["ab".index(host)]
+        number = 30 if kind in kinds.SHARED else 10 * (1 + "ab".index(host))
+        if "6" not in kinds.families(kind):
+            return f"{PUBLIC}{number}"
+        return f"{PUBLIC6}{number}" if kind in kinds.OPEN else f"2001:db8:{number}::2"
 
     def links_report(self):
         """Ends the links; what they say they have carried."""

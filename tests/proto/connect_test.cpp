@@ -21,7 +21,7 @@ TEST_CASE("the whole table: (role, state, event) -> (state, action); all else me
       {{R::kCaller, S::kResolving, E::kRejected}, {S::kFailed, A::kFail}},
       {{R::kCaller, S::kGathering, E::kGathered}, {S::kOffered, A::kSendRequest}},
       {{R::kCaller, S::kGathering, E::kBroken}, {S::kFailed, A::kFail}},
-      {{R::kCaller, S::kOffered, E::kPath}, {S::kHandshaking, A::kStartTls}},
+      {{R::kCaller, S::kOffered, E::kPath}, {S::kChecking, A::kNone}},
       {{R::kCaller, S::kHandshaking, E::kPath}, {S::kHandshaking, A::kStartTls}},
       {{R::kCallee, S::kHandshaking, E::kPath}, {S::kHandshaking, A::kStartTls}},
       {{R::kCaller, S::kOffered, E::kAnswered}, {S::kChecking, A::kStartChecks}},

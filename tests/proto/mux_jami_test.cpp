@@ -221,7 +221,7 @@ TEST_CASE("E1 in Jami's dialect: beacons are answered, on either control channel
     SECTION("answers") {
       peer.now += 40ms;
       peer.raw("92cdffffc40481a170c2");
-      CHECK(peer.end.mux->round_trip() == Duration{40});
+      CHECK(peer.end.mux->keepalive().round_trip() == Duration{40});
     }
     SECTION("or is dead") {
       peer.now += kBeaconInterval;

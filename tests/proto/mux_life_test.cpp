@@ -60,12 +60,12 @@ TEST_CASE("E3: a peer that has been silent for the probe's time is doubtful, unt
   MuxPair pair;
   pair.settle();
   pair.now += kProbeTime - 1ms;
-  CHECK_FALSE(pair.client.mux->doubtful(pair.now));
+  CHECK_FALSE(pair.client.mux->keepalive().doubtful(pair.now));
   pair.now += 1ms;
-  CHECK(pair.client.mux->doubtful(pair.now));
+  CHECK(pair.client.mux->keepalive().doubtful(pair.now));
   pair.client.mux->probe(pair.now);
   pair.settle();
-  CHECK_FALSE(pair.client.mux->doubtful(pair.now));
+  CHECK_FALSE(pair.client.mux->keepalive().doubtful(pair.now));
 }
 
 TEST_CASE("E1: who still receives what was sent before the ping has more time for it, by the probe's time each time") {
@@ -89,13 +89,13 @@ TEST_CASE("E1: part of a record is a sign of life, too") {
   MuxPair pair;
   pair.settle();
   pair.client.mux->probe(pair.now);
-  CHECK(pair.client.mux->asking());
-  CHECK_FALSE(pair.client.mux->answer_due(pair.now));
+  CHECK(pair.client.mux->keepalive().asking());
+  CHECK_FALSE(pair.client.mux->keepalive().answer_due(pair.now));
   pair.now += kProbeTime;
-  CHECK(pair.client.mux->answer_due(pair.now));
+  CHECK(pair.client.mux->keepalive().answer_due(pair.now));
   pair.client.mux->heard(pair.now);
-  CHECK_FALSE(pair.client.mux->asking());
-  CHECK_FALSE(pair.client.mux->doubtful(pair.now));
+  CHECK_FALSE(pair.client.mux->keepalive().asking());
+  CHECK_FALSE(pair.client.mux->keepalive().doubtful(pair.now));
   CHECK(pair.client.mux->on_timeout(pair.now).ok());
   CHECK(pair.client.mux->next_deadline() == pair.now + kKeepaliveInterval);
 }
@@ -108,7 +108,7 @@ TEST_CASE("the round trip is measured by keepalives") {
   pair.client.flush(pair.to_server);
   pair.now += 7ms;
   pair.settle();
-  CHECK(pair.client.mux->round_trip() == 7ms);
+  CHECK(pair.client.mux->keepalive().round_trip() == 7ms);
 }
 
 TEST_CASE("goaway: no new requests, open channels finish, the rest is cut after the stated time") {

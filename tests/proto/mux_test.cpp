@@ -225,3 +225,37 @@ TEST_CASE("B9: an open cancelled before it is answered frees that channel only")
   CHECK(pair.client.seen(Kind::kOpened).size() == 1);
   CHECK(pair.client.mux->channel_count() == 1);
 }
+
+TEST_CASE("what the owner keeps for a channel comes with its data, its end and its turns, until its handle is dead") {
+  struct User final : ChannelUser {};
+  User user, other;
+  MuxPair pair;
+  const auto [a, b] = connd::tests::open_and_talk(pair, "x");
+  const auto next_of_server = [&] {
+    pair.client.flush(pair.to_server);
+    const ByteVector bytes = std::exchange(pair.to_server, {});
+    pair.server.mux->feed(bytes, pair.now);
+    auto event = pair.server.mux->next_event(pair.now);
+    REQUIRE(event.ok());
+    REQUIRE(event->has_value());
+    while (pair.server.mux->next_event(pair.now)->has_value()) {
+    }
+    return std::pair((*event)->kind, (*event)->user);
+  };
+  pair.client.write(a, "for nobody");
+  CHECK((next_of_server() == std::pair<Kind, ChannelUser*>(Kind::kData, nullptr)));
+  pair.server.mux->set_user(b, &user);
+  pair.client.write(a, "for somebody");
+  CHECK((next_of_server() == std::pair<Kind, ChannelUser*>(Kind::kData, &user)));
+  pair.server.mux->set_user(b, &other);
+  pair.server.mux->set_ready(b, true);
+  const auto turn = pair.server.mux->next_sender();
+  REQUIRE(turn);
+  CHECK((turn->channel == b && turn->user == &other));
+  pair.server.mux->set_ready(b, false);
+  pair.client.mux->finish(a);
+  CHECK((next_of_server() == std::pair<Kind, ChannelUser*>(Kind::kEnd, &other)));
+  pair.server.mux->reset(b, Reason::kReset, {});
+  pair.server.mux->set_user(b, &user);  // of a handle that is dead: nothing
+  CHECK_FALSE(pair.server.mux->next_sender());
+}
