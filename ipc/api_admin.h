@@ -129,6 +129,8 @@ struct DaemonStatus {
   std::optional<std::string> account;
   std::optional<std::string> ca;
   DhtStatus dht;
+  std::uint64_t port = 0;                     ///< TCP, of the daemon's own: for peers and firewalls; 0: none yet
+  std::vector<std::string> public_addresses;  ///< "ADDRESS:PORT" that this is seen as from outside, as far as known
   DaemonCounts counts;
   IceRequestPolicy ice_request = IceRequestPolicy::kTrusted;
   Json limits = Json::object();         ///< name -> number
@@ -146,6 +148,8 @@ struct DaemonStatus {
     io.optional("account", self.account);
     io.optional("ca", self.ca);
     io.required("dht", self.dht);
+    io.optional("port", self.port, Bounds{0, 65535});
+    io.optional("public_addresses", self.public_addresses);
     io.required("counts", self.counts);
     io.required("ice_request", self.ice_request);
     io.required("limits", self.limits);
@@ -187,6 +191,7 @@ struct ConnectionInfo {
   std::optional<Dialect> dialect;            ///< once connected
   std::optional<std::string> local_address;  ///< "ADDRESS:PORT" of the selected path
   std::optional<std::string> remote_address;
+  std::optional<std::string> path;  ///< how it came about: "host", "mapped", "punched", "relayed"
   std::optional<double> rtt_ms;
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
@@ -203,6 +208,7 @@ struct ConnectionInfo {
     io.optional("dialect", self.dialect);
     io.optional("local_address", self.local_address);
     io.optional("remote_address", self.remote_address);
+    io.optional("path", self.path);
     io.optional("rtt_ms", self.rtt_ms);
     io.required("bytes_in", self.bytes_in);
     io.required("bytes_out", self.bytes_out);

@@ -55,6 +55,9 @@ std::optional<ConnectStep> connect_step(ConnectRole role, ConnectState state, Co
       return std::nullopt;
     case State::kOffered:
       if (event == Event::kAnswered) return ConnectStep{State::kChecking, Action::kStartChecks};
+      // By our front door the peer may be here before its answer is: its check was done there. The same event again
+      // goes on.
+      if (event == Event::kPath) return ConnectStep{State::kChecking, Action::kNone};
       if (event == Event::kBroken || event == Event::kRejected) return ConnectStep{State::kFailed, Action::kFail};
       return std::nullopt;
     case State::kChecking:
@@ -63,6 +66,7 @@ std::optional<ConnectStep> connect_step(ConnectRole role, ConnectState state, Co
       return std::nullopt;
     case State::kHandshaking:
       if (event == Event::kUp) return ConnectStep{State::kReady, Action::kDeliver};
+      if (event == Event::kPath) return ConnectStep{State::kHandshaking, Action::kStartTls};  // one more
       if (event == Event::kBroken || event == Event::kRejected) return ConnectStep{State::kFailed, Action::kFail};
       return std::nullopt;
     case State::kReady:

@@ -3,8 +3,9 @@
 /// comes out. It does nothing itself and knows no clock.
 ///
 /// The caller (it asked) looks up the peer's certificate, gathers candidates, sends its request and waits for the
-/// answer; the callee (it was asked) gathers and sends its answer. From there on both are alike: ICE checks up to the
-/// taken-over socket, then TLS, then the peer's hello.
+/// answer; the callee (it was asked) gathers and sends its answer. From there on both are alike: ICE checks, and
+/// knocking at front doors, up to a socket, then TLS, then the peer's hello. The callee may come by the caller's door
+/// before its answer.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ enum class ConnectEvent : std::uint8_t {
   kNoCertificate,  ///< the lookup ended without
   kGathered,
   kAnswered,
-  kPath,      ///< ICE delivered a socket
+  kPath,      ///< a way delivered a socket; again for another one
   kBroken,    ///< ICE or TLS failed in a way that a fresh attempt may not
   kRejected,  ///< the peer is not who it should be, or does not speak our protocol
   kUp,        ///< TLS is done and the peer's hello is here

@@ -95,7 +95,7 @@ bool Rfc4571Reader::may_be_special() const {
 }
 
 bool Rfc4571Reader::is_stun() const {
-  return held_size_ == kKindBytes && held_[0] <= 3 && ByteReader(Bytes(held_).subspan(4, 4)).u32() == kMagicCookie;
+  return held_size_ == kKindBytes && held_[0] <= 3 && ByteReader(Bytes(held_).subspan(4, 4)).u32() == kStunMagicCookie;
 }
 
 bool Rfc4571Reader::is_hand_over() const {

@@ -14,6 +14,7 @@
 #include "proto/bytes.h"
 #include "proto/error.h"
 #include "proto/result.h"
+#include "proto/stun.h"
 
 namespace connd::proto {
 
@@ -34,11 +35,6 @@ using IcePiece = std::variant<StreamData, StunMessage, HandOver>;
 /// copied: only a STUN message that comes in parts is put together here.
 class Rfc4571Reader {
  public:
-  /// Binding requests and responses of ICE are below 200 bytes; more than an Ethernet frame is no real one.
-  static constexpr std::size_t kMaxStunBytes = 2048;
-  /// RFC 8489, section 5: the header, and the value that makes a message STUN.
-  static constexpr std::size_t kStunHeaderBytes = 20;
-  static constexpr std::uint32_t kMagicCookie = 0x2112A442;
   /// What a hand-over frame holds.
   static constexpr std::array<std::uint8_t, 4> kHandOver{'J', 'C', 'H', 1};
 

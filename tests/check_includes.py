@@ -37,6 +37,7 @@ ROOMS = {
     "trust": {"nlohmann", "spdlog"},
     "dht": {"opendht", "opendht.h"},
     "ice": {"nice"},
+    "path": set(),
     "link": set(),
     "connection": {"nlohmann", "openssl/crypto.h", "spdlog"},
     "local_api": {"nlohmann", "spdlog", "systemd"},

@@ -92,6 +92,13 @@ std::string why_turned_away(const ipc::TurnedAway& knock) {
   return "not allowed; to let it in: jami-connctl trust allow " + printable(knock.peer);
 }
 
+/// The one that an administrator opens in a firewall.
+std::string port_text(const ipc::DaemonStatus& status) {
+  if (status.port == 0) return "none yet";
+  const std::string seen = status.public_addresses.empty() ? "" : "; seen as " + joined(status.public_addresses);
+  return "TCP " + std::to_string(status.port) + seen;
+}
+
 void print_status(const ipc::DaemonStatus& status, bool verbose) {
   const auto& dht = status.dht;
   std::vector<std::pair<std::string, std::string>> fields = {
@@ -102,6 +109,7 @@ void print_status(const ipc::DaemonStatus& status, bool verbose) {
        printable(status.version) + ", pid " + std::to_string(status.pid) + ", up " + human_age(status.uptime_s)},
       {"dht", std::string(ipc::enum_name(dht.state)) + ", " + std::to_string(dht.nodes) + " nodes, UDP port " +
                   std::to_string(dht.port)},
+      {"port", port_text(status)},
       {"reachable", reach_text(dht)},
       {"bootstrap", joined(dht.bootstrap) + (dht.lan_discovery ? "; LAN discovery on" : "; LAN discovery off")},
       {"unknown peers", std::string(status.ice_request == ipc::IceRequestPolicy::kTrusted  ? "refused"
@@ -170,9 +178,10 @@ void print_connections(const ipc::ConnectionListResult& list) {
   for (const auto& c : list.connections) {
     rows.push_back({printable(c.peer), std::string(ipc::enum_name(c.state)), std::string(ipc::enum_name(c.direction)),
                     std::string(ipc::enum_name(c.trust)), std::to_string(c.channels), human_bytes(c.bytes_in),
-                    human_bytes(c.bytes_out), human_age(c.age_s), milliseconds(c.rtt_ms), or_dash(c.remote_address)});
+                    human_bytes(c.bytes_out), human_age(c.age_s), milliseconds(c.rtt_ms), or_dash(c.path),
+                    or_dash(c.remote_address)});
   }
-  print_table({"PEER", "STATE", "DIRECTION", "TRUST", "CHANNELS", "IN", "OUT", "AGE", "RTT", "ADDRESS"}, rows);
+  print_table({"PEER", "STATE", "DIRECTION", "TRUST", "CHANNELS", "IN", "OUT", "AGE", "RTT", "PATH", "ADDRESS"}, rows);
 }
 
 void print_channels(const ipc::ChannelListResult& list) {

@@ -77,9 +77,9 @@ void ConnectionManager::connected(std::unique_ptr<MultiplexedSocket> up, proto::
   if (const auto stored = chains_.met(chain); !stored) {
     spdlog::warn("certificate of {} not stored: {}", device.abbreviated(), stored.failure().text);
   }
-  spdlog::info("connection={} peer={} up after_ms={} role={} local={} remote={} trust={}", number, device.abbreviated(),
-               after.count(), connection.outgoing() ? "caller" : "callee", socket.link().path().local,
-               socket.link().path().remote, name_of(trust));
+  spdlog::info("connection={} peer={} up after_ms={} role={} path={} local={} remote={} trust={}", number,
+               device.abbreviated(), after.count(), connection.outgoing() ? "caller" : "callee",
+               socket.link().path().kind, socket.link().path().local, socket.link().path().remote, name_of(trust));
   pair_keys_.met(socket.link(), trust, connection.outgoing());
   requests_.let_in(device);
   context_.events.publish("connection.connected", [&] {

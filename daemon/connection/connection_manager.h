@@ -113,6 +113,7 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
 
  private:
   // MultiplexedSocket::Owner
+  void on_secured(MultiplexedSocket& socket) override { connector_.socket_secured(socket); }
   void on_up(MultiplexedSocket& socket) override;
   void on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri,
                             bool unique) override;

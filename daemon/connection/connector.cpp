@@ -30,8 +30,9 @@ Connector::Connector(const ManagerContext& context, const ManagerSettings& setti
     : context_(context),
       settings_(settings),
       tls_(std::move(tls)),
-      attempts_context_{context.connections, context.bridge, tls_,         settings.ice,
-                        settings.mux,        context.stores, socket_owner, settings.native},
+      attempts_context_{context.connections, context.bridge,  tls_,
+                        settings.ice,        settings.mux,    context.stores,
+                        socket_owner,        settings.native, settings.native ? context.doors : nullptr},
       chains_(chains),
       pair_keys_(pair_keys),
       connections_(connections),
@@ -277,11 +278,13 @@ void Connector::drop(ConnectionNumber number, proto::Reason reason, std::string_
                   proto::to_string(state));
   }
   it->second->abandon();
-  if (auto socket = it->second->take_socket(); socket && socket->can_say_why() && leaving_.size() < kMaxLeaving) {
-    socket->close_drained(reason, text);
-    leaving_.emplace(number, std::move(socket));
-  } else if (socket) {
-    dead_sockets_.push_back(std::move(socket));
+  for (auto& socket : it->second->take_sockets()) {
+    if (socket->can_say_why() && leaving_.size() < kMaxLeaving && !leaving_.contains(number)) {
+      socket->close_drained(reason, text);
+      leaving_.emplace(number, std::move(socket));
+    } else {
+      dead_sockets_.push_back(std::move(socket));
+    }
   }
   dead_attempts_.push_back(std::move(it->second));
   attempts_.erase(it);
@@ -297,7 +300,7 @@ void Connector::attempt_done(ConnectAttempt& attempt) {
   const ConnectionNumber number = attempt.id().number;
   const proto::ConnectRole role = attempt.role();
   const proto::Duration after = context_.connections.loop.now() - attempt.started();
-  std::unique_ptr<MultiplexedSocket> socket = attempt.take_socket();
+  std::unique_ptr<MultiplexedSocket> socket = std::move(attempt.take_sockets().front());
   if (const auto it = calls_.find(attempt.id().peer); it != calls_.end()) {
     // An attempt of ours that is under way beside this one goes on.
     const bool over = it->second.attempt == 0 || it->second.attempt == number;
@@ -308,10 +311,15 @@ void Connector::attempt_done(ConnectAttempt& attempt) {
   owner_.connected(std::move(socket), role, after);
 }
 
+void Connector::socket_secured(const MultiplexedSocket& socket) {
+  const auto it = attempts_.find(socket.number());
+  if (it != attempts_.end()) it->second->socket_secured(socket);
+}
+
 bool Connector::socket_up(const MultiplexedSocket& socket) {
   const auto it = attempts_.find(socket.number());
   if (it == attempts_.end()) return false;
-  it->second->socket_up();
+  it->second->socket_up(socket);
   return true;
 }
 
@@ -319,7 +327,7 @@ bool Connector::socket_down(const MultiplexedSocket& socket, proto::Reason reaso
                             std::error_code error) {
   if (const auto it = attempts_.find(socket.number()); it != attempts_.end()) {
     const bool ours = error.category() == proto::error_category();
-    it->second->socket_down(ours ? proto::reason_of(error) : reason, text);
+    it->second->socket_down(socket, ours ? proto::reason_of(error) : reason, text);
     return true;
   }
   const auto gone = leaving_.find(socket.number());
@@ -328,6 +336,11 @@ bool Connector::socket_down(const MultiplexedSocket& socket, proto::Reason reaso
   leaving_.erase(gone);
   owner_.bury_soon();
   return true;
+}
+
+void Connector::attempt_let_go(std::unique_ptr<MultiplexedSocket> socket) {
+  dead_sockets_.push_back(std::move(socket));
+  owner_.bury_soon();
 }
 
 std::size_t Connector::end_attempts(const proto::DeviceId& device, std::string_view text) {
@@ -380,7 +393,7 @@ void Connector::on_answer(const SignalMessage& message, const proto::ConnectionR
   if (called == calls_.end()) return;
   const auto it = attempts_.find(called->second.attempt);
   if (it == attempts_.end() || it->second->id().request_id != answer.id) return;
-  if (it->second->state() != proto::ConnectState::kOffered) return;
+  if (!it->second->awaits_answer()) return;
   auto remote = proto::IceDescription::parse(answer.ice_text);
   if (!remote) return it->second->reject(proto::Reason::kProtocolError, remote.error().message());
   it->second->on_answer(*remote, kind_of(answer, settings_));

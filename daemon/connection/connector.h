@@ -82,6 +82,7 @@ class Connector final : private ConnectAttempt::Owner {
   // ---- attempts of both kinds ----
 
   /// As the MultiplexedSocket's owner is told, of one that may be an attempt's. True: it was.
+  void socket_secured(const MultiplexedSocket& socket);
   bool socket_up(const MultiplexedSocket& socket);
   bool socket_down(const MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
                    std::error_code error);
@@ -125,6 +126,7 @@ class Connector final : private ConnectAttempt::Owner {
   void attempt_moved(ConnectAttempt& attempt, proto::ConnectState before) override;
   void attempt_done(ConnectAttempt& attempt) override;
   void attempt_failed(ConnectAttempt& attempt, const AttemptFailure& failure) override;
+  void attempt_let_go(std::unique_ptr<MultiplexedSocket> socket) override;
 
   void dial(const proto::DeviceId& device);
   void resolved(ConnectionNumber number, std::optional<proto::ByteVector> public_key, bool banned);

@@ -13,6 +13,7 @@
 #include "daemon/dht/signalling.h"
 #include "daemon/event_loop/glib_bridge.h"
 #include "daemon/ice/ice_agent.h"
+#include "daemon/path/doors.h"
 #include "daemon/trust/stores.h"
 #include "proto/connect.h"
 
@@ -27,6 +28,7 @@ struct ManagerContext {
   EventHub& events;
   ChannelApps& apps;
   ConnectionAsker& asker;
+  Doors* doors = nullptr;  ///< null: paths are ICE's alone
 };
 
 struct ManagerSettings {

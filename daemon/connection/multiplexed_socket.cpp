@@ -74,6 +74,7 @@ bool MultiplexedSocket::reading_stopped() {
 }
 
 proto::Result<void> MultiplexedSocket::link_secured() {
+  owner_.on_secured(*this);
   proto::MuxConfig config = mux_config_;
   config.max_window = proto::max_window_for(link_->round_trip());
   mux_ = std::make_unique<proto::Mux>(config, link_->native() ? proto::native_dialect() : proto::jami_dialect(),

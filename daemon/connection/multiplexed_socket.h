@@ -33,6 +33,8 @@ class MultiplexedSocket final : private Link::Owner, private TurnClient, private
   /// the MultiplexedSocket is not destroyed there.
   class Owner {
    public:
+    /// The link is secured, and nothing was said there yet. Other connections with the peer may be destroyed.
+    virtual void on_secured(MultiplexedSocket& /*socket*/) {}
     /// The link is secured, and the peer's hello, if its dialect has one, is here.
     virtual void on_up(MultiplexedSocket& socket) = 0;
     virtual void on_channel_requested(MultiplexedSocket& socket, proto::ChannelHandle channel, const std::string& uri,

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "daemon/ice/nice_candidate.h"
+#include "proto/stun.h"
 
 namespace connd::daemon {
 namespace {
@@ -77,7 +78,8 @@ bool is_connected_tcp(int fd) {
 }
 
 bool is_hand_over(proto::Bytes payload) {
-  return std::equal(payload.begin(), payload.end(), kHandOverFrame.begin() + kIceFrameHeader, kHandOverFrame.end());
+  return std::equal(payload.begin(), payload.end(), kHandOverFrame.begin() + proto::kFrameLengthBytes,
+                    kHandOverFrame.end());
 }
 
 }  // namespace

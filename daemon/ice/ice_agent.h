@@ -71,6 +71,7 @@ struct IcePath {
   /// IceConfig's role, from which the TLS role follows: controlling is the client. Signalling gives the two sides
   /// different ones; libnice resolves a conflict with a peer that does not keep to it, but does not tell how.
   bool controlling = false;
+  std::string kind = "host";            ///< how it came about, for people: host, mapped, punched, relayed
   std::string local, remote;            ///< "ip:port" of the socket itself
   std::string local_type, remote_type;  ///< host, srflx, prflx, relay
   /// For STUN after the take-over: requests to us carry USERNAME local_ufrag:remote_ufrag and are authenticated with

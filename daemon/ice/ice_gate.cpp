@@ -8,46 +8,25 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "proto/stun.h"
+
 namespace connd::daemon {
 namespace {
 
-// RFC 8489 5: the header, the magic cookie, and the binding request; 14.3: USERNAME.
-constexpr std::size_t kStunHeader = 20;
-constexpr std::size_t kAttributeHeader = 4;
-constexpr std::uint16_t kBindingRequest = 0x0001;
-constexpr std::uint16_t kUsername = 0x0006;
-constexpr std::array<std::uint8_t, 4> kMagicCookie = {0x21, 0x12, 0xA4, 0x42};
 /// A connectivity check is about 100 bytes; both ufrags can add 513.
 constexpr std::size_t kMaxCheck = 1280;
-
-bool names_us(proto::Bytes attributes, std::string_view local_ufrag) {
-  while (attributes.size() >= kAttributeHeader) {
-    const std::uint16_t type = proto::load_u16(attributes.data());
-    const std::size_t size = proto::load_u16(attributes.data() + 2);
-    attributes = attributes.subspan(kAttributeHeader);
-    if (size > attributes.size()) return false;
-    if (type == kUsername) {
-      const std::string_view name = proto::as_text(attributes.first(size));
-      return name.size() > local_ufrag.size() && name.starts_with(local_ufrag) && name[local_ufrag.size()] == ':';
-    }
-    const std::size_t padded = (size + 3) & ~std::size_t{3};
-    attributes = attributes.subspan(std::min(padded, attributes.size()));
-  }
-  return false;
-}
 
 }  // namespace
 
 FirstFrame judge_first_frame(proto::Bytes bytes, std::string_view local_ufrag) {
-  if (bytes.size() < kIceFrameHeader) return FirstFrame::kIncomplete;
+  if (bytes.size() < proto::kFrameLengthBytes) return FirstFrame::kIncomplete;
   const std::size_t size = proto::load_u16(bytes.data());
-  if (size < kStunHeader || size > kMaxCheck) return FirstFrame::kStranger;
-  if (bytes.size() < kIceFrameHeader + size) return FirstFrame::kIncomplete;
-  const proto::Bytes stun = bytes.subspan(kIceFrameHeader, size);
-  const bool is_request = proto::load_u16(stun.data()) == kBindingRequest &&
-                          proto::load_u16(stun.data() + 2) == size - kStunHeader &&
-                          std::equal(kMagicCookie.begin(), kMagicCookie.end(), stun.begin() + 4);
-  return is_request && names_us(stun.subspan(kStunHeader), local_ufrag) ? FirstFrame::kPeer : FirstFrame::kStranger;
+  if (size < proto::kStunHeaderBytes || size > kMaxCheck) return FirstFrame::kStranger;
+  if (bytes.size() < proto::kFrameLengthBytes + size) return FirstFrame::kIncomplete;
+  const auto check = proto::StunView::parse(bytes.subspan(proto::kFrameLengthBytes, size));
+  const bool is_request = check && check->is(proto::StunClass::kRequest, proto::StunMethod::kBinding);
+  const bool names_us = is_request && proto::receiver_of_check(check->username().value_or("")) == local_ufrag;
+  return names_us ? FirstFrame::kPeer : FirstFrame::kStranger;
 }
 
 void IceGate::guard(std::vector<NiceAddress> listeners, std::string local_ufrag) {
@@ -81,7 +60,7 @@ bool IceGate::admits(int fd) {
   }
   struct stat info {};
   if (fstat(fd, &info) != 0 || admitted_.contains(info.st_ino)) return true;
-  std::array<std::uint8_t, kIceFrameHeader + kMaxCheck> head;
+  std::array<std::uint8_t, proto::kFrameLengthBytes + kMaxCheck> head;
   const ssize_t seen = recv(fd, head.data(), head.size(), MSG_PEEK | MSG_DONTWAIT);
   const proto::Bytes bytes(head.data(), seen > 0 ? static_cast<std::size_t>(seen) : 0);
   if (judge_first_frame(bytes, local_ufrag_) == FirstFrame::kPeer) {

@@ -21,9 +21,6 @@
 
 namespace connd::daemon {
 
-/// RFC 4571: the length in front of each frame of a TCP candidate.
-inline constexpr std::size_t kIceFrameHeader = 2;
-
 /// Connections that came in and are held back. With so many, no more are accepted for this attempt: descriptors are
 /// finite. The peer may still be reached by our own connections to it.
 inline constexpr std::size_t kMaxStrangers = 64;

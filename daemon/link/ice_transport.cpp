@@ -5,7 +5,6 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <variant>
 
 #include <linux/sockios.h>
@@ -14,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "daemon/system/endpoints.h"
 #include "proto/stun.h"
 
 namespace connd::daemon {
@@ -46,25 +46,6 @@ constexpr int kMaxUnread = 2 << 20;
 
 std::error_code last_error() {
   return {errno, std::system_category()};
-}
-
-std::optional<proto::IpEndpoint> peer_endpoint(int fd) {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof storage;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
-  proto::IpEndpoint out;
-  if (storage.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
-    std::memcpy(out.address.data(), &v4.sin_addr, sizeof v4.sin_addr);
-    out.port = ntohs(v4.sin_port);
-    return out;
-  }
-  if (storage.ss_family != AF_INET6) return std::nullopt;
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
-  std::memcpy(out.address.data(), &v6.sin6_addr, sizeof v6.sin6_addr);
-  out.is_ipv6 = true;
-  out.port = ntohs(v6.sin6_port);
-  return out;
 }
 
 }  // namespace

@@ -76,6 +76,7 @@ class Link {
   /// Where it goes, for people and for what follows the machine's addresses.
   struct Path {
     std::string local, remote;  ///< "ip:port"
+    std::string kind = "host";  ///< how it came about: host, mapped, punched, relayed
   };
 
   Link() = default;

@@ -10,7 +10,7 @@ TlsLink::TlsLink(EdgePoller& poller, PumpScratch& scratch, const proto::TlsConte
                  IcePath path)
     : scratch_(scratch),
       peer_(peer.expected),
-      path_{path.local, path.remote},
+      path_{path.local, path.remote, path.kind},
       tls_(tls, path.controlling ? proto::TlsRole::kClient : proto::TlsRole::kServer, peer, proto::Framing::kRfc4571),
       transport_(poller, std::move(path), *this) {}
 

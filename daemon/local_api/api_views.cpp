@@ -50,6 +50,7 @@ ipc::ConnectionInfo connection_info(const ConnectionView& view, const Stores& st
   info.dialect = socket.link().native() ? ipc::Dialect::kNative : ipc::Dialect::kJami;
   info.local_address = socket.link().path().local;
   info.remote_address = socket.link().path().remote;
+  info.path = socket.link().path().kind;
   if (const auto rtt = socket.mux_state()->keepalive().round_trip()) {
     info.rtt_ms = std::chrono::duration<double, std::milli>(*rtt).count();
   }

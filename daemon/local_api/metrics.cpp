@@ -28,6 +28,9 @@ Get of_dht(std::uint64_t DhtStatus::*member) {
 Get of_clients(std::uint64_t ClientTotals::*member) {
   return count_of(&MetricSources::clients, member);
 }
+Get of_door(std::uint64_t FrontDoor::Counters::*member) {
+  return count_of(&MetricSources::door, member);
+}
 Get of_gate(std::uint64_t proto::DhtGateCounters::*member) {
   return [member](const MetricSources& from) { return from.dht == nullptr ? Json() : Json(from.dht->gate.*member); };
 }
@@ -91,6 +94,14 @@ std::vector<Metric> make_table() {
        "microseconds, the longest that the daemon's one thread was busy at a stretch in the last minute or two",
        of_own(&MetricSources::loop_longest_turn_us)},
       {"network_changes", kCounter, "changes of this machine's addresses", of_own(&MetricSources::network_changes)},
+
+      {"door_strangers", kCounter, "connections that came to the daemon's TCP port",
+       of_door(&FrontDoor::Counters::strangers)},
+      {"door_guests", kCounter, "of these, those of attempts", of_door(&FrontDoor::Counters::guests)},
+      {"door_answered", kCounter, "of these, those that asked for their address",
+       of_door(&FrontDoor::Counters::answered)},
+      {"door_closed", kCounter, "of these, those that said something else, or nothing in time",
+       of_door(&FrontDoor::Counters::closed)},
 
       {"dht_self_tests", kCounter, "tests of reachability that were begun", of_dht(&DhtStatus::self_tests)},
       {"dht_nodes_renewed", kCounter, "nodes of the DHT that were made anew because they were deaf",

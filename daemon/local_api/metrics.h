@@ -14,6 +14,7 @@
 #include "daemon/connection/connection_manager.h"
 #include "daemon/dht/dht_client.h"
 #include "daemon/local_api/ipc_settings.h"
+#include "daemon/path/front_door.h"
 #include "ipc/message.h"
 
 namespace connd::daemon {
@@ -23,6 +24,7 @@ namespace connd::daemon {
 struct MetricSources {
   const ManagerTotals* connections = nullptr;
   const DhtStatus* dht = nullptr;
+  const FrontDoor::Counters* door = nullptr;
   const ClientTotals* clients = nullptr;
   std::optional<std::uint64_t> network_changes{};
   std::optional<double> revocations_asked_s{};

@@ -60,6 +60,7 @@ void add_limits(const Config& config, ipc::Json& limits) {
     }
   }
   limits.erase("dht_port");  // no limit: `dht` tells it
+  limits.erase("port");      // as does `port` of this one
 }
 
 }  // namespace connd::daemon

@@ -64,7 +64,7 @@ Daemon::Daemon(const Config& config, const Environment& environment, Ground grou
       stores_(std::move(ground.stores)),
       view_({loop_, config_, fds_, identity_, network_, reloader_, state_watch_, monitor_, end_}),
       ipc_({loop_, stores_, events_, view_}, std::move(ground.ipc), std::move(ground.listener)),
-      network_({loop_, parts_, stores_, events_, ipc_, config_, fds_, state_dir_.path()},
+      network_({loop_, parts_, stores_, events_, ipc_, config_, fds_, state_dir_.path(), disk_},
                [this](const std::string& text) { fail(text); }),
       identity_(loop_, state_dir_.path(), stores_,
                 {[this] { on_identity(); }, [this](const std::string& text) { fail(text); },

@@ -17,7 +17,10 @@ constexpr proto::Duration kNetworkRetry = std::chrono::seconds(10);
 }  // namespace
 
 DaemonNetwork::DaemonNetwork(const Context& context, std::function<void(const std::string&)> failed)
-    : context_(context), failed_(std::move(failed)), retry_(context.loop, [this] { read_beginning(); }) {}
+    : context_(context),
+      failed_(std::move(failed)),
+      port_(context.disk, context.config, context.state_dir),
+      retry_(context.loop, [this] { read_beginning(); }) {}
 
 // ---- to join ----
 
@@ -57,7 +60,7 @@ void DaemonNetwork::on_beginning(const Beginning& beginning) {
     return;
   }
   // A port that was asked for by number is part of what the user wants: without it the start has failed.
-  if (context_.config.dht_port != 0) return failed_(started.failure().text);
+  if (context_.config.dht_port != 0 || context_.config.port != 0) return failed_(started.failure().text);
   problem_ = started.failure().text;
   spdlog::error("no network: {}", problem_);
   retry_.arm_in(kNetworkRetry);
@@ -76,13 +79,22 @@ Outcome<void> DaemonNetwork::start(const Beginning& beginning) {
     return failure(std::errc::address_in_use, e.what());
   }
   ConnectionParts& parts = context_.parts;
+  auto door = port_.open(context_.loop, parts.poller);
+  if (!door) return door.failure();
+  up->door = std::move(*door);
+  up->probe = std::make_unique<MappingProbe>(context_.loop, parts.poller, *up->door, stun_places(context_.config));
+  up->first_look.emplace(*up->probe, [this] { up_->first_look.reset(); });
+  up->doors.emplace(Doors{*up->door, *up->probe});
+  // The port is that of all networks; who names some is to be reached by those alone, which ICE keeps to.
+  Doors* const doors = context_.config.interfaces.empty() ? &*up->doors : nullptr;
   const ConnectionManager::Context context{{context_.loop, parts.poller, parts.turns, parts.scratch, parts.handles},
                                            parts.bridge,
                                            *up->dht,
                                            context_.stores,
                                            context_.events,
                                            context_.ipc.apps(),
-                                           context_.ipc.questions()};
+                                           context_.ipc.questions(),
+                                           doors};
   ManagerSettings settings = manager_settings(context_.config, context_.fds);
   if (const auto dates = identity.chain.validity()) settings.own_validity = *dates;
   settings.own_public_key = identity.chain.public_key_der();
@@ -165,6 +177,7 @@ void DaemonNetwork::on_addresses(const std::vector<std::string>& addresses) {
   context_.events.publish("network.changed", {{"addresses", addresses}});
   if (!up_) return;
   up_->dht->network_changed();
+  up_->probe->network_changed();
   up_->manager->network_changed(addresses);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-/// DaemonNetwork: what the daemon has once it has an identity: the DHT, and the connections with peers. It joins, again
-/// where that fails, leaves for another identity, and ends.
+/// DaemonNetwork: what the daemon has once it has an identity: the DHT, its own port, and the connections with peers.
+/// It joins, again where that fails, leaves for another identity, and ends.
 #pragma once
 
 #include <functional>
@@ -16,6 +16,8 @@
 #include "daemon/event_loop/loop.h"
 #include "daemon/event_loop/turn_queue.h"
 #include "daemon/local_api/ipc_server.h"
+#include "daemon/path/doors.h"
+#include "daemon/service/own_port.h"
 #include "daemon/settings/config.h"
 #include "daemon/system/fd_limits.h"
 #include "daemon/trust/identity_store.h"
@@ -46,6 +48,7 @@ class DaemonNetwork {
     const Config& config;
     const FdLimits& fds;
     const std::string& state_dir;
+    StateDisk& disk;
   };
 
   /// All outlive this. `failed`: it cannot join, and waiting does not help; a line for the user.
@@ -78,6 +81,7 @@ class DaemonNetwork {
   /// Null while it has not joined.
   [[nodiscard]] const DhtStatus* dht() const { return up_ ? &up_->dht->status() : nullptr; }
   [[nodiscard]] const ConnectionManager* manager() const { return up_ ? up_->manager.get() : nullptr; }
+  [[nodiscard]] const Doors* doors() const { return up_ ? &*up_->doors : nullptr; }
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
   /// Why it has not joined, a line each; none while all is well.
   [[nodiscard]] std::vector<std::string> problems() const;
@@ -85,6 +89,10 @@ class DaemonNetwork {
  private:
   struct Up {
     std::unique_ptr<DhtClient> dht;
+    std::unique_ptr<FrontDoor> door;
+    std::unique_ptr<MappingProbe> probe;
+    std::optional<MappingProbe::Question> first_look;  ///< so that the first attempt need not wait for it
+    std::optional<Doors> doors;
     std::unique_ptr<ConnectionManager> manager;
   };
   using Beginning = Outcome<std::shared_ptr<const DhtBeginning>>;
@@ -97,6 +105,7 @@ class DaemonNetwork {
 
   const Context context_;
   std::function<void(const std::string&)> failed_;
+  OwnPort port_;
   const LoadedIdentity* identity_ = nullptr;  ///< with which it joins
   std::unique_ptr<Up> up_;
   std::uint64_t attempts_ = 0;  ///< to join: what was read for one that is over is of no use

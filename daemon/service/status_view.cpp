@@ -87,6 +87,11 @@ void StatusView::describe_connections(const ConnectionManager& manager, ipc::Dae
   }
 }
 
+void StatusView::describe_door(const Doors& doors, ipc::DaemonStatus& status) {
+  status.port = doors.door.port();
+  for (const proto::IpEndpoint& mapped : doors.probe.mapped()) status.public_addresses.push_back(text_of(mapped));
+}
+
 void StatusView::describe_dht(const DhtStatus& dht, ipc::DaemonStatus& status) const {
   status.dht.state = api_state(dht.state);
   status.dht.port = dht.port4 != 0 ? dht.port4 : dht.port6;
@@ -98,6 +103,7 @@ void StatusView::describe_metrics(ipc::Json& metrics) const {
   MetricSources sources;
   sources.network_changes = parts_.network.changes();
   sources.dht = parts_.network.dht();
+  if (const Doors* doors = parts_.network.doors()) sources.door = &doors->door.counters();
   std::optional<ManagerTotals> totals;
   if (const ConnectionManager* manager = parts_.network.manager()) {
     sources.connections = &totals.emplace(manager->totals());
@@ -123,6 +129,7 @@ void StatusView::describe(ipc::DaemonStatus& status) const {
   const DhtStatus* dht = parts_.network.dht();
   if (dht == nullptr) return;
   describe_dht(*dht, status);
+  describe_door(*parts_.network.doors(), status);
   describe_connections(*parts_.network.manager(), status);
   for (const auto& host : dht->unresolved) {
     status.problems.push_back("the bootstrap node '" + host + "' has no address");

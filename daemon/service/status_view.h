@@ -43,6 +43,7 @@ class StatusView final : public DaemonView {
   void describe_reach(const DhtStatus& dht, ipc::DaemonStatus& status) const;
   void describe_metrics(ipc::Json& metrics) const;
   void describe_connections(const ConnectionManager& manager, ipc::DaemonStatus& status) const;
+  static void describe_door(const Doors& doors, ipc::DaemonStatus& status);
 
   const Parts parts_;
   const proto::TimePoint started_;

@@ -22,6 +22,9 @@ namespace connd::daemon {
 /// Each member is an option of the same name, if nothing else is said; options.cpp has defaults, ranges and meaning,
 /// and a default-constructed Config has those defaults.
 struct Config {
+  /// What --stun calls the bootstrap nodes, with no port.
+  static constexpr std::string_view kBootstrapPlace = "bootstrap";
+
   Config();
 
   std::string state_dir;  ///< empty: resolve_state_dir() finds it
@@ -29,6 +32,8 @@ struct Config {
   std::vector<HostPort> bootstrap;
   std::uint64_t dht_port = 0;
   bool no_lan_discovery = false;
+  std::uint64_t port = 0;               ///< TCP; 0: chosen, and remembered
+  std::vector<HostPort> stun;           ///< kBootstrapPlace among them stands for the bootstrap nodes
   std::vector<std::string> interfaces;  ///< --interface; empty: all
   IceRequestPolicy ice_request{};
   std::vector<PrefixReservation> reservations;  ///< --reserve

@@ -14,6 +14,8 @@ namespace {
 
 // OpenDHT's own, which everyone's nodes use.
 constexpr std::uint16_t kDhtDefaultPort = 4222;
+// RFC 8489, 18.6.
+constexpr std::uint16_t kStunDefaultPort = 3478;
 // An empty list. Of --bootstrap: the LAN alone.
 constexpr std::string_view kNone = "none";
 constexpr std::uint64_t kDaySeconds = 86'400;
@@ -36,6 +38,13 @@ const std::array kOptions = {
                "UDP port of our DHT node; 0: one of its own, or any if that is taken"},
     OptionSpec{"no-lan-discovery", "", "false", 0, 0, &Config::no_lan_discovery, kRestart,
                "do not look for, nor announce, DHT nodes on the LAN"},
+    OptionSpec{
+        "port", "N", "0", 0, 65'535, &Config::port, kRestart,
+        "TCP port of this daemon, for peers and for firewalls; 0: the number of --dht-port, or one that is chosen "
+        "once"},
+    OptionSpec{"stun", "HOST:PORT", "bootstrap", 0, 0, &Config::stun, kRestart,
+               "who tells this daemon its public address, by STUN over TCP; may be repeated; 'bootstrap': a jami-connd "
+               "at the bootstrap nodes' port; 'none': nobody"},
     OptionSpec{"interface", "NAME", "", 0, 0, &Config::interfaces, kRestart,
                "connect to peers by this network interface alone, and tell them of no other's addresses; may be "
                "repeated (default: by all but bridges of this machine's own guests)"},
@@ -155,7 +164,12 @@ struct Setter {
   }
   Outcome<void> operator()(std::vector<HostPort> Config::*field) const {
     if (text == kNone) return {};  // the list was cleared before its first value
-    auto value = HostPort::parse(text, kDhtDefaultPort);
+    const bool stun = field == &Config::stun;
+    if (stun && text == Config::kBootstrapPlace) {
+      (config.*field).push_back({std::string(text), 0});
+      return {};
+    }
+    auto value = HostPort::parse(text, stun ? kStunDefaultPort : kDhtDefaultPort);
     if (!value) return value.failure();
     (config.*field).push_back(*std::move(value));
     return {};

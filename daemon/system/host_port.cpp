@@ -42,6 +42,7 @@ std::optional<std::uint16_t> port_from(std::string_view text) {
 }  // namespace
 
 std::string HostPort::text() const {
+  if (port == 0) return host;
   const bool ipv6 = host.find(':') != std::string::npos;
   return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }

@@ -14,7 +14,7 @@ struct HostPort {
   std::string host;  ///< a name, an IPv4 address, or an IPv6 address without brackets
   std::uint16_t port = 0;
 
-  /// HOST:PORT, with an IPv6 address in brackets (RFC 3986, section 3.2.2).
+  /// HOST:PORT, HOST where the port is 0, with an IPv6 address in brackets (RFC 3986, section 3.2.2).
   [[nodiscard]] std::string text() const;
   /// From HOST, HOST:PORT, IPV6, [IPV6] or [IPV6]:PORT. Nothing is looked up. Failure: anything else, or a port that is
   /// not 1 to 65535.

@@ -5,21 +5,21 @@
 
 #include <catch2/catch.hpp>
 
+#include "proto/stun.h"
+
 using namespace connd;
 using namespace connd::daemon;
 
 namespace {
 
-/// A framed binding request: PRIORITY, then USERNAME, then whatever.
+/// A framed binding request: PRIORITY, then USERNAME, then FINGERPRINT.
 std::string check(const std::string& username) {
-  std::string attributes("\x00\x24\x00\x04\x01\x02\x03\x04", 8);
-  attributes += std::string("\x00\x06\x00", 3) + static_cast<char>(username.size()) + username;
-  attributes.append((4 - username.size() % 4) % 4, '\0');
-  attributes += std::string("\x80\x28\x00\x04xxxx", 8);
-  std::string stun("\x00\x01\x00", 3);
-  stun += static_cast<char>(attributes.size());
-  stun += std::string("\x21\x12\xa4\x42", 4) + std::string(12, 't') + attributes;
-  return std::string(1, '\0') + static_cast<char>(stun.size()) + stun;
+  const auto message = proto::StunWriter(proto::StunClass::kRequest, proto::StunMethod::kBinding, {1, 2, 3})
+                           .add_u32(proto::StunAttribute::kPriority, 0x01020304)
+                           .add(proto::StunAttribute::kUsername, username)
+                           .add_fingerprint()
+                           .take();
+  return std::string(proto::as_text(proto::as_frame(message)));
 }
 
 FirstFrame judge(const std::string& bytes) {

@@ -89,3 +89,32 @@ TEST_CASE("bad credentials and long texts are refused") {
   CHECK(IceDescription::parse(text).ok());
   CHECK(IceDescription::parse(text + "\n").error() == Errc::kTooLong);
 }
+
+TEST_CASE("doors are read and printed, and are no candidates") {
+  const std::string text = kHead + tcp_line(5) + "jc-door:mapped:203.0.113.7:40000\njc-door:host:2001:db8::1:4222\n";
+  const auto description = IceDescription::parse(text);
+  REQUIRE(description);
+  CHECK(description->candidates.size() == 1);
+  REQUIRE(description->doors.size() == 2);
+  CHECK(description->doors[0] == Door{Door::Kind::kMapped, "203.0.113.7", 40000});
+  CHECK(description->doors[1] == Door{Door::Kind::kHost, "2001:db8::1", 4222});
+  CHECK(description->to_text() == text);
+}
+
+TEST_CASE("doors that cannot be so are passed over, and there is a bound") {
+  std::string text = kHead;
+  for (const char* bad :
+       {"jc-door:", "jc-door:host", "jc-door:host:10.0.0.1", "jc-door:host:10.0.0.1:0", "jc-door:host:10.0.0.1:65536",
+        "jc-door:host:10.0.0.1:80x", "jc-door:host:10.0.0.1: 80", "jc-door:host:example.org:80",
+        "jc-door:other:10.0.0.1:80", "jc-door:host:fe80::1%eth0:80", "jc-door:host::80", "jc-door::10.0.0.1:80",
+        " jc-door:host:10.0.0.1:80", "jc-door:host:[::1]:80"}) {
+    text += std::string(bad) + "\n";
+  }
+  text += "jc-door:host:" + std::string(600, '1') + ":80\n";
+  REQUIRE(IceDescription::parse(text));
+  CHECK(IceDescription::parse(text)->doors.empty());
+  for (int i = 1; i <= 100; ++i) text += "jc-door:host:10.0.0.1:" + std::to_string(i) + "\n";
+  const auto description = IceDescription::parse(text);
+  REQUIRE(description->doors.size() == IceDescription::kMaxDoors);
+  CHECK(description->doors.back().port == IceDescription::kMaxDoors);
+}

@@ -197,6 +197,21 @@ TEST_CASE("PROTOCOL.md: fault A5: pair keys") {
   }
 }
 
+TEST_CASE("PROTOCOL.md: doors, both ways") {
+  const std::string head = "ufrg\n0123456789abcdef012345\n";
+  for (const Row& row : rows_of("vectors: doors")) {
+    const std::string text = head + code_in(row[0]) + "\n";
+    const auto description = IceDescription::parse(text);
+    REQUIRE(description);
+    REQUIRE(description->doors.size() == 1);
+    const Door& door = description->doors[0];
+    CHECK((door.kind == Door::Kind::kMapped ? "mapped" : "host") == code_in(row[1]));
+    CHECK(door.address == code_in(row[2]));
+    CHECK(std::to_string(door.port) == code_in(row[3]));
+    CHECK(description->to_text() == text);
+  }
+}
+
 TEST_CASE("PROTOCOL.md: connection requests, both ways") {
   for (const Row& row : rows_of("vectors: requests")) {
     INFO(row[0]);

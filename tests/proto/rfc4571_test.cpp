@@ -92,14 +92,14 @@ TEST_CASE("a mixed stream is told apart, however it is cut") {
   append_frame(stream, {0, 1, 2, 3, 0x21, 0x12, 0xa4});              // shorter than the cookie's end
   append_frame(stream, {4, 1, 2, 3, 0x21, 0x12, 0xa4, 0x42});        // first byte above 3
   append_frame(stream, {3, 1, 2, 3, 0x21, 0x12, 0xa4, 0x43, 9, 9});  // another cookie
-  append_frame(stream, stun_like(Rfc4571Reader::kMaxStunBytes));
+  append_frame(stream, stun_like(kMaxStunBytes));
   append_frame(stream, ByteVector(65'535, 0x16));
 
   Read expected;
   const auto data = [&expected](const ByteVector& bytes) {
     expected.stream.insert(expected.stream.end(), bytes.begin(), bytes.end());
   };
-  expected.stun = {stun_like(20), stun_like(Rfc4571Reader::kMaxStunBytes)};
+  expected.stun = {stun_like(20), stun_like(kMaxStunBytes)};
   expected.hand_overs = 1;
   data(record);
   data({'J', 'C', 'H', 2, 'J', 'C', 'H', 1, 0, 'J', 0, 1, 2, 3, 0x21, 0x12, 0xa4});
@@ -151,7 +151,7 @@ TEST_CASE("every truncation of a STUN frame waits") {
 }
 
 TEST_CASE("a STUN message longer than any real one is an error, and stays one") {
-  const ByteVector stream = framed(stun_like(Rfc4571Reader::kMaxStunBytes + 1));
+  const ByteVector stream = framed(stun_like(kMaxStunBytes + 1));
   CHECK(read_whole(stream).error == Errc::kStunTooLong);
   // Known from its first eight bytes.
   Rfc4571Reader reader;
