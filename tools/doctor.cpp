@@ -79,6 +79,17 @@ Finding judge_reachable(const ipc::DhtStatus& dht) {
   return {"requests", Verdict::kNotKnown, "it was not tested yet whether what peers ask arrives", {}};
 }
 
+Finding judge_port(const ipc::DaemonStatus& status) {
+  const std::string port = "TCP port " + std::to_string(status.port);
+  if (status.public_addresses.empty()) {
+    return {"port", Verdict::kNotKnown, port + "; nobody has told how it is seen from outside",
+            "name a server that tells: --stun HOST:PORT; or open the port in the firewall"};
+  }
+  std::string seen;
+  for (const std::string& address : status.public_addresses) seen += (seen.empty() ? "" : ", ") + address;
+  return {"port", Verdict::kGood, port + ", seen from outside as " + seen, {}};
+}
+
 Finding judge_trust(std::size_t allowed, ipc::IceRequestPolicy unknown_peers) {
   if (allowed > 0) return {"trust", Verdict::kGood, std::to_string(allowed) + " allowed", {}};
   if (unknown_peers == ipc::IceRequestPolicy::kAnyone) return {"trust", Verdict::kGood, "anybody may connect", {}};
@@ -114,6 +125,7 @@ std::vector<Finding> diagnose(const Symptoms& symptoms) {
   findings.push_back(judge_clock(symptoms.clock_synchronized));
   findings.push_back(judge_dht(status.dht));
   if (status.dht.state == ipc::DhtState::kConnected) findings.push_back(judge_reachable(status.dht));
+  if (status.port != 0) findings.push_back(judge_port(status));
   if (symptoms.allowed) findings.push_back(judge_trust(*symptoms.allowed, status.ice_request));
   for (const std::string& problem : status.problems) findings.push_back({"problem", Verdict::kBad, problem, {}});
   return findings;

@@ -21,6 +21,8 @@ Symptoms healthy() {
   status.dht.port = 4222;
   status.dht.nodes = 7;
   status.dht.reachable = ipc::Reachable::kYes;
+  status.port = 5000;
+  status.public_addresses = {"203.0.113.5:5000"};
   Symptoms symptoms;
   symptoms.tool_version = "1.2.3";
   symptoms.status = status;
@@ -54,7 +56,7 @@ TEST_CASE("of a daemon that is well, all is good, and nothing is to do") {
     CHECK(finding.verdict == Verdict::kGood);
     CHECK(finding.advice.empty());
   }
-  CHECK(diagnose(healthy()).size() == 6);
+  CHECK(diagnose(healthy()).size() == 7);
 }
 
 TEST_CASE("without a daemon, why there is none, and what the machine itself tells") {
@@ -95,6 +97,16 @@ TEST_CASE("the network: nobody to ask, nobody answers, and answers that do not a
   check_told(about(symptoms, "dht"), Verdict::kBad, "nobody to ask", "--bootstrap");
   const auto findings = diagnose(symptoms);
   CHECK(std::ranges::none_of(findings, [](const Finding& finding) { return finding.check == "requests"; }));
+}
+
+TEST_CASE("the port, and what the outside sees of it") {
+  Symptoms symptoms = healthy();
+  check_told(about(symptoms, "port"), Verdict::kGood, "TCP port 5000, seen from outside as 203.0.113.5:5000", "");
+  symptoms.status->public_addresses.clear();
+  check_told(about(symptoms, "port"), Verdict::kNotKnown, "TCP port 5000", "--stun");
+  symptoms.status->port = 0;  // an earlier daemon
+  const auto findings = diagnose(symptoms);
+  CHECK(std::ranges::none_of(findings, [](const Finding& finding) { return finding.check == "port"; }));
 }
 
 TEST_CASE("trust, where it may be known; and what the daemon itself finds wrong") {
