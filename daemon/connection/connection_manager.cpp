@@ -141,10 +141,6 @@ void ConnectionManager::on_down(MultiplexedSocket& socket, proto::Reason reason,
   bury_soon();
 }
 
-void ConnectionManager::on_going_away(MultiplexedSocket& /*socket*/) {
-  // usable() says no from now on; opens that were refused for it are placed anew as their refusals come.
-}
-
 std::size_t ConnectionManager::close_connections(const proto::DeviceId& device, proto::Reason reason,
                                                  std::string_view text) {
   const std::size_t attempts = [&] {

@@ -125,7 +125,6 @@ class ConnectionManager final : private MultiplexedSocket::Owner, private Connec
     return context_.apps.finish_may_come(channel);
   }
   void on_channel_left(MultiplexedSocket& socket, std::unique_ptr<ChannelSocket>& channel) override;
-  void on_going_away(MultiplexedSocket& socket) override;
   void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
                std::error_code error) override;
 

@@ -51,8 +51,9 @@ class MultiplexedSocket final : private Link::Owner, private TurnClient, private
     /// The connection is over, and `channel` had ended well before: its app has yet to take what it holds. An Owner
     /// that takes it tells its end itself, later; else on_channel_closed follows.
     virtual void on_channel_left(MultiplexedSocket& socket, std::unique_ptr<ChannelSocket>& channel) = 0;
-    /// No new channels here, from either side: what comes next goes to another connection.
-    virtual void on_going_away(MultiplexedSocket& socket) = 0;
+    /// No new channels here, from either side: what comes next goes to another connection, as usable() says from now
+    /// on. Opens that are refused for it come back as such.
+    virtual void on_going_away(MultiplexedSocket& /*socket*/) {}
     /// The connection is over. The last call; each channel has been closed or left before it, opens and requests that
     /// were not answered are dead with it. `error` is what proto/ found, if it did.
     virtual void on_down(MultiplexedSocket& socket, proto::Reason reason, const std::string& text,
