@@ -113,7 +113,7 @@ void FrontDoor::admit(ipc::Fd socket) {
     ++counters_.closed;
     return;
   }
-  if (strangers_.size() >= kMaxDoorStrangers) {
+  if (strangers_.size() >= most_strangers_) {
     ++counters_.closed;
     strangers_.pop_front();
   }

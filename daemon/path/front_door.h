@@ -9,6 +9,7 @@
 /// something are bounded: so many connections, so long, so many of one address.
 #pragma once
 
+#include <algorithm>
 #include <list>
 #include <map>
 #include <memory>
@@ -66,6 +67,9 @@ class FrontDoor {
   FrontDoor(const FrontDoor&) = delete;
   FrontDoor& operator=(const FrontDoor&) = delete;
 
+  /// Fewer strangers at a time than there may be else: where descriptors are few.
+  void limit_strangers(std::size_t most) { most_strangers_ = std::clamp<std::size_t>(most, 1, kMaxDoorStrangers); }
+
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] bool has_ipv6() const { return static_cast<bool>(v6_.socket); }
   /// `ufrag` is the attempt's own.
@@ -116,6 +120,7 @@ class FrontDoor {
   std::map<std::string, Guest*, std::less<>> guests_;
   std::list<std::unique_ptr<Stranger>> strangers_;  ///< the oldest first
   Guest* judged_for_ = nullptr;                     ///< by the last judge_check()
+  std::size_t most_strangers_ = kMaxDoorStrangers;
   proto::TokenBucket pace_;
   proto::TimePoint paused_until_ = proto::kNever;
   Counters counters_;

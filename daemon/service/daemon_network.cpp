@@ -82,6 +82,7 @@ Outcome<void> DaemonNetwork::start(const Beginning& beginning) {
   auto door = port_.open(context_.loop, parts.poller);
   if (!door) return door.failure();
   up->door = std::move(*door);
+  up->door->limit_strangers(context_.fds.of_strangers());
   up->probe = std::make_unique<MappingProbe>(context_.loop, parts.poller, *up->door, stun_places(context_.config));
   up->first_look.emplace(*up->probe, [this] { up_->first_look.reset(); });
   up->doors.emplace(Doors{*up->door, *up->probe});

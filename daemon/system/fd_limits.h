@@ -12,6 +12,8 @@ namespace connd::daemon {
 struct FdLimits {
   /// For the daemon's own: loop, DHT, logs, lock, files being written, libraries. At start it holds about 30.
   static constexpr std::uint64_t kReserve = 64;
+  /// Who comes to the daemon's TCP port, and is not known yet, has a place out of the reserve: 16 at a limit of 1,024.
+  [[nodiscard]] std::uint64_t of_strangers() const { return soft / 64; }
   /// A connection has its socket, ICE's listeners while it is set up, and every other socket that ICE connected: 15
   /// extra with three addresses were seen, and they have to be held as long as a Jami peer lives.
   static constexpr std::uint64_t kPerConnection = 16;

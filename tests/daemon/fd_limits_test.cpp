@@ -34,6 +34,7 @@ TEST_CASE("channels get what is left of the limit") {
   CHECK(FdLimits::derive(20'000, 20'000, 0).max_channels >= 19'500);
   CHECK(FdLimits::derive(20'000, 20'000, 0).shared == 20'000 - 64);
   CHECK(FdLimits::derive(1024, 1024, 0).max_channels == 720);
+  CHECK(FdLimits::derive(1024, 1024, 0).of_strangers() == 16);
   CHECK(FdLimits::derive(20'000, 20'000, 100).max_channels == 100);
   CHECK(FdLimits::derive(1024, 4096, 5000).max_channels == 720);
   CHECK(FdLimits::derive(1024, 4096, 0).hard == 4096);
