@@ -49,4 +49,5 @@ run=(ctest)
 if [[ $sanitize == thread ]] && setarch --addr-no-randomize true 2>/dev/null; then
   run=(setarch --addr-no-randomize ctest)
 fi
-exec "${run[@]}" --test-dir "build/$preset" --output-on-failure -j "$jobs" "${ctest_arguments[@]}"
+# One more than there are processors: most of those with real daemons wait, and those that measure run alone.
+exec "${run[@]}" --test-dir "build/$preset" --output-on-failure -j "$((jobs + 1))" "${ctest_arguments[@]}"

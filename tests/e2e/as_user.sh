@@ -47,7 +47,7 @@ if ((EUID == 0)); then
   as_user=(setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all)
   # Each run has a loopback of its own, so that two may go on at once.
   own_loopback=(unshare --net sh -c 'ip link set lo up && exec "$@"' sh)
-  jobs=$(nproc)
+  jobs=$(($(nproc) + 1))  # most wait
 fi
 export PYTHONDONTWRITEBYTECODE=1 CONND_E2E_MODE=loopback \
   CONND_DAEMON="$work/jami-connd" CONND_CTL="$work/jami-connctl" CONND_BENCH="$work/jami-connd-bench" \
