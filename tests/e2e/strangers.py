@@ -85,9 +85,11 @@ class Strangers:
                     continue
                 self.seen.add(inode)
                 print("met", flush=True)
-                target = address_of(family, bound) or address
+                target = address_of(family, bound)
+                if target is None and (":" in address) != (family == socket.AF_INET6):
+                    continue  # of all addresses of a family of which none is known
                 for _ in range(self.count):
-                    self.connect(family, target, port)
+                    self.connect(family, target or address, port)
 
     def connect(self, family, address, port):
         if len(self.live) >= MAX_CONNECTIONS:
