@@ -518,21 +518,26 @@ class Strangers:
         assert self.popen.stdout.readline() == b"ready\n"
         return self
 
-    def wait_met(self, timeout=60 * SCALE):
-        """Waits until they have found a port that they had not found before."""
-        deadline = Deadline(timeout)
-        while b"met\n" not in self.output:
-            assert select.select([self.popen.stdout], [], [], deadline.left())[0], "the strangers found no port"
-            self.output += os.read(self.popen.stdout.fileno(), 4096)
-        self.output = self.output.replace(b"met\n", b"")
+    def met(self, wait):
+        """The ports that they have found since the last call; waits so many seconds for one."""
+        if not select.select([self.popen.stdout], [], [], wait)[0]:
+            return set()
+        found = os.read(self.popen.stdout.fileno(), 65536)
+        assert found, "the strangers have ended"
+        *lines, self.output = (self.output + found).split(b"\n")
+        return {int(line.split()[1]) for line in lines if line.startswith(b"met ")}
 
     def open_beside(self, client, callee, uri, **options):
         """Sends an open while the callee is frozen, so that the caller's ports are open until strangers have come."""
+        own = {node.status().get("port") for node in self.nodes}  # the daemons' own, which are there all the time
+        while self.met(0):
+            pass
+        deadline = Deadline(60 * SCALE)
         callee.freeze()
-        self.output = b""
         try:
             request = client.send("channel.open", peer=callee.device, uri=uri, strict_end=True, **options)
-            self.wait_met()
+            while not self.met(deadline.left()) - own:
+                assert deadline.left() > 0, "the strangers found no port"
         finally:
             callee.thaw()
         return client.opened(request, 40 * SCALE)

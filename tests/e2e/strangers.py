@@ -5,7 +5,7 @@
 usage: strangers.py PID[,PID…] ADDRESS[,ADDRESS…] [COUNT]
 
 Watches the listening sockets of the processes in /proc/PID/net/tcp. To each new port COUNT strangers (default 4)
-connect and write a few bytes now and then until they are thrown out. Prints "met" for each port that it found. Runs
+connect and write a few bytes now and then until they are thrown out. Prints "met PORT" for each that it found. Runs
 until its stdin ends, then prints how many connections were made and how many bytes were written.
 """
 import os
@@ -84,10 +84,10 @@ class Strangers:
                 if inode not in own:
                     continue
                 self.seen.add(inode)
-                print("met", flush=True)
                 target = address_of(family, bound)
                 if target is None and (":" in address) != (family == socket.AF_INET6):
                     continue  # of all addresses of a family of which none is known
+                print("met", port, flush=True)
                 for _ in range(self.count):
                     self.connect(family, target or address, port)
 
